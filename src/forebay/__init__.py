@@ -1,0 +1,1 @@
+"""Forebay: the reservoir in front of generative models."""

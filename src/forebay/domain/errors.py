@@ -1,0 +1,137 @@
+"""Every exception of ours, one tree, branched by what the caller can do.
+
+ForebayError
+├── RequestError              fix the request (400, or `status_code`)
+│   ├── NotFound              404
+│   ├── Conflict              409
+│   │   └── VersionConflict   a record changed since it was read
+│   ├── TooLarge              413
+│   ├── NotSupported          400 `not_supported`: documented, but this version does not act on it
+│   └── TemplateFieldMissing  a record lacks a path that the template names
+├── ConfigurationError        exit 2: forebay.yaml, an option, the environment
+│   └── StoreRefused          exit 2: a foreign, newer or corrupt store
+├── LeaseLost                 drop the job: another worker has it
+├── StoreUnavailable          transient: try again
+├── TargetError               one call of a target did not succeed
+│   ├── TargetThrottled       429: wait `retry_after`; uses no attempt
+│   ├── TargetUnavailable     503, refused, DNS, TLS: wait; uses no attempt
+│   ├── TargetTimeout         uses an attempt
+│   ├── TargetFailed          408, 409, 425, 5xx, reset after sending, truncated or non-JSON: uses an attempt
+│   └── TargetRejected        any other 4xx: final
+├── JobFailed                 the client's: the job it waited for did not succeed
+└── Interrupted               the client's: the server went away
+"""
+
+from collections.abc import Mapping
+
+
+class ForebayError(Exception):
+    """The root: `except forebay.ForebayError` catches what we raise on purpose."""
+
+
+class RequestError(ForebayError):
+    """The request can't be done as it stands. ``code`` and ``param`` go into the error envelope."""
+
+    status_code = 400
+    code = "invalid_value"
+
+    def __init__(self, message: str, *, param: str | None = None, code: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        self.code = code or type(self).code
+
+
+class NotFound(RequestError):
+    status_code = 404
+    code = "not_found"
+
+
+class Conflict(RequestError):
+    status_code = 409
+    code = "conflict"
+
+
+class VersionConflict(Conflict):
+    code = "version_conflict"
+
+
+class TooLarge(RequestError):
+    status_code = 413
+    code = "too_large"
+
+
+class NotSupported(RequestError):
+    code = "not_supported"
+
+
+class TemplateFieldMissing(RequestError):
+    code = "template_field_missing"
+
+
+class ConfigurationError(ForebayError):
+    """Wrong settings or usage: one sentence that names the place and the next step."""
+
+
+class StoreRefused(ConfigurationError):
+    """The store is foreign, newer than this program, or damaged."""
+
+
+class LeaseLost(ForebayError):
+    """The lease is another's: send nothing, record nothing, drop the job."""
+
+
+class StoreUnavailable(ForebayError):
+    """The store can't be reached or is full: nothing was acknowledged; try again."""
+
+
+class TargetError(ForebayError):
+    """One call did not succeed. ``status_code`` and ``body`` are the target's own answer, where it gave one."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status_code: int | None = None,
+        body: bytes | None = None,
+        retry_after: float | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.status_code = status_code
+        self.body = body
+        self.retry_after = retry_after  # seconds
+        self.headers: Mapping[str, str] = headers or {}
+
+
+class TargetThrottled(TargetError):
+    """429: the target is working, and asks us to wait."""
+
+
+class TargetUnavailable(TargetError):
+    """The call did not reach a working target: nothing was done, nothing is owed."""
+
+
+class TargetTimeout(TargetError):
+    """No answer within the call's time limit; it may still be working on it."""
+
+
+class TargetFailed(TargetError):
+    """The target had the request and failed, or its answer can't be read."""
+
+
+class TargetRejected(TargetError):
+    """The target refuses this request for good."""
+
+
+class JobFailed(ForebayError):
+    """The job ended otherwise than `succeeded`; ``job`` is its view."""
+
+    def __init__(self, message: str, job: object = None) -> None:
+        super().__init__(message)
+        self.job = job
+
+
+class Interrupted(ForebayError):
+    """The connection to the server broke; the job goes on there."""

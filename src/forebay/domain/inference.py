@@ -1,0 +1,32 @@
+"""One call of a target and its answer, as the Target port passes them."""
+
+from collections.abc import Mapping
+
+from forebay.domain.attempt import Usage
+from forebay.domain.record import Record
+
+
+class Call(Record, frozen=True, kw_only=True):
+    """What a target is asked. ``body`` is JSON with ``body.model`` rewritten already; all else is the client's own."""
+
+    job_id: str
+    attempt: int
+    endpoint: str  # `/v1/chat/completions`
+    body: bytes
+    timeout_seconds: float
+    model: str | None = None
+    is_stream: bool = False
+    metadata: Mapping[str, str] = {}
+
+
+class InferenceResult(Record, frozen=True, kw_only=True):
+    """A 2xx answer. ``body`` is JSON as it came, or, by ``content_type``, something else (speech, an image)."""
+
+    status_code: int
+    body: bytes
+    content_type: str = "application/json"
+    headers: Mapping[str, str] = {}  # lower-case names; rate limits are read from them
+    usage: Usage | None = None  # None: the target didn't say
+    cost_usd: float | None = None  # None: the price is unknown
+    request_id: str | None = None
+    model: str | None = None

@@ -1,0 +1,68 @@
+"""Targets and routes as they are declared: named places that work can be sent to."""
+
+from enum import StrEnum
+
+from forebay.domain.record import Record
+
+
+class TargetType(StrEnum):
+    """Which wire a target speaks."""
+
+    OPENAI = "openai"
+    ANTHROPIC = "anthropic"
+    HTTP = "http"
+    PYTHON = "python"
+    LOCAL = "local"  # a small local model, started and guarded by Forebay
+
+
+class Limits(Record, frozen=True, kw_only=True):
+    """What a target is known to allow; None is unknown and learned."""
+
+    concurrency: int | None = None
+    requests_per_minute: float | None = None
+    tokens_per_minute: float | None = None
+
+
+class Prices(Record, frozen=True, kw_only=True):
+    """USD per million tokens, where the library's are not wanted."""
+
+    input: float
+    output: float
+    cached_input: float | None = None
+
+
+class TargetSpec(Record, frozen=True, kw_only=True):
+    """A declared target. ``models``: exact names and patterns (``gpt-*``), in the order of preference."""
+
+    name: str
+    type: TargetType
+    base_url: str | None = None  # openai, anthropic
+    url: str | None = None  # http
+    api_key: str | None = None
+    function: str | None = None  # python: `module:name`
+    model: str | None = None  # local
+    models: tuple[str, ...] = ()
+    modality: str = "text"
+    placement: str | None = None  # edge | onprem | cloud
+    limits: Limits = Limits()
+    prices: Prices | None = None
+    headers: dict[str, str] = {}
+    timeout_seconds: float | None = None  # for calls whose job names none
+
+    @property
+    def exact_models(self) -> tuple[str, ...]:
+        return tuple(name for name in self.models if "*" not in name)
+
+
+class RouteEntry(Record, frozen=True, kw_only=True):
+    """``target`` or ``target/model``: the model that ``body.model`` is rewritten to (None: the target's first)."""
+
+    target: str
+    model: str | None = None
+
+
+class Route(Record, frozen=True, kw_only=True):
+    """A model alias: targets in order of preference, with failover."""
+
+    name: str
+    entries: tuple[RouteEntry, ...]
