@@ -1,0 +1,75 @@
+"""The composition root: the only place where the engine and the adapters meet. Servers, commands and tests open a System here."""
+
+import random
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from forebay.blobs.files import open_blobs
+from forebay.domain.ids import IdSource
+from forebay.engine.services import Bounds, Services
+from forebay.engine.worker import WorkerOptions, WorkerProcess
+from forebay.models import LocalModels
+from forebay.policy.resolution import Resolver
+from forebay.ports import Clock
+from forebay.settings import Settings
+from forebay.stores.sqlite import SqliteStore, open_store
+from forebay.targets.build import build_targets
+
+
+class SystemClock:
+    """The machine's clock."""
+
+    def now(self) -> float:
+        return time.time()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class System:
+    """An opened installation: its settings, its store, and the services that the engine and the API work with."""
+
+    settings: Settings
+    services: Services
+    store: SqliteStore
+
+    def worker(self, options: WorkerOptions | None = None) -> WorkerProcess:
+        """A worker on this store; ``async with`` starts it, leaving drains it."""
+        return WorkerProcess(self.services, options or WorkerOptions(lease_seconds=self.settings.lease_seconds))
+
+
+@asynccontextmanager
+async def open_system(settings: Settings, *, clock: Clock | None = None) -> AsyncIterator[System]:
+    """Opens store, blobs and targets as configured, and closes them in the reverse order.
+
+    Raises: StoreRefused, ConfigurationError: one sentence for exit 2.
+    """
+    clock = clock or SystemClock()
+    ids = IdSource(clock.now)
+    async with AsyncExitStack() as stack:
+        store = await open_store(settings.store.path, clock=clock)
+        stack.push_async_callback(store.close)
+        blobs = await open_blobs(settings.blobs, clock=clock, ids=ids)
+        await store.bind_blobs(blobs.store_id)
+        local = LocalModels()
+        stack.push_async_callback(local.close)
+        targets = await stack.enter_async_context(build_targets(settings.targets, local=local))
+        services = Services(
+            clock=clock,
+            ids=ids,
+            chance=random.Random(),  # noqa: S311 - jitter, no secret
+            jobs=store.jobs,
+            records=store.records,
+            limits=store.limits,
+            blobs=blobs,
+            targets=targets,
+            specs={spec.name: spec for spec in settings.targets},
+            resolver=Resolver(settings.targets, settings.routes),
+            bounds=Bounds(
+                max_batch_lines=settings.max_batch_lines,
+                max_batch_bytes=settings.max_batch_bytes,
+                default_deadline_seconds=settings.default_deadline_seconds,
+                result_ttl_seconds=settings.result_ttl_seconds,
+            ),
+        )
+        yield System(settings=settings, services=services, store=store)

@@ -1,0 +1,90 @@
+"""Intake: turns orders into jobs, and the content of bodies into rows or blobs. Every way in comes through here."""
+
+from collections.abc import AsyncIterator
+
+from forebay.domain.content import INLINE_LIMIT_BYTES, Content
+from forebay.domain.job import Job, Spec
+from forebay.domain.order import Order
+from forebay.engine.services import Services
+from forebay.policy.usage import estimate_tokens
+from forebay.ports import BlobStore
+
+INFER = "infer"
+DEFAULT_TIMEOUT_SECONDS = 600.0
+
+
+async def make_job(order: Order, services: Services, *, tenant: str = "default") -> Job:
+    """Resolves the order's target and makes its job; a large body is durable as a blob when this returns.
+
+    Raises: NotFound (`model_not_found`), RequestError (`endpoint_not_supported`).
+    """
+    resolution = services.resolver.resolve(target=order.target, model=order.model, endpoint=order.endpoint)
+    now = services.clock.now()
+    start = order.not_before or now
+    deadline = order.deadline or start + services.bounds.default_deadline_seconds
+    spec = Spec(
+        target=order.target,
+        model=order.model,
+        endpoint=resolution.endpoint,
+        timeout_seconds=order.timeout_seconds or _timeout(services, resolution.candidates[0].target),
+        max_attempts=order.max_attempts,
+        on_unknown=order.on_unknown,
+        budget_usd=order.budget_usd,
+        stream=order.is_stream,
+        keep_call=order.keep_call,
+        data_class=order.data_class,
+        metadata=order.metadata,
+        args=order.args,
+    )
+    body = await store_text(order.body, services.blobs)
+    return Job(
+        id=services.ids.new("job"),
+        kind=INFER,
+        queue=resolution.queue,
+        tenant=tenant,
+        parent_id=order.parent_id,
+        key=order.key,
+        fingerprint=order.fingerprint,
+        origin=order.origin,
+        awaited=order.awaited,
+        priority=order.priority,
+        tokens=estimate_tokens(order.body),
+        created_at=now,
+        not_before=order.not_before,
+        due_at=start,
+        deadline=deadline,
+        spec=spec,
+        body=body,
+        on_end=order.on_end,
+    )
+
+
+async def store_text(text: str, blobs: BlobStore) -> Content:
+    """Keeps small text as it is and writes large text as a blob, durable before the commit that will name it."""
+    if len(text) <= INLINE_LIMIT_BYTES // 4:
+        return Content(text=text)
+    data = text.encode()
+    if len(data) <= INLINE_LIMIT_BYTES:
+        return Content(text=text)
+    return await store_bytes(data, blobs)
+
+
+async def store_bytes(data: bytes, blobs: BlobStore) -> Content:
+    """Writes the bytes as a blob."""
+    info = await blobs.write(_once(data))
+    return Content(blob_id=info.id, bytes=info.bytes)
+
+
+async def load_text(content: Content, blobs: BlobStore) -> str:
+    """Reads a body, wherever it stands. Raises: NotFound: its blob is gone (erased)."""
+    if content.text is not None:
+        return content.text
+    return b"".join([chunk async for chunk in blobs.read(content.blob_id or "")]).decode()
+
+
+def _timeout(services: Services, target: str) -> float:
+    return services.specs[target].timeout_seconds or DEFAULT_TIMEOUT_SECONDS
+
+
+async def _once(data: bytes) -> AsyncIterator[bytes]:
+    yield data

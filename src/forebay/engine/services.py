@@ -1,0 +1,37 @@
+"""Services: everything a handler may work with, made once by the composition root."""
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from forebay.domain.ids import IdSource
+from forebay.domain.target import TargetSpec
+from forebay.policy.resolution import Resolver
+from forebay.ports import BlobStore, Clock, JobStore, LimitStore, RecordStore, Target
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """How large work may be and how long it may take."""
+
+    max_batch_lines: int = 1_000_000
+    max_batch_bytes: int = 4 * 10**9
+    default_deadline_seconds: float = 86_400.0
+    result_ttl_seconds: float = 30 * 86_400.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """The ports with their adapters, and the pure parts that need configuration."""
+
+    clock: Clock
+    ids: IdSource
+    chance: random.Random
+    jobs: JobStore
+    records: RecordStore
+    limits: LimitStore
+    blobs: BlobStore
+    targets: Mapping[str, Target]
+    specs: Mapping[str, TargetSpec]
+    resolver: Resolver
+    bounds: Bounds
