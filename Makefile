@@ -1,0 +1,49 @@
+# Forebay's tasks. `make help` lists them; each makes its own environment in .venv from nothing.
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+PYTEST_ARGS ?=
+
+.PHONY: help setup demo dev check format test bench docs clean
+
+help:  ## List the tasks
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+
+setup: $(READY)  ## Make the environment (.venv) with the package and its tools
+
+$(READY): pyproject.toml requirements-dev.txt constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Forebay needs Python 3.11 or later: PYTHON=python3.11 make setup")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[local]' -r requirements-dev.txt
+	touch $(READY)
+
+demo: $(READY)  ## Run the main job on real reviews with a real local model, and show the results (DEMO_MODEL=smollm2 for less)
+	$(BIN)/python -m demo.run
+
+dev: $(READY)  ## Start a server with a mock model for trying things out
+	$(BIN)/python -m demo.dev
+
+check: $(READY)  ## Format, lint, types, import contracts, docs parity
+	$(BIN)/ruff format --check src tests demo
+	$(BIN)/ruff check src tests demo
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest -q tests/unit/test_structure.py tests/unit/test_docs.py
+
+format: $(READY)  ## Format the code and mend what the linter can
+	$(BIN)/ruff format src tests demo
+	$(BIN)/ruff check --fix src tests demo
+
+test: $(READY)  ## Make the environment, start what the tests need, and run them all
+	$(BIN)/pytest $(PYTEST_ARGS)
+
+bench: $(READY)  ## Measure jobs a second and submissions a second, beside the bare pool
+	$(BIN)/forebay bench
+
+docs: $(READY)  ## Generate the reference documentation
+	$(BIN)/python -m forebay.settings.document > docs/settings.md
+
+clean:  ## Remove the environment and all caches
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
