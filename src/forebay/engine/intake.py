@@ -6,7 +6,7 @@ from forebay.domain.content import INLINE_LIMIT_BYTES, Content
 from forebay.domain.job import Job, Spec
 from forebay.domain.order import Order
 from forebay.engine.services import Services
-from forebay.policy.usage import estimate_tokens
+from forebay.policy.usage import estimate_request
 from forebay.ports import BlobStore
 
 INFER = "infer"
@@ -48,7 +48,7 @@ async def make_job(order: Order, services: Services, *, tenant: str = "default")
         origin=order.origin,
         awaited=order.awaited,
         priority=order.priority,
-        tokens=estimate_tokens(order.body),
+        tokens=estimate_request(order.body.encode(), resolution.endpoint).total_tokens,
         created_at=now,
         not_before=order.not_before,
         due_at=start,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from forebay.domain.ids import IdSource
 from forebay.domain.target import TargetSpec
+from forebay.policy.pricing import PriceTable
 from forebay.policy.resolution import Resolver
 from forebay.ports import BlobStore, Clock, JobStore, LimitStore, RecordStore, Target
 
@@ -34,4 +35,5 @@ class Services:
     targets: Mapping[str, Target]
     specs: Mapping[str, TargetSpec]
     resolver: Resolver
+    prices: PriceTable
     bounds: Bounds

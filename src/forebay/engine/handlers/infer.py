@@ -1,0 +1,149 @@
+"""Kind ``infer``: one model request. One run makes one call, in the ledger before it is sent."""
+
+import msgspec
+
+from forebay.domain.answer import Answer, Done, Failed, Retry
+from forebay.domain.attempt import Attempt, Outcome
+from forebay.domain.errors import TargetError, TargetTimeout
+from forebay.domain.inference import Call, InferenceResult
+from forebay.domain.job import ErrorCode, Job, JobError, Result
+from forebay.engine.context import Context
+from forebay.engine.handlers.budget import Budget
+from forebay.engine.handlers.results import refusal, result_of
+from forebay.engine.handlers.streams import ChunkSink, was_streamed
+from forebay.engine.handlers.validation import Validation
+from forebay.engine.intake import load_text
+from forebay.engine.lanes import Lane, Lanes
+from forebay.engine.services import Services
+from forebay.policy.attempts import judge
+from forebay.policy.lifecycle import expired, next_attempt
+from forebay.policy.resolution import Candidate, rewrite_model
+
+
+class InferHandler:
+    """``Handler`` for one request; the lane that it was claimed for says which target is called."""
+
+    def __init__(self, services: Services, lanes: Lanes) -> None:
+        self._services = services
+        self._lanes = lanes
+
+    async def __call__(self, job: Job, context: Context) -> Answer:
+        if job.spec.stream and await was_streamed(job, self._services):
+            return Failed(error=_interrupted())
+        remaining = job.deadline - self._services.clock.now()
+        if remaining <= 0:
+            return Failed(error=expired())
+        lane = self._lanes.by_name[context.claimed.lane]
+        candidate = self._candidate(job, lane)
+        body = await self._body(job, candidate)
+        budget = Budget.of(job, self._services)
+        call = Call(
+            job_id=job.id,
+            attempt=job.attempt_count + 1,
+            endpoint=job.spec.endpoint or "",
+            body=body,
+            timeout_seconds=min(job.spec.timeout_seconds, remaining),
+            model=candidate.model or job.spec.model,
+            is_stream=job.spec.stream,
+            metadata=job.spec.metadata,
+        )
+        if budget is not None and (refused := await budget.reserve(call, lane.spec)):
+            return Failed(error=refused)
+        return await self._call(job, call, lane, context, budget)
+
+    async def _call(self, job: Job, call: Call, lane: Lane, context: Context, budget: Budget | None) -> Answer:
+        clock = self._services.clock
+        attempt = next_attempt(context.claimed, target=lane.name, model=call.model, now=clock.now())
+        await context.begin(attempt)
+        sink = ChunkSink(job.id, context.claimed.fence, self._services) if call.is_stream else None
+        try:
+            result = await self._services.targets[lane.name].call(call, sink)
+        except TargetError as error:
+            now = clock.now()
+            lane.observe_error(error, judge(error).outcome, now - attempt.started_at, now)
+            if budget is not None and not isinstance(error, TargetTimeout):
+                await budget.settle(0.0)  # a call that was refused or failed is not charged for
+            is_cut = sink is not None and await sink.close()
+            return await self._failed(error, attempt, context, is_cut=is_cut)
+        if sink is not None:
+            await sink.close()
+        now = clock.now()
+        lane.observe(result, now - attempt.started_at, now)
+        lane.correct(job.tokens, result.usage.total_tokens if result.usage else None)
+        if budget is not None:
+            await budget.settle(result.cost_usd)
+        return await self._answered(job, call, result, attempt, context)
+
+    async def _answered(
+        self, job: Job, call: Call, result: InferenceResult, attempt: Attempt, context: Context
+    ) -> Answer:
+        validation = Validation.of(job)
+        invalid = validation.reasons(call.endpoint, result.body) if validation else None
+        outcome = Outcome.INVALID_OUTPUT if invalid else Outcome.SUCCEEDED
+        context.complete(
+            msgspec.structs.replace(
+                attempt,
+                finished_at=self._services.clock.now(),
+                outcome=outcome,
+                status_code=result.status_code,
+                error=invalid,
+                usage=result.usage,
+                cost_usd=result.cost_usd,
+                model=result.model or attempt.model,
+            )
+        )
+        stored = await result_of(result, job, self._services)
+        if invalid and validation:
+            return Retry(
+                error=JobError(code=ErrorCode.INVALID_OUTPUT, message=invalid),
+                after_seconds=0,
+                result=stored,
+                progress=validation.feedback(call.endpoint, result.body, invalid),
+            )
+        return Done(result=stored)
+
+    async def _failed(self, error: TargetError, attempt: Attempt, context: Context, *, is_cut: bool) -> Answer:
+        judgement = judge(error)
+        now = self._services.clock.now()
+        context.complete(
+            msgspec.structs.replace(
+                attempt,
+                finished_at=now,
+                outcome=judgement.outcome,
+                status_code=error.status_code,
+                error=error.message,
+                retry_at=None if judgement.is_final or error.retry_after is None else now + error.retry_after,
+            )
+        )
+        if is_cut:
+            return Failed(error=_interrupted(error.message))
+        failure = JobError(code=judgement.code, message=error.message)
+        answered: Result | None = await refusal(error, self._services)
+        if judgement.is_final:
+            return Failed(error=failure, result=answered)
+        return Retry(
+            error=failure,
+            after_seconds=error.retry_after,
+            is_counted=judgement.is_counted,
+            result=answered,
+        )
+
+    def _candidate(self, job: Job, lane: Lane) -> Candidate:
+        spec = job.spec
+        resolution = self._services.resolver.resolve(target=spec.target, model=spec.model, endpoint=spec.endpoint)
+        for candidate in resolution.candidates:
+            if candidate.target == lane.name:
+                return candidate
+        return Candidate(target=lane.name, model=None)
+
+    async def _body(self, job: Job, candidate: Candidate) -> bytes:
+        text = await load_text(job.body, self._services.blobs) if job.body else "{}"
+        validation = Validation.of(job)
+        if validation is not None and job.progress:
+            text = validation.with_feedback(job.spec.endpoint or "", text, job.progress)
+        return rewrite_model(text, candidate.model) if candidate.model else text.encode()
+
+
+def _interrupted(reason: str = "the worker that streamed it ended") -> JobError:
+    message = f"The stream was cut after its first byte ({reason}); it is not sent again"
+    return JobError(code=ErrorCode.STREAM_INTERRUPTED, message=message)

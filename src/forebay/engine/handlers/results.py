@@ -1,0 +1,64 @@
+"""What is kept of a target's answer: JSON as it came, anything else as a file."""
+
+import msgspec
+
+from forebay.domain.content import Content
+from forebay.domain.errors import TargetError
+from forebay.domain.inference import InferenceResult
+from forebay.domain.job import Job, Result
+from forebay.domain.stored import StoredRecord
+from forebay.engine.intake import store_bytes, store_text
+from forebay.engine.services import Services
+
+REFUSAL_LIMIT_CHARACTERS = 16_384
+EXTENSIONS = {"audio/mpeg": "mp3", "audio/wav": "wav", "image/png": "png", "image/jpeg": "jpg", "text/plain": "txt"}
+
+
+async def result_of(answer: InferenceResult, job: Job, services: Services) -> Result:
+    """Keeps a 2xx answer: JSON verbatim, another type as a file that the body names."""
+    if "json" in answer.content_type:
+        body = await store_text(answer.body.decode(), services.blobs)
+    else:
+        body = await _as_file(answer, job, services)
+    return Result(status_code=answer.status_code, body=body, request_id=answer.request_id)
+
+
+async def refusal(error: TargetError, services: Services) -> Result | None:
+    """Keeps what a target said as it refused; text that is not JSON becomes a JSON string."""
+    if error.status_code is None or error.body is None:
+        return None
+    try:
+        text = error.body.decode()
+        msgspec.json.decode(text)
+    except (UnicodeDecodeError, msgspec.DecodeError):
+        shown = error.body.decode(errors="replace")[:REFUSAL_LIMIT_CHARACTERS]
+        text = msgspec.json.encode(shown).decode()
+    return Result(status_code=error.status_code, body=await store_text(text, services.blobs))
+
+
+async def _as_file(answer: InferenceResult, job: Job, services: Services) -> Content:
+    blob = await store_bytes(answer.body, services.blobs)
+    file_id = services.ids.new("file")
+    media_type = answer.content_type.partition(";")[0].strip() or "application/octet-stream"
+    name = f"{job.id}.{EXTENSIONS.get(media_type, 'bin')}"
+    data = {
+        "filename": name,
+        "purpose": "user_data",
+        "bytes": blob.bytes,
+        "blob_id": blob.blob_id,
+        "content_type": media_type,
+    }
+    now = services.clock.now()
+    await services.records.put(
+        StoredRecord(
+            kind="file",
+            id=file_id,
+            tenant=job.tenant,
+            data=msgspec.json.encode(data).decode(),
+            created_at=now,
+            expires_at=now + services.bounds.result_ttl_seconds,
+            blobs=(blob.blob_id or "",),
+        )
+    )
+    view = {"object": "file", "file_id": file_id, "content_type": media_type, "bytes": blob.bytes}
+    return Content(text=msgspec.json.encode(view).decode())

@@ -1,0 +1,16 @@
+"""Which handler serves which kind of job: the one place where a new kind is entered."""
+
+from collections.abc import Mapping
+
+from forebay.domain.batch import BATCH
+from forebay.engine.context import Handler
+from forebay.engine.handlers.batch import handle_batch
+from forebay.engine.handlers.infer import InferHandler
+from forebay.engine.intake import INFER
+from forebay.engine.lanes import Lanes
+from forebay.engine.services import Services
+
+
+def make_handlers(services: Services, lanes: Lanes) -> Mapping[str, Handler]:
+    """The built-in kinds."""
+    return {INFER: InferHandler(services, lanes), BATCH: handle_batch}

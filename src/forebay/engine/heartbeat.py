@@ -1,0 +1,94 @@
+"""Heartbeat: renews a worker's leases from a thread of its own, so that a blocked event loop loses none of them."""
+
+import asyncio
+import contextlib
+import os
+import sys
+import threading
+from collections.abc import Callable
+
+import structlog
+
+from forebay.domain.change import Renewal, Worker
+from forebay.domain.errors import StoreUnavailable
+from forebay.ports import JobStore
+
+log = structlog.get_logger(__name__)
+BEATS_PER_LEASE = 3
+LONGEST_PAUSE_SECONDS = 2.0  # a cancelled call is broken off at the next beat
+STILL_LEASES = 3  # a loop that stood still for so many leases is taken for dead
+EXIT_STILL = 70  # EX_SOFTWARE. Source: sysexits.h
+
+
+class Heartbeat:
+    """Beats until stopped. ``on_renewal`` is called in the worker's own loop."""
+
+    def __init__(self, jobs: JobStore, worker: Worker, on_renewal: Callable[[Renewal], None]) -> None:
+        self._jobs = jobs
+        self._worker = worker
+        self._on_renewal = on_renewal
+        self._loop = asyncio.get_running_loop()
+        self._own: asyncio.AbstractEventLoop | None = None
+        self._stop: asyncio.Event | None = None
+        self._missed = 0
+        self._thread = threading.Thread(target=self._main, name="heartbeat", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    async def close(self) -> None:
+        """Stops the beat; the leases then run out unless they were handed back."""
+        if self._own is not None and self._stop is not None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended by itself
+                self._own.call_soon_threadsafe(self._stop.set)
+        await asyncio.to_thread(self._thread.join)
+
+    @property
+    def pause_seconds(self) -> float:
+        return min(self._worker.lease_seconds / BEATS_PER_LEASE, LONGEST_PAUSE_SECONDS)
+
+    def _main(self) -> None:
+        asyncio.run(self._beat())
+
+    async def _beat(self) -> None:
+        self._own, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        while not self._stop.is_set():
+            await self._renew()
+            self._watch_loop()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stop.wait(), self.pause_seconds)
+
+    async def _renew(self) -> None:
+        try:
+            renewal = await self._jobs.renew(self._worker)
+        except StoreUnavailable as unavailable:
+            log.error("store_unavailable", verb="renew", reason=str(unavailable))  # noqa: TRY400
+            return
+        if not renewal.is_alive:
+            self._worker = _with_epoch(self._worker, renewal.epoch)
+        with contextlib.suppress(RuntimeError):  # the worker's loop has closed
+            self._loop.call_soon_threadsafe(self._on_renewal, renewal)
+
+    def _watch_loop(self) -> None:
+        """Ends a process whose loop stood still too long: its leases would live for ever and its jobs never end."""
+        self._missed += 1
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._moved)
+        if self._missed * self.pause_seconds > STILL_LEASES * self._worker.lease_seconds:
+            sys.stderr.write("forebay: the event loop stands still; this worker ends so that others take its jobs\n")
+            os._exit(EXIT_STILL)
+
+    def _moved(self) -> None:
+        self._missed = 0
+
+
+def _with_epoch(worker: Worker, epoch: int) -> Worker:
+    return Worker(
+        id=worker.id,
+        epoch=epoch,
+        host=worker.host,
+        pid=worker.pid,
+        pid_started=worker.pid_started,
+        queues=worker.queues,
+        lease_seconds=worker.lease_seconds,
+    )

@@ -1,0 +1,149 @@
+"""Lanes: what each target of this worker may take now, from what it answered and from what its limits allow."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from forebay.domain.attempt import Outcome
+from forebay.domain.change import Want
+from forebay.domain.errors import TargetError
+from forebay.domain.inference import InferenceResult
+from forebay.domain.lane import CONTROL, route_queue, target_queue
+from forebay.domain.target import Route, TargetSpec
+from forebay.engine.permits import Permits, permits_for
+from forebay.policy.lanes import LaneState
+from forebay.policy.rate_headers import rate_hints
+from forebay.ports import LimitStore
+
+CONTROL_SLOTS = 8  # groups run beside targets, never in their slots: no parent waits behind its children
+SOON_SECONDS = 0.05
+
+
+class Lane:
+    """One target's lane in this worker."""
+
+    def __init__(self, spec: TargetSpec, state: LaneState, limits: LimitStore) -> None:
+        self.spec = spec
+        self.state = state
+        self.in_flight = 0
+        self.requests, self.tokens = permits_for(spec.name, spec.limits, limits)
+
+    @property
+    def name(self) -> str:
+        return self.spec.name
+
+    def free_slots(self, now: float) -> int:
+        """How many jobs may be claimed for this target now."""
+        slots = self.state.free_slots(now, self.in_flight)
+        if self.requests is not None:
+            slots = min(slots, int(self.requests.available))
+        if self.tokens is not None and self.tokens.available <= 0:
+            slots = 0
+        return max(slots, 0)
+
+    def wake_at(self, now: float) -> float | None:
+        """When to look again although nothing was signalled: a pause ends, or permits come."""
+        times = [permits.retry_at for permits in self._permits() if permits.available < 1]
+        resume = self.state.resume_at(now)
+        if resume is not None:
+            times.append(resume)
+        return max(times, default=None)
+
+    async def refill(self, now: float) -> None:
+        """Asks the shared limits for permits."""
+        for permits in self._permits():
+            await permits.refill(now)
+
+    def enter(self, tokens: int) -> None:
+        """Counts a claimed job: it holds a slot, and its permits are spent."""
+        self.in_flight += 1
+        if self.requests is not None:
+            self.requests.take(1)
+        if self.tokens is not None:
+            self.tokens.take(tokens)
+
+    def leave(self) -> None:
+        self.in_flight -= 1
+
+    def observe(self, result: InferenceResult, latency_seconds: float, now: float) -> None:
+        """Learns from an answer."""
+        hints = rate_hints(result.headers, now) if result.headers else None
+        self.state.record(Outcome.SUCCEEDED, latency_seconds=latency_seconds, now=now, hints=hints)
+
+    def observe_error(self, error: TargetError, outcome: Outcome, latency_seconds: float, now: float) -> None:
+        """Learns from a call that failed."""
+        self.state.record(
+            outcome,
+            latency_seconds=latency_seconds,
+            status_code=error.status_code,
+            retry_after=error.retry_after,
+            hints=rate_hints(error.headers, now) if error.headers else None,
+            now=now,
+        )
+
+    def correct(self, estimated: int, actual: int | None) -> None:
+        """Charges what a call really took, in place of its estimate."""
+        if self.tokens is not None and actual is not None:
+            self.tokens.take(actual - estimated)
+
+    async def close(self) -> None:
+        for permits in self._permits():
+            await permits.close()
+
+    def _permits(self) -> Sequence[Permits]:
+        return [permits for permits in (self.requests, self.tokens) if permits is not None]
+
+
+class Lanes:
+    """All lanes of a worker, and the queues that they serve."""
+
+    def __init__(self, lanes: Iterable[Lane], routes: Iterable[Route], failover_after_seconds: float) -> None:
+        self.by_name: Mapping[str, Lane] = {lane.name: lane for lane in lanes}
+        self._routes = [route for route in routes if any(entry.target in self.by_name for entry in route.entries)]
+        self._failover_after_seconds = failover_after_seconds
+        self._turn = 0
+
+    @property
+    def queues(self) -> tuple[str, ...]:
+        """Every queue that this worker claims from."""
+        targets = [target_queue(name) for name in self.by_name]
+        return (CONTROL, *targets, *[route_queue(route.name) for route in self._routes])
+
+    def wants(self, now: float, control_busy: int) -> list[Want]:
+        """What to claim now: for each queue as many as its target has free slots; a lane's queues share them."""
+        wants = [Want(queue=CONTROL, lane=CONTROL, slots=CONTROL_SLOTS - control_busy)]
+        served: dict[str, list[str]] = {name: [target_queue(name)] for name in self.by_name}
+        for route in self._routes:
+            lane = self._first_available(route, now)
+            if lane is not None:
+                served[lane.name].append(route_queue(route.name))
+        self._turn += 1
+        for name, queues in served.items():
+            lane = self.by_name[name]
+            slots = lane.free_slots(now)
+            turned = queues[self._turn % len(queues) :] + queues[: self._turn % len(queues)]
+            for place, queue in enumerate(turned):
+                share = (slots - place + len(queues) - 1) // len(queues)
+                wants.append(Want(queue=queue, lane=name, slots=share, cap=lane.spec.limits.concurrency))
+        return [want for want in wants if want.slots > 0]
+
+    async def refill(self, now: float) -> None:
+        for lane in self.by_name.values():
+            await lane.refill(now)
+
+    def wake_at(self, now: float) -> float | None:
+        """The next time at which a lane may have slots again by itself."""
+        times = [time for lane in self.by_name.values() if (time := lane.wake_at(now)) is not None]
+        return min(times, default=None)
+
+    async def close(self) -> None:
+        for lane in self.by_name.values():
+            await lane.close()
+
+    def _first_available(self, route: Route, now: float) -> Lane | None:
+        """Busy is no reason to fail over; unavailable is, and throttled for longer than ``failover_after``."""
+        for entry in route.entries:
+            lane = self.by_name.get(entry.target)
+            if lane is None or not lane.state.available(now):
+                continue
+            if not lane.state.is_throttled_longer_than(self._failover_after_seconds, now):
+                return lane
+        return None

@@ -1,0 +1,102 @@
+"""Runner: runs one claimed job in its handler and turns what comes back, answer or exception, into a Change."""
+
+import asyncio
+from collections.abc import Mapping
+
+import structlog
+
+from forebay.domain.answer import Answer, Retry
+from forebay.domain.attempt import Attempt
+from forebay.domain.change import Claimed, Verdict
+from forebay.domain.errors import LeaseLost, StoreUnavailable
+from forebay.domain.job import ErrorCode, JobError
+from forebay.engine.context import Context, Handler
+from forebay.engine.finisher import Finisher
+from forebay.engine.services import Services
+from forebay.policy.lifecycle import broken_off, decide, hand_back
+
+log = structlog.get_logger(__name__)
+
+
+class Runner:
+    """Holds the jobs that run in this process, by id, so that they can be asked to stop."""
+
+    def __init__(self, services: Services, handlers: Mapping[str, Handler], finisher: Finisher) -> None:
+        self._services = services
+        self._handlers = handlers
+        self._finisher = finisher
+        self._running: dict[str, tuple[Context, asyncio.Task[None]]] = {}
+
+    @property
+    def kinds(self) -> frozenset[str]:
+        return frozenset(self._handlers)
+
+    async def run(self, claimed: Claimed) -> None:
+        """Runs the job to its answer. A lost lease, or a stop, ends it without one."""
+        job = claimed.job
+        context = Context(claimed, self._services, self._begin)
+        task = asyncio.current_task()
+        assert task is not None, "a runner runs in a task"  # noqa: S101 - for the type checker
+        self._running[job.id] = (context, task)
+        try:
+            answer = await self._answer(claimed, context)
+        except LeaseLost:
+            return
+        except asyncio.CancelledError:
+            self._give_up(claimed, context)
+            if not context.stopping.is_set():
+                raise
+            task.uncancel()
+            return
+        finally:
+            del self._running[job.id]
+        now = self._services.clock.now()
+        attempts = tuple(context.attempts.values())
+        self._finisher.put(decide(claimed, answer, attempts, now=now, chance=self._services.chance))
+
+    def stop(self, job_ids: tuple[str, ...]) -> None:
+        """Asks running jobs to end: a call is broken off, unless its answer is to be kept."""
+        for job_id in job_ids:
+            context, task = self._running.get(job_id, (None, None))
+            if context is None or task is None or context.stopping.is_set():
+                continue
+            context.stopping.set()
+            if not (context.claimed.job.spec.keep_call or context.claimed.job.is_group):
+                task.cancel()
+
+    def drop_all(self) -> None:
+        """Breaks off everything: the leases are lost, and whoever has them now may be running the same jobs."""
+        for context, task in list(self._running.values()):
+            context.stopping.set()
+            task.cancel()
+
+    async def _answer(self, claimed: Claimed, context: Context) -> Answer:
+        job = claimed.job
+        try:
+            return await self._handlers[job.kind](job, context)
+        except (LeaseLost, asyncio.CancelledError):
+            raise
+        except StoreUnavailable as unavailable:
+            log.error("store_unavailable", job_id=job.id, reason=str(unavailable))  # noqa: TRY400
+            return Retry(error=_internal(unavailable), is_counted=False)
+        except Exception as error:
+            log.exception("handler_failed", job_id=job.id, kind=job.kind)
+            return Retry(error=_internal(error))
+
+    async def _begin(self, attempt: Attempt) -> None:
+        [verdict] = await self._services.jobs.begin([attempt])
+        if verdict is Verdict.LEASE_LOST:
+            raise LeaseLost(f"the lease of {attempt.job_id!r} was taken by another worker: drop the job")
+
+    def _give_up(self, claimed: Claimed, context: Context) -> None:
+        """Hands a broken-off job back; the store ends it instead where it was cancelled."""
+        now = self._services.clock.now()
+        attempts = [
+            broken_off(attempt, now=now) if attempt.finished_at is None else attempt
+            for attempt in context.attempts.values()
+        ]
+        self._finisher.put(hand_back(claimed, attempts, now=now))
+
+
+def _internal(error: Exception) -> JobError:
+    return JobError(code=ErrorCode.INTERNAL, message=f"{type(error).__name__} in the handler; see the worker's log")

@@ -1,0 +1,194 @@
+"""Worker: claims jobs for the slots that are free, and runs them. One a process; a server brings its own."""
+
+import asyncio
+import contextlib
+import os
+import socket
+from dataclasses import dataclass
+from types import TracebackType
+
+import structlog
+
+from forebay.domain.change import Claimed, Recovered, Renewal, Want, Worker
+from forebay.domain.errors import StoreUnavailable
+from forebay.domain.lane import CONTROL
+from forebay.engine.finisher import Finisher
+from forebay.engine.handlers.table import make_handlers
+from forebay.engine.heartbeat import Heartbeat
+from forebay.engine.lanes import Lanes
+from forebay.engine.maintenance import Maintenance
+from forebay.engine.process import start_of_process
+from forebay.engine.runner import Runner
+from forebay.engine.services import Services
+from forebay.engine.slots import Slots
+from forebay.ports import Watch
+
+log = structlog.get_logger(__name__)
+POLL_SECONDS = 1.0  # hints make it fast; polling must suffice
+STORE_PAUSE_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerOptions:
+    """How a worker behaves. ``targets``: those that it serves (None: all that are configured)."""
+
+    lease_seconds: float = 30.0
+    drain_seconds: float = 30.0  # how long running calls may take to finish on SIGTERM
+    targets: frozenset[str] | None = None
+    failover_after_seconds: float = 5.0
+
+
+class WorkerProcess:
+    """``async with`` starts it; leaving drains it: running calls finish within the limit, the rest is handed back."""
+
+    def __init__(self, services: Services, lanes: Lanes, options: WorkerOptions) -> None:
+        self._services = services
+        self._options = options
+        self.lanes = lanes
+        self.worker = Worker(
+            id=services.ids.new("worker"),
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            pid_started=start_of_process(os.getpid()),
+            queues=lanes.queues,
+            lease_seconds=options.lease_seconds,
+        )
+        self._finisher = Finisher(services.jobs)
+        self._runner = Runner(services, make_handlers(services, lanes), self._finisher)
+        self._slots = Slots(self._run)
+        self._control_busy = 0
+        self._wake = asyncio.Event()
+        self._suspects: frozenset[str] = frozenset()
+        self._background: list[asyncio.Task[None]] = []
+        self._is_draining = False
+
+    async def __aenter__(self) -> "WorkerProcess":
+        await self._services.jobs.renew(self.worker)
+        self._heartbeat = Heartbeat(self._services.jobs, self.worker, self._on_renewal)
+        self._heartbeat.start()
+        maintenance = Maintenance(self._services, self._on_recovered)
+        watch = self._services.jobs.watch([f"ready:{queue}" for queue in self.lanes.queues])
+        self._claiming = asyncio.create_task(self._claim_for_ever(), name="claim")
+        self._finishing = asyncio.create_task(self._finisher.run(), name="finish")
+        self._background = [
+            self._claiming,
+            self._finishing,
+            asyncio.create_task(self._listen(watch), name="listen"),
+            asyncio.create_task(maintenance.run(), name="maintenance"),
+        ]
+        log.info("worker_started", worker=self.worker.id, queues=len(self.lanes.queues))
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.drain()
+
+    async def drain(self) -> None:
+        """Claims no more, lets running calls finish, breaks off the rest, and hands every lease back. Idempotent."""
+        if self._is_draining:
+            return
+        self._is_draining = True
+        self._claiming.cancel()
+        await asyncio.gather(self._claiming, return_exceptions=True)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._slots.emptied.wait(), self._options.drain_seconds)
+        await self._slots.close()
+        await self._finisher.flushed()
+        for task in self._background:
+            task.cancel()
+        await asyncio.gather(*self._background, return_exceptions=True)
+        await self._heartbeat.close()
+        with contextlib.suppress(StoreUnavailable):  # then the leases run out by themselves
+            await self.lanes.close()
+            handed_back = await self._services.jobs.retire(self.worker)
+            log.info("worker_drained", worker=self.worker.id, handed_back=handed_back)
+
+    async def claim_once(self) -> int:
+        """Claims what there are slots for and starts it. Returns how many jobs that was."""
+        now = self._services.clock.now()
+        await self.lanes.refill(now)
+        wants = self.lanes.wants(now, self._control_busy)
+        if not wants:
+            return 0
+        if self._suspects and self._slots.busy == 0:
+            return await self._claim_suspect(wants)
+        if self._suspects:
+            return 0  # a suspect runs with nothing beside it: let the slots empty first
+        claimed = await self._services.jobs.claim(self.worker, wants)
+        for one in claimed:
+            self._start(one)
+        return len(claimed)
+
+    async def _claim_suspect(self, wants: list[Want]) -> int:
+        mine = [want for want in wants if want.queue in self._suspects]
+        self._suspects = frozenset()
+        claimed = await self._services.jobs.claim(self.worker, mine, is_alone=True) if mine else []
+        for one in claimed:
+            log.warning("suspect_runs_alone", job_id=one.job.id, rescues=one.job.rescues)
+            self._start(one)
+        await self._slots.emptied.wait()
+        return len(claimed)
+
+    async def _claim_for_ever(self) -> None:
+        while True:
+            self._wake.clear()
+            try:
+                if await self.claim_once():
+                    continue
+            except StoreUnavailable as unavailable:
+                log.error("store_unavailable", verb="claim", reason=str(unavailable))  # noqa: TRY400
+                await asyncio.sleep(STORE_PAUSE_SECONDS)
+            except Exception:
+                log.exception("claim_failed")
+                await asyncio.sleep(STORE_PAUSE_SECONDS)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), self._pause_seconds())
+
+    def _pause_seconds(self) -> float:
+        now = self._services.clock.now()
+        wake_at = self.lanes.wake_at(now)
+        pause = POLL_SECONDS if wake_at is None else min(max(wake_at - now, 0.001), POLL_SECONDS)
+        return pause * (0.9 + 0.2 * self._services.chance.random()) if wake_at is None else pause
+
+    def _start(self, claimed: Claimed) -> None:
+        if claimed.lane == CONTROL:
+            self._control_busy += 1
+        else:
+            self.lanes.by_name[claimed.lane].enter(claimed.job.tokens)
+        self._slots.dispatch(claimed)
+
+    async def _run(self, claimed: Claimed) -> None:
+        try:
+            await self._runner.run(claimed)
+        finally:
+            if claimed.lane == CONTROL:
+                self._control_busy -= 1
+            else:
+                self.lanes.by_name[claimed.lane].leave()
+            self._wake.set()
+
+    async def _listen(self, watch: Watch) -> None:
+        while True:
+            await watch.next()
+            self._wake.set()
+
+    def _on_renewal(self, renewal: Renewal) -> None:
+        if not renewal.is_alive:
+            log.warning("leases_lost", worker=self.worker.id, epoch=renewal.epoch)
+            self.worker = Worker(
+                id=self.worker.id,
+                epoch=renewal.epoch,
+                host=self.worker.host,
+                pid=self.worker.pid,
+                pid_started=self.worker.pid_started,
+                queues=self.worker.queues,
+                lease_seconds=self.worker.lease_seconds,
+            )
+            self._runner.drop_all()
+        self._runner.stop(renewal.stopping)
+
+    def _on_recovered(self, recovered: Recovered) -> None:
+        self._suspects = frozenset(recovered.suspects) & frozenset(self.lanes.queues)
+        if self._suspects or recovered.due or recovered.woken or recovered.rescued:
+            self._wake.set()
