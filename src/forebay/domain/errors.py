@@ -10,6 +10,7 @@ ForebayError
 │   └── TemplateFieldMissing  a record lacks a path that the template names
 ├── ConfigurationError        exit 2: forebay.yaml, an option, the environment
 │   └── StoreRefused          exit 2: a foreign, newer or corrupt store
+├── PullFailed                exit 1: a local model's files can't be had, or aren't the pinned ones
 ├── LeaseLost                 drop the job: another worker has it
 ├── StoreUnavailable          transient: try again
 ├── TargetError               one call of a target did not succeed
@@ -75,6 +76,10 @@ class ConfigurationError(ForebayError):
 
 class StoreRefused(ConfigurationError):
     """The store is foreign, newer than this program, or damaged."""
+
+
+class PullFailed(ForebayError):
+    """A local model's files could not be downloaded, or are not the pinned ones; nothing of them was kept."""
 
 
 class LeaseLost(ForebayError):
