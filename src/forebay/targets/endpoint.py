@@ -1,0 +1,106 @@
+"""What the targets that speak HTTP have in common: addresses, the headers of a call, and reading an answer."""
+
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+import msgspec
+
+from forebay.domain.errors import ConfigurationError, TargetFailed
+from forebay.domain.inference import Call, InferenceResult
+from forebay.domain.target import TargetSpec
+from forebay.policy.pricing import PriceTable, cost_usd, prices_for
+from forebay.policy.usage import NOTHING_METERED, Metering, read_metering
+from forebay.targets.http import Response
+
+_REQUEST_ID_HEADERS = ("x-request-id", "request-id")
+_TEXT_ENDPOINTS = ("/audio/transcriptions", "/audio/translations")  # `response_format: srt` and its like
+_BINARY_TYPES = ("audio/", "image/", "video/", "application/octet-stream", "application/zip")
+_VERSION = "/v1"
+
+
+def checked_url(spec: TargetSpec, url: str | None, key: str) -> str:
+    """Returns the address without a slash at its end. Raises: ConfigurationError: it is missing or not an HTTP URL."""
+    if not url:
+        raise ConfigurationError(f"targets.{spec.name}: {key} is missing; a target of type {spec.type} needs one")
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ConfigurationError(f"targets.{spec.name}.{key}: {_shown(url)!r} is not a URL of http or https")
+    if parts.username or parts.password:
+        raise ConfigurationError(f"targets.{spec.name}.{key}: put the key into api_key, not into the URL")
+    return url.rstrip("/")
+
+
+def join_url(base_url: str, endpoint: str) -> str:
+    """Appends the endpoint, whose leading ``/v1`` is dropped where the base ends in ``/v1``."""
+    if base_url.endswith(_VERSION) and endpoint.startswith(_VERSION + "/"):
+        endpoint = endpoint[len(_VERSION) :]
+    return base_url + endpoint
+
+
+def call_headers(preset: Mapping[str, str], call: Call) -> dict[str, str]:
+    """Returns the target's headers and the two by which an upstream's log can be matched with ours."""
+    headers = dict(preset)
+    headers["x-forebay-job-id"] = call.job_id
+    headers["x-forebay-attempt"] = str(call.attempt)
+    return headers
+
+
+def content_type_of(headers: Mapping[str, str]) -> str:
+    """Returns the media type without parameters, lower-case; JSON where the answer doesn't say."""
+    return headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+
+
+def is_binary(content_type: str, endpoint: str) -> bool:
+    """True for an answer that is a file (speech, an image), to be returned as it is."""
+    if content_type.startswith(_BINARY_TYPES):
+        return True
+    return content_type.startswith("text/") and endpoint.endswith(_TEXT_ENDPOINTS)
+
+
+def read_answer(response: Response, call: Call, spec: TargetSpec, table: PriceTable) -> InferenceResult:
+    """Reads a 2xx answer. Raises: TargetFailed: it should be JSON and is not (truncated, a proxy's page)."""
+    content_type = content_type_of(response.headers)
+    if is_binary(content_type, call.endpoint):
+        return _result(response, content_type, NOTHING_METERED, None, call)
+    try:
+        metering = read_metering(response.body)
+    except msgspec.DecodeError as exc:
+        message = f"target {spec.name!r} answered {response.status} with a body that is not JSON ({content_type})"
+        raise TargetFailed(message, status_code=response.status, body=response.body, headers=response.headers) from exc
+    return metered_result(response, metering, call, spec, table)
+
+
+def metered_result(
+    response: Response, metering: Metering, call: Call, spec: TargetSpec, table: PriceTable
+) -> InferenceResult:
+    """Makes the result of a JSON answer whose usage was read."""
+    cost = None
+    if metering.usage is not None:
+        model = metering.model or call.model
+        prices = prices_for(spec, model, table, metering.service_tier)
+        if prices is None and call.model is not None and call.model != model:
+            prices = prices_for(spec, call.model, table, metering.service_tier)
+        cost = cost_usd(metering, prices)
+    return _result(response, "application/json", metering, cost, call)
+
+
+def _result(
+    response: Response, content_type: str, metering: Metering, cost: float | None, call: Call
+) -> InferenceResult:
+    headers = response.headers
+    return InferenceResult(
+        status_code=response.status,
+        body=response.body,
+        content_type=content_type,
+        headers=headers,
+        usage=metering.usage,
+        cost_usd=cost,
+        request_id=next((headers[name] for name in _REQUEST_ID_HEADERS if name in headers), None),
+        model=metering.model or call.model,
+    )
+
+
+def _shown(url: str) -> str:
+    """The URL without what may be a secret."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.hostname or ''}{parts.path}" if parts.scheme else parts.path

@@ -1,0 +1,74 @@
+"""Which answers are errors, and of which kind: the table of attempts of the reference, in one place.
+
+Not counted: 429, 503 and Anthropic's 529. Counted: 408, 409, 425 and every other 5xx. Final: every other 4xx, and 3xx.
+"""
+
+import time
+
+import msgspec
+
+from forebay.domain.errors import TargetError, TargetFailed, TargetRejected, TargetThrottled, TargetUnavailable
+from forebay.policy.rate_headers import retry_after_seconds
+from forebay.targets.http import Response
+
+COUNTED_STATUSES = frozenset({408, 409, 425})
+OVERLOADED = 529  # Anthropic's. Source: https://docs.anthropic.com/en/api/errors
+REASON_CHARACTERS = 300
+
+
+class _Error(msgspec.Struct, gc=False):
+    message: str | None = None
+
+
+class _Envelope(msgspec.Struct, gc=False):
+    """OpenAI's and Anthropic's error envelopes, as far as both agree."""
+
+    error: _Error | None = None
+
+
+_ENVELOPE = msgspec.json.Decoder(_Envelope)
+
+
+def check_status(response: Response, target: str, api_key: str | None = None) -> None:
+    """Returns if the answer is a 2xx. Raises: the TargetError for its status, with the answer's body and headers.
+
+    The message has the vendor's own reason, never other parts of the body, which may repeat the prompt, nor the key.
+    """
+    status = response.status
+    if 200 <= status < 300:
+        return
+    if 300 <= status < 400:
+        message = f"target {target!r} answered {status}, a redirect, which is not followed: correct its address"
+    else:
+        message = f"target {target!r} answered {status}{_reason(response.body, api_key)}"
+    raise error_kind(status)(
+        message,
+        status_code=status,
+        body=response.body,
+        retry_after=retry_after_seconds(response.headers, time.time()),
+        headers=response.headers,
+    )
+
+
+def error_kind(status: int) -> type[TargetError]:
+    """Returns what a status other than 2xx means for the job."""
+    if status == 429:
+        return TargetThrottled
+    if status in {503, OVERLOADED}:
+        return TargetUnavailable
+    if status in COUNTED_STATUSES or status >= 500 or status < 200:
+        return TargetFailed
+    return TargetRejected
+
+
+def _reason(body: bytes, api_key: str | None) -> str:
+    try:
+        error = _ENVELOPE.decode(body).error
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return ""
+    if error is None or not error.message:
+        return ""
+    text = " ".join(error.message.split())
+    if api_key:
+        text = text.replace(api_key, "[key]")
+    return f": {text[:REASON_CHARACTERS]}"

@@ -1,0 +1,50 @@
+"""The one interface for outgoing HTTP: what targets need and nothing else, so that the library under it can be changed.
+
+Failures of the wire are told as TargetErrors by one rule: what certainly did not reach the target is TargetUnavailable,
+what may have reached it is TargetFailed, and what took too long is TargetTimeout. Statuses are the caller's to judge.
+"""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+MAX_ANSWER_BYTES = 64 * 1024 * 1024  # a longer answer is broken off: it would stand whole in memory
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Response:
+    """An answer read whole. Header names are lower-case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamResponse:
+    """An answer whose body is read as it comes; the iterator raises TargetFailed if it is cut."""
+
+    status: int
+    headers: Mapping[str, str]
+    chunks: AsyncIterator[bytes]
+
+
+class HttpClient(Protocol):
+    """Sends requests over kept connections, without redirects, cookies or a limit per host: the engine limits.
+
+    Every call is bounded by ``timeout_seconds`` as a whole, body included.
+
+    Raises: TargetUnavailable: not sent (refused, DNS, TLS, proxy). TargetFailed: reset, closed or garbled after it was
+    sent. TargetTimeout: no whole answer in time. Cancelling closes the connection.
+    """
+
+    async def post(self, url: str, headers: Mapping[str, str], body: bytes, timeout_seconds: float) -> Response: ...
+
+    async def get(self, url: str, headers: Mapping[str, str], timeout_seconds: float) -> Response: ...
+
+    def stream(
+        self, url: str, headers: Mapping[str, str], body: bytes, timeout_seconds: float
+    ) -> AbstractAsyncContextManager[StreamResponse]: ...
+
+    async def close(self) -> None: ...

@@ -1,0 +1,81 @@
+"""One streaming call: events go to the sink as they come, verbatim; the result is their sum."""
+
+from contextlib import AbstractAsyncContextManager
+
+import msgspec
+
+from forebay.domain.errors import TargetError, TargetFailed, TargetThrottled, TargetUnavailable
+from forebay.domain.inference import Call, InferenceResult
+from forebay.domain.target import TargetSpec
+from forebay.policy.pricing import PriceTable
+from forebay.ports import StreamSink
+from forebay.targets.assembly import Assembly, StreamError, assembly_for, raise_error_event
+from forebay.targets.endpoint import content_type_of, read_answer
+from forebay.targets.failures import check_status
+from forebay.targets.http import Response, StreamResponse
+from forebay.targets.sse import event_data, whole_events
+
+_END_MARK = b"[DONE]"
+_SSE = "text/event-stream"
+_OVERLOADED = frozenset({"overloaded_error", "overloaded"})
+_THROTTLED = frozenset({"rate_limit_error", "rate_limit_exceeded"})
+
+
+async def stream_call(
+    opened: AbstractAsyncContextManager[StreamResponse],
+    call: Call,
+    spec: TargetSpec,
+    table: PriceTable,
+    sink: StreamSink | None,
+) -> InferenceResult:
+    """Runs the call. An answer that is no event stream is returned as it is, and nothing goes to the sink.
+
+    Raises: a TargetError; TargetFailed for a stream that ends before its end or in an error event (which does not go
+    to the sink: whoever holds it says how the call ended).
+    """
+    async with opened as answer:
+        if answer.status != 200 or content_type_of(answer.headers) != _SSE:
+            body = b"".join([chunk async for chunk in answer.chunks])
+            response = Response(status=answer.status, headers=answer.headers, body=body)
+            check_status(response, spec.name, spec.api_key)
+            return read_answer(response, call, spec, table)
+        assembly = assembly_for(call.endpoint)
+        await _pump(answer, assembly, spec.name, sink)
+    headers = {**answer.headers, "content-type": "application/json"}
+    return read_answer(Response(status=200, headers=headers, body=assembly.body()), call, spec, table)
+
+
+async def _pump(answer: StreamResponse, assembly: Assembly, target: str, sink: StreamSink | None) -> None:
+    is_first = True
+    async for event in whole_events(answer.chunks):
+        data = event_data(event)
+        try:
+            _add(assembly, data)
+        except StreamError as exc:
+            raise _told(exc, target, is_first=is_first) from exc
+        except (msgspec.DecodeError, KeyError, TypeError, AttributeError, UnicodeDecodeError) as exc:
+            raise TargetFailed(f"target {target!r} sent an event that can't be read", status_code=200) from exc
+        if sink is not None:
+            await sink.write(event.decode())
+        is_first = is_first and not data
+    if not assembly.is_complete:
+        raise TargetFailed(f"target {target!r} ended its stream before its end", status_code=200)
+
+
+def _add(assembly: Assembly, data: bytes) -> None:
+    if data == _END_MARK:
+        assembly.finish()
+    elif data:
+        event = msgspec.json.decode(data)
+        raise_error_event(event)
+        assembly.add(event)
+
+
+def _told(error: StreamError, target: str, *, is_first: bool) -> TargetError:
+    """An overload told in the very first event has cost nothing; anything later is a failed call."""
+    message = f"target {target!r} ended its stream with an error: {error}"
+    if is_first and error.kind in _OVERLOADED:
+        return TargetUnavailable(message, status_code=200)
+    if is_first and error.kind in _THROTTLED:
+        return TargetThrottled(message, status_code=200)
+    return TargetFailed(message, status_code=200)

@@ -1,0 +1,152 @@
+"""What happens to one request of the mock model, from its head to the last byte of its answer."""
+
+import asyncio
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import msgspec
+
+from forebay.domain.errors import RequestError
+from forebay.testing.mock_model import answers, replies
+from forebay.testing.mock_model.connection import Connection, HttpRequest
+from forebay.testing.mock_model.counters import Counters
+from forebay.testing.mock_model.exchange import Exchange
+from forebay.testing.mock_model.faults import FaultChooser
+from forebay.testing.mock_model.limits import Bucket
+from forebay.testing.mock_model.options import MockOptions, changed
+from forebay.testing.mock_model.request import tokens_of
+
+_VERSION = "/v1"
+_MODELS = "/models"
+_MESSAGES = "/messages"
+
+
+class MockService:
+    """The state of one mock model: options, counters, rate limits. Its ``handle`` serves every connection."""
+
+    def __init__(self, options: MockOptions) -> None:
+        self.counters = Counters()
+        self.configure(options)
+
+    def configure(self, options: MockOptions) -> None:
+        """Takes new options; limits and chance begin anew."""
+        self.options = options
+        self._faults = FaultChooser(options)
+        per_minute = {"requests": options.requests_per_minute, "tokens": options.tokens_per_minute}
+        self._buckets = {unit: Bucket(amount) for unit, amount in per_minute.items() if amount is not None}
+
+    def handle(self, connection: Connection, http: HttpRequest) -> None:
+        """Answers a request: at once, later, or never, as the options say."""
+        path = http.path.removeprefix(_VERSION)
+        if path.startswith("/mock/"):
+            self._administer(connection, http, path)
+        elif not self._is_authorized(http):
+            self._error(connection, 401, "the API key is missing or wrong", path)
+        elif http.method == "GET" and path.startswith(_MODELS):
+            self._list_models(connection, path)
+        elif http.method == "POST" and path in answers.ENDPOINTS:
+            self._infer(connection, http, path)
+        else:
+            self._error(connection, 404, f"no {http.method} {http.path} here", path)
+
+    def _infer(self, connection: Connection, http: HttpRequest, path: str) -> None:
+        self.counters.begin(path, http.header("x-forebay-job-id"), http.header("idempotency-key"))
+        refusal = self._refusal(http.body)
+        if refusal is not None:
+            self.counters.end(refusal.outcome)
+            self._error(connection, 429, "rate limit reached", path, self._throttle_lines(refusal.wait_seconds))
+            return
+        verdict = self._faults.choose(http.body)
+        delay = self._faults.delay_seconds()
+        exchange = Exchange(self, connection, http.body, path, verdict)
+        if delay:
+            timer = asyncio.get_running_loop().call_later(delay, exchange.answer)
+            connection.on_lost = partial(self._give_up, timer)
+        else:
+            connection.on_lost = self._give_up
+            exchange.answer()
+
+    def _refusal(self, body: bytes) -> "_Refusal | None":
+        limit = self.options.concurrency
+        if limit is not None and self.counters.in_flight > limit:
+            return _Refusal("429 concurrency", self.options.retry_after_seconds)
+        now = asyncio.get_running_loop().time()
+        amounts = {"requests": 1, "tokens": tokens_of(body)}
+        for unit, bucket in self._buckets.items():
+            wait_seconds = bucket.take(amounts[unit], now)
+            if wait_seconds:
+                return _Refusal(f"429 {unit}", wait_seconds)
+        return None
+
+    def _give_up(self, timer: asyncio.TimerHandle | None = None) -> None:
+        """The client went away before it was answered."""
+        if timer is not None:
+            timer.cancel()
+        self.counters.end("aborted")
+
+    def _is_authorized(self, http: HttpRequest) -> bool:
+        key = self.options.api_key
+        return key is None or http.header("authorization") == f"Bearer {key}" or http.header("x-api-key") == key
+
+    def _throttle_lines(self, wait_seconds: float) -> list[str]:
+        waits = [f"retry-after: {math.ceil(wait_seconds)}", f"retry-after-ms: {wait_seconds * 1000:.0f}"]
+        return [*waits, *self.limit_lines()]
+
+    def limit_lines(self) -> list[str]:
+        """The headers of the rate limits, where there are any."""
+        return [line for unit, bucket in self._buckets.items() for line in bucket.headers(unit)]
+
+    def _error(self, connection: Connection, status: int, message: str, path: str, lines: Sequence[str] = ()) -> None:
+        number = self.counters.total
+        body = replies.error_body(status, message, is_anthropic=path.startswith(_MESSAGES), number=number)
+        connection.reply(replies.whole(status, body, replies.JSON, number, lines))
+
+    def refuse(self, connection: Connection, status: int, path: str, message: str) -> None:
+        """Answers an error; 429 and 503 say when to come back, a redirect says where to."""
+        lines: list[str] = []
+        if status in {429, 503}:
+            lines = self._throttle_lines(self.options.retry_after_seconds)
+        elif 300 <= status < 400:
+            lines = ["location: /elsewhere"]
+        self._error(connection, status, message, path, lines)
+
+    def _list_models(self, connection: Connection, path: str) -> None:
+        models = self.options.models
+        name = path.removeprefix(_MODELS).removeprefix("/")
+        body = answers.model_list((name,) if name else models)
+        if name:
+            body = msgspec.json.encode(msgspec.json.decode(body)["data"][0])
+        connection.reply(replies.whole(200, body, replies.JSON, self.counters.total))
+
+    def _administer(self, connection: Connection, http: HttpRequest, path: str) -> None:
+        """``GET /mock/calls[?ids=1]``, ``POST /mock/options``, ``POST /mock/reset``."""
+        match http.method, path:
+            case "GET", "/mock/calls":
+                body = msgspec.json.encode(self.counters.view(with_ids="ids=1" in http.query))
+            case "GET", "/mock/options":
+                body = msgspec.json.encode(self.options)
+            case "POST", "/mock/options":
+                try:
+                    self.configure(changed(self.options, http.body))
+                except RequestError as exc:
+                    self._error(connection, 400, exc.message, path)
+                    return
+                body = msgspec.json.encode(self.options)
+            case "POST", "/mock/reset":
+                self.counters.reset()
+                self.configure(self.options)
+                body = b"{}"
+            case _:
+                self._error(connection, 404, f"no {http.method} {path} here", path)
+                return
+        connection.reply(replies.whole(200, body, replies.JSON, self.counters.total))
+
+
+@dataclass(frozen=True, slots=True)
+class _Refusal:
+    """A limit is reached."""
+
+    outcome: str
+    wait_seconds: float
