@@ -37,11 +37,15 @@ class Finisher:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            changes, self._pending = self._pending, []
-            if changes:
-                await self.commit(changes)
-            if not self._pending:
-                self._idle.set()
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Commits what has been put so far."""
+        changes, self._pending = self._pending, []
+        if changes:
+            await self.commit(changes)
+        if not self._pending:
+            self._idle.set()
 
     async def commit(self, changes: list[Change]) -> None:
         """Applies the changes, trying until the store takes them, then settles: commit first, then wake the parents."""

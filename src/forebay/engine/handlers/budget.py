@@ -31,9 +31,7 @@ class Budget:
         prices = prices_for(spec, call.model, self._services.prices)
         cost = maximal_cost_usd(estimate_request(call.body, call.endpoint), prices)
         if cost is None:
-            message = (
-                f"The price of {call.model or spec.name!r} is unknown, and there is a budget: set `prices`"
-            )
+            message = f"The price of {call.model or spec.name!r} is unknown, and there is a budget: set `prices`"
             return JobError(code=PRICE_UNKNOWN, message=message)
         if not await self._services.limits.charge(self._name, cost, self._ceiling_usd):
             message = f"The budget of {self._ceiling_usd} USD does not hold another call of up to {cost:.6f} USD"

@@ -11,7 +11,7 @@ from forebay.engine.context import Context
 from forebay.engine.handlers.budget import Budget
 from forebay.engine.handlers.results import refusal, result_of
 from forebay.engine.handlers.streams import ChunkSink, was_streamed
-from forebay.engine.handlers.validation import Validation
+from forebay.engine.handlers.validation import Validation, with_feedback
 from forebay.engine.intake import load_text
 from forebay.engine.lanes import Lane, Lanes
 from forebay.engine.services import Services
@@ -72,13 +72,11 @@ class InferHandler:
         lane.correct(job.tokens, result.usage.total_tokens if result.usage else None)
         if budget is not None:
             await budget.settle(result.cost_usd)
-        return await self._answered(job, call, result, attempt, context)
+        return await self._answered(job, result, attempt, context)
 
-    async def _answered(
-        self, job: Job, call: Call, result: InferenceResult, attempt: Attempt, context: Context
-    ) -> Answer:
+    async def _answered(self, job: Job, result: InferenceResult, attempt: Attempt, context: Context) -> Answer:
         validation = Validation.of(job)
-        invalid = validation.reasons(call.endpoint, result.body) if validation else None
+        invalid = validation.reasons(result.body) if validation else None
         outcome = Outcome.INVALID_OUTPUT if invalid else Outcome.SUCCEEDED
         context.complete(
             msgspec.structs.replace(
@@ -98,7 +96,7 @@ class InferHandler:
                 error=JobError(code=ErrorCode.INVALID_OUTPUT, message=invalid),
                 after_seconds=0,
                 result=stored,
-                progress=validation.feedback(call.endpoint, result.body, invalid),
+                progress=validation.feedback(result.body, invalid),
             )
         return Done(result=stored)
 
@@ -138,9 +136,8 @@ class InferHandler:
 
     async def _body(self, job: Job, candidate: Candidate) -> bytes:
         text = await load_text(job.body, self._services.blobs) if job.body else "{}"
-        validation = Validation.of(job)
-        if validation is not None and job.progress:
-            text = validation.with_feedback(job.spec.endpoint or "", text, job.progress)
+        if job.progress:
+            text = with_feedback(job.spec.endpoint or "", text, job.progress)
         return rewrite_model(text, candidate.model) if candidate.model else text.encode()
 
 
