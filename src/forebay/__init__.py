@@ -1,1 +1,34 @@
-"""Forebay: the reservoir in front of generative models."""
+"""Forebay: the reservoir in front of generative models. Names load on first use: importing it costs nothing."""
+
+from importlib import import_module
+
+_PUBLIC = {
+    "AsyncClient": "forebay.client",
+    "Client": "forebay.client",
+    "ConfigurationError": "forebay.domain.errors",
+    "ForebayError": "forebay.domain.errors",
+    "InferenceRequest": "forebay.domain.function",
+    "Interrupted": "forebay.domain.errors",
+    "JobFailed": "forebay.domain.errors",
+    "NotFound": "forebay.domain.errors",
+    "Reject": "forebay.domain.function",
+    "RequestError": "forebay.domain.errors",
+    "Retry": "forebay.domain.function",
+    "run": "forebay.run",
+    "target": "forebay.domain.function",
+}
+__version__ = "0.1.0"
+__all__ = sorted(_PUBLIC)
+
+
+def __getattr__(name: str) -> object:
+    module = _PUBLIC.get(name)
+    if module is None:
+        raise AttributeError(f"module 'forebay' has no attribute {name!r}")
+    value = getattr(import_module(module), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *_PUBLIC]

@@ -1,0 +1,148 @@
+"""``forebay.Client``: the same from synchronous code; each call runs the asynchronous one in a loop of its own."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any, TypeVar
+
+from forebay.client.asynchronous import AsyncClient
+from forebay.client.views import BatchView, FileView, JobView
+
+T = TypeVar("T")
+
+
+class Client:
+    """As AsyncClient, blocking. ``with`` closes its connections."""
+
+    def __init__(self, server: str | None = None, *, api_key: str | None = None) -> None:
+        self._portal = _Portal()
+        self._client = AsyncClient(server, api_key=api_key)
+        self.jobs = Jobs(self._client, self._portal)
+        self.files = Files(self._client, self._portal)
+        self.batches = Batches(self._client, self._portal)
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._portal.call(self._client.close())
+        self._portal.close()
+
+
+class Jobs:
+    """``client.jobs``; see AsyncJobs."""
+
+    def __init__(self, client: AsyncClient, portal: "_Portal") -> None:
+        self._jobs, self._portal = client.jobs, portal
+
+    def submit(self, *, idempotency_key: str | None = None, **fields: Any) -> JobView:
+        return self._portal.call(self._jobs.submit(idempotency_key=idempotency_key, **fields))
+
+    def submit_many(self, jobs: Iterable[Mapping[str, Any]]) -> list[str]:
+        return self._portal.call(self._jobs.submit_many(jobs))
+
+    def get(self, job_id: str) -> JobView:
+        return self._portal.call(self._jobs.get(job_id))
+
+    def wait(self, job_id: str, timeout: float | None = None) -> JobView:
+        return self._portal.call(self._jobs.wait(job_id, timeout))
+
+    def as_completed(self, job_ids: Sequence[str], timeout: float | None = None) -> Iterator[JobView]:
+        return self._portal.iterate(self._jobs.as_completed(job_ids, timeout))
+
+    def list(self, **filters: Any) -> list[JobView]:
+        return self._portal.call(self._jobs.list(**filters))
+
+    def cancel(self, job_id: str) -> JobView:
+        return self._portal.call(self._jobs.cancel(job_id))
+
+    def retry(self, job_id: str) -> JobView:
+        return self._portal.call(self._jobs.retry(job_id))
+
+    def delete(self, job_id: str) -> None:
+        self._portal.call(self._jobs.delete(job_id))
+
+
+class Files:
+    """``client.files``; see AsyncFiles."""
+
+    def __init__(self, client: AsyncClient, portal: "_Portal") -> None:
+        self._files, self._portal = client.files, portal
+
+    def create(self, file: str | Path | bytes | IO[bytes], *, purpose: str = "batch", filename: str = "") -> FileView:
+        return self._portal.call(self._files.create(file, purpose=purpose, filename=filename))
+
+    def get(self, file_id: str) -> FileView:
+        return self._portal.call(self._files.get(file_id))
+
+    def list(self, **filters: Any) -> list[FileView]:
+        return self._portal.call(self._files.list(**filters))
+
+    def delete(self, file_id: str) -> None:
+        self._portal.call(self._files.delete(file_id))
+
+    def content(self, file_id: str, *, offset: int | None = None) -> Iterator[bytes]:
+        return self._portal.iterate(self._files.content(file_id, offset=offset))
+
+
+class Batches:
+    """``client.batches``; see AsyncBatches."""
+
+    def __init__(self, client: AsyncClient, portal: "_Portal") -> None:
+        self._batches, self._portal = client.batches, portal
+
+    def create(self, **fields: Any) -> BatchView:
+        return self._portal.call(self._batches.create(**fields))
+
+    def get(self, batch_id: str) -> BatchView:
+        return self._portal.call(self._batches.get(batch_id))
+
+    def wait(self, batch_id: str, timeout: float | None = None) -> BatchView:
+        return self._portal.call(self._batches.wait(batch_id, timeout))
+
+    def list(self, **filters: Any) -> list[BatchView]:
+        return self._portal.call(self._batches.list(**filters))
+
+    def cancel(self, batch_id: str) -> BatchView:
+        return self._portal.call(self._batches.cancel(batch_id))
+
+    def retry(self, batch_id: str) -> BatchView:
+        return self._portal.call(self._batches.retry(batch_id))
+
+    def results(self, batch_id: str) -> Iterator[dict[str, Any]]:
+        return self._portal.iterate(self._batches.results(batch_id))
+
+
+class _Portal:
+    """An event loop in a thread, and the way into it."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="forebay-client", daemon=True)
+        self._thread.start()
+
+    def call(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        try:
+            return future.result()
+        except KeyboardInterrupt:
+            future.cancel()
+            raise
+
+    def iterate(self, iterator: AsyncIterator[T]) -> Iterator[T]:
+        end = object()
+
+        async def following() -> T | object:
+            return await anext(iterator, end)
+
+        while (item := self.call(following())) is not end:
+            yield item  # type: ignore[misc]  # it is T where it is not `end`
+
+    def close(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()

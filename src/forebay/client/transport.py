@@ -1,0 +1,124 @@
+"""How the client speaks to a server: one session, errors as exceptions, repeats only where they are harmless."""
+
+import asyncio
+import os
+import random
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, TypeVar
+
+import aiohttp
+import msgspec
+
+from forebay.domain.errors import Conflict, Interrupted, NotFound, RequestError, StoreUnavailable
+
+DEFAULT_SERVER = "http://127.0.0.1:8700"
+TRIES = 4
+FIRST_PAUSE_SECONDS = 0.2
+CHUNK_BYTES = 256 * 1024
+T = TypeVar("T")
+
+
+class _Problem(msgspec.Struct, frozen=True):
+    message: str = ""
+    code: str | None = None
+    param: str | None = None
+
+
+class _Envelope(msgspec.Struct, frozen=True):
+    error: _Problem = _Problem()
+
+
+class Transport:
+    """Sends requests to ``server``. A broken connection or a 503 is tried again where ``is_repeatable``."""
+
+    def __init__(self, server: str | None, api_key: str | None) -> None:
+        self.server = (server or os.environ.get("FOREBAY_SERVER") or DEFAULT_SERVER).rstrip("/")
+        key = api_key or os.environ.get("FOREBAY_API_KEY")
+        self._headers = {"Authorization": f"Bearer {key}"} if key else {}
+        self._session: aiohttp.ClientSession | None = None
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        kind: type[T],
+        *,
+        body: Any = None,
+        params: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        is_repeatable: bool = False,
+    ) -> T:
+        """Sends JSON and decodes the JSON answer as ``kind``. Raises: as ``send`` does."""
+        data = None if body is None else msgspec.json.encode(body)
+        sent = {"Content-Type": "application/json", **(headers or {})}
+        answer = await self.send(method, path, data=data, params=params, headers=sent, is_repeatable=is_repeatable)
+        return msgspec.json.decode(answer, type=kind)
+
+    async def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        data: Any = None,
+        params: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        is_repeatable: bool = False,
+    ) -> bytes:
+        """Returns the body of a 2xx answer.
+
+        Raises: NotFound, Conflict, RequestError: what the server said; StoreUnavailable: 503; Interrupted: no answer.
+        """
+        tries = TRIES if is_repeatable else 1
+        for remaining in range(tries - 1, -1, -1):
+            try:
+                async with self._open().request(
+                    method, self.server + path, data=data, params=params, headers=headers
+                ) as reply:
+                    answer = await reply.read()
+                if reply.status < 400:
+                    return answer
+                if reply.status != 503 or not remaining:
+                    raise _error(reply.status, answer)
+            except (aiohttp.ClientError, TimeoutError) as exc:
+                if not remaining:
+                    raise Interrupted(f"no answer from {self.server}: {exc or type(exc).__name__}") from exc
+            pause = FIRST_PAUSE_SECONDS * 2 ** (tries - remaining)
+            await asyncio.sleep(pause * (0.5 + random.random()))  # noqa: S311 - jitter, no secret
+        raise Interrupted(f"no answer from {self.server}")
+
+    async def stream(self, path: str, params: Mapping[str, str] | None = None) -> AsyncIterator[bytes]:
+        """Yields the body in chunks, as it comes. Raises: as ``send`` does."""
+        try:
+            async with self._open().get(self.server + path, params=params) as reply:
+                if reply.status >= 400:
+                    raise _error(reply.status, await reply.read())
+                async for chunk in reply.content.iter_chunked(CHUNK_BYTES):
+                    yield chunk
+        except aiohttp.ClientError as exc:
+            raise Interrupted(f"the answer of {self.server} broke off: {exc}") from exc
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    def _open(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            timeout = aiohttp.ClientTimeout(total=None, sock_connect=10)
+            self._session = aiohttp.ClientSession(headers=self._headers, timeout=timeout, trust_env=True)
+        return self._session
+
+
+def _error(status: int, body: bytes) -> Exception:
+    try:
+        problem = msgspec.json.decode(body, type=_Envelope).error
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        problem = _Problem(message=body[:200].decode(errors="replace"))
+    message = problem.message or f"the server answered {status}"
+    if status == 404:
+        return NotFound(message, code=problem.code, param=problem.param)
+    if status == 409:
+        return Conflict(message, code=problem.code, param=problem.param)
+    if status >= 500:
+        return StoreUnavailable(f"the server answered {status}: {message}")
+    return RequestError(message, code=problem.code, param=problem.param)
