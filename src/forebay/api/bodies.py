@@ -1,0 +1,82 @@
+"""Reading request bodies: bounded, and with one sentence for whatever is wrong with them."""
+
+import difflib
+import re
+from collections.abc import Sequence
+from typing import TypeVar
+
+import msgspec
+from starlette.requests import Request
+
+from forebay.domain.errors import RequestError, TooLarge
+
+T = TypeVar("T")
+
+_UNKNOWN_FIELD = re.compile(r"unknown field `([^`]*)`(?: - at `\$\.?(.*)`)?")
+_MISSING_FIELD = re.compile(r"missing required field `([^`]*)`")
+_PLACE = re.compile(r" - at `(?:key )?(?:in )?\$?\.?([^`]*)`$")
+_CLOSE_ENOUGH = 0.5
+
+
+async def read_body(request: Request, limit_bytes: int) -> bytes:
+    """Reads the whole body. Raises: TooLarge: before more than the limit is held."""
+    declared = request.headers.get("content-length")
+    if declared is not None and declared.isdigit() and int(declared) > limit_bytes:
+        raise _too_large(limit_bytes)
+    pieces: list[bytes] = []
+    size = 0
+    async for piece in request.stream():
+        size += len(piece)
+        if size > limit_bytes:
+            raise _too_large(limit_bytes)
+        pieces.append(piece)
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+def decode(decoder: msgspec.json.Decoder[T], data: bytes, *, known: Sequence[str] = ()) -> T:
+    """Parses JSON into the decoder's type. ``known``: the names among which an unknown one is looked for.
+
+    Raises: RequestError with ``param`` where the place is known.
+    """
+    if not data.strip():
+        raise RequestError("The body is empty; it must be a JSON object", code="invalid_json")
+    try:
+        data.decode()  # what is passed on unread must be UTF-8 as well
+        return decoder.decode(data)
+    except UnicodeDecodeError as exc:
+        raise RequestError(f"The body is not UTF-8 (byte {exc.start})", code="invalid_json") from exc
+    except RecursionError as exc:
+        raise RequestError("The body is nested too deeply", code="invalid_json") from exc
+    except msgspec.ValidationError as exc:
+        raise explained(exc, known) from exc
+    except msgspec.DecodeError as exc:
+        raise RequestError(f"The body is not JSON: {_without_prefix(exc)}", code="invalid_json") from exc
+
+
+def explained(error: msgspec.ValidationError, known: Sequence[str] = ()) -> RequestError:
+    """What msgspec found wrong, as a refusal that names the parameter."""
+    text = str(error)
+    if unknown := _UNKNOWN_FIELD.search(text):
+        return unknown_name(unknown[1], known)
+    if missing := _MISSING_FIELD.search(text):
+        message = f"The required field {missing[1]!r} is missing"
+        return RequestError(message, param=missing[1], code="missing_required_parameter")
+    place = _PLACE.search(text)
+    param = place[1] if place and place[1] else None
+    message = _PLACE.sub("", text)
+    return RequestError(f"{param}: {message}" if param else message, param=param, code="invalid_value")
+
+
+def unknown_name(name: str, known: Sequence[str], kind: str = "field") -> RequestError:
+    """A refusal of a name that we don't know, with the nearest that we do."""
+    nearest = difflib.get_close_matches(name, known, n=1, cutoff=_CLOSE_ENOUGH)
+    hint = f"; did you mean {nearest[0]!r}?" if nearest else f"; known: {', '.join(sorted(known))}" if known else ""
+    return RequestError(f"Unknown {kind} {name!r}{hint}", param=name, code="unknown_parameter")
+
+
+def _too_large(limit_bytes: int) -> TooLarge:
+    return TooLarge(f"The body is larger than {limit_bytes} bytes (setting `max_body_bytes`)", code="request_too_large")
+
+
+def _without_prefix(error: msgspec.DecodeError) -> str:
+    return str(error).removeprefix("JSON is malformed: ")

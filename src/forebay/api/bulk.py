@@ -1,0 +1,144 @@
+"""``POST /v1/jobs/bulk``: NDJSON in and out. A bad line refuses only itself; all good ones are durable at the reply."""
+
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from typing import IO
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from forebay.api.context import Api, Caller, api_of, caller_of
+from forebay.api.errors import ErrorBody, error_body, problem_of
+from forebay.api.idempotency import REPLAYED, Identity, check_same, fingerprint_of, scoped_key
+from forebay.api.lines import lines_of
+from forebay.api.requests import order_of, parse_request
+from forebay.domain.errors import ForebayError, StoreUnavailable, TooLarge
+from forebay.domain.job import Job, Status
+from forebay.engine.intake import make_job
+
+NDJSON = "application/x-ndjson"
+CHUNK_LINES = 500  # committed together
+CHUNK_BYTES = 4 * 1024 * 1024
+REPLY_MEMORY_BYTES = 1024 * 1024  # beyond it the replies wait in a temporary file
+REPLY_PIECE_BYTES = 64 * 1024
+
+
+class Accepted(msgspec.Struct, kw_only=True):
+    """The reply to a good line."""
+
+    index: int
+    id: str
+    status: Status
+
+
+class Refused(msgspec.Struct, kw_only=True):
+    """The reply to a bad one."""
+
+    index: int
+    error: ErrorBody
+
+
+async def submit_bulk(request: Request) -> Response:
+    """Reads lines as they come and commits them in chunks, so that neither side holds them all."""
+    submission = Submission(request)
+    try:
+        await submission.take(request.stream())
+    except BaseException:
+        submission.replies.close()
+        raise
+    headers = REPLAYED if submission.is_all_replayed else {}
+    return StreamingResponse(submission.written(), media_type=NDJSON, headers=headers)
+
+
+class Submission:
+    """One bulk request on its way: the lines not yet committed, and the replies to all before them."""
+
+    def __init__(self, request: Request) -> None:
+        self._api: Api = api_of(request)
+        self._caller: Caller = caller_of(request)
+        self._path: str = request.scope["path"]
+        self._key = request.headers.get("idempotency-key")
+        self._longest_bytes: int = self._api.system.settings.max_body_bytes
+        self.replies: IO[bytes] = tempfile.SpooledTemporaryFile(REPLY_MEMORY_BYTES)  # noqa: SIM115 - closed by `written`
+        self._chunk: list[Job | Refused] = []
+        self._chunk_bytes = 0
+        self._count = 0
+        self._accepted = 0
+        self._replayed = 0
+
+    @property
+    def is_all_replayed(self) -> bool:
+        return self._replayed > 0 and self._replayed == self._count
+
+    async def take(self, pieces: AsyncIterator[bytes]) -> None:
+        """Commits every good line. Raises: StoreUnavailable: nothing at all was accepted."""
+        if self._key is not None:
+            scoped_key(self._path, self._key)
+        async for line in lines_of(pieces, self._longest_bytes):
+            self._chunk.append(await self._job(self._count, line))
+            self._count += 1
+            self._chunk_bytes += len(line or b"")
+            if len(self._chunk) >= CHUNK_LINES or self._chunk_bytes >= CHUNK_BYTES:
+                await self._commit()
+        await self._commit()
+
+    def written(self) -> Iterator[bytes]:
+        """The replies, in the order of the lines."""
+        with self.replies as replies:
+            replies.seek(0)
+            while piece := replies.read(REPLY_PIECE_BYTES):
+                yield piece
+
+    async def _job(self, index: int, line: bytes | None) -> Job | Refused:
+        try:
+            if line is None:
+                raise TooLarge(f"The line is longer than {self._longest_bytes} bytes", code="request_too_large")
+            request = parse_request(line)
+            identity = self._identity(index, line, request.idempotency_key)
+            order = order_of(request, identity, self._api.services.clock.now())
+            return await make_job(order, self._api.services, tenant=self._caller.tenant)
+        except ForebayError as error:
+            return _refused(index, error)
+
+    def _identity(self, index: int, line: bytes, own_key: str | None) -> Identity:
+        """A line's own key, else its place under the request's key."""
+        if own_key is not None:
+            return Identity(key=scoped_key(self._path, own_key), fingerprint=fingerprint_of(line))
+        if self._key is not None:
+            return Identity(key=f"{self._path}:{self._key}#{index}", fingerprint=fingerprint_of(line))
+        return Identity()
+
+    async def _commit(self) -> None:
+        if not self._chunk:
+            return
+        first = self._count - len(self._chunk)
+        jobs = [item for item in self._chunk if isinstance(item, Job)]
+        replies: list[Accepted | Refused] = []
+        try:
+            added = iter(await self._api.services.jobs.add(jobs) if jobs else [])
+        except StoreUnavailable as unavailable:
+            if not self._accepted:
+                raise
+            replies = [_refused(first + place, unavailable) for place in range(len(self._chunk))]
+        else:
+            for place, item in enumerate(self._chunk):
+                if isinstance(item, Refused):
+                    replies.append(item)
+                    continue
+                reply = next(added)
+                try:
+                    if not reply.is_new:
+                        check_same(reply.fingerprint, item.fingerprint)
+                        self._replayed += 1
+                except ForebayError as error:
+                    replies.append(_refused(first + place, error))
+                    continue
+                self._accepted += 1
+                replies.append(Accepted(index=first + place, id=reply.id, status=reply.status))
+        self.replies.write(msgspec.json.Encoder().encode_lines(replies))
+        self._chunk, self._chunk_bytes = [], 0
+
+
+def _refused(index: int, error: ForebayError) -> Refused:
+    return Refused(index=index, error=error_body(problem_of(error)))

@@ -1,0 +1,57 @@
+"""What every request has at hand: the system, who is calling, and what requests of one process share."""
+
+import hashlib
+from dataclasses import dataclass
+from typing import cast
+
+from starlette.requests import HTTPConnection
+
+from forebay.api.reading import JobReader
+from forebay.api.waiting import Waiting
+from forebay.app import System
+from forebay.engine.services import Services
+from forebay.telemetry import MetricsRegistry
+
+DEFAULT_TENANT = "default"
+REQUEST_ID = "forebay.request_id"  # where the gate leaves it in the ASGI scope
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Api:
+    """One server's shared parts, made once by ``server.create_app``."""
+
+    system: System
+    reader: JobReader
+    waiting: Waiting
+    metrics: MetricsRegistry
+    started_at: float
+
+    @property
+    def services(self) -> Services:
+        return self.system.services
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """Whose request it is. ``key`` tells API keys apart without being one; '' where none was sent."""
+
+    tenant: str = DEFAULT_TENANT
+    key: str = ""
+
+
+def api_of(connection: HTTPConnection) -> Api:
+    """The server's parts that a request works with."""
+    return cast("Api", connection.app.state.api)
+
+
+def caller_of(connection: HTTPConnection) -> Caller:
+    """Who is calling. While no key exists any key is accepted; it still tells one client's repeats from another's."""
+    presented = connection.headers.get("authorization") or connection.headers.get("x-api-key")
+    if not presented:
+        return Caller()
+    return Caller(key=hashlib.blake2b(presented.encode("latin-1"), digest_size=16).hexdigest())
+
+
+def request_id_of(connection: HTTPConnection) -> str:
+    """The id that the reply carries as ``x-request-id``."""
+    return cast("str", connection.scope.get(REQUEST_ID, ""))

@@ -1,0 +1,137 @@
+"""The one table from what went wrong to HTTP, in OpenAI's envelope or, for Anthropic's clients, in theirs."""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+
+import msgspec
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, HTTPConnection, Request
+from starlette.responses import Response
+
+from forebay.api.context import REQUEST_ID, request_id_of
+from forebay.domain.errors import Conflict, RequestError, StoreUnavailable
+
+JSON = "application/json"
+NO_RETRY = {"x-should-retry": "false"}  # the official SDKs obey it
+STORE_RETRY_SECONDS = "1"
+CLIENT_CLOSED_REQUEST = 499  # nobody reads it. Source: nginx
+
+_OPENAI_TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
+_ANTHROPIC_TYPES = {
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    504: "timeout_error",
+    529: "overloaded_error",
+}
+
+
+class Problem(msgspec.Struct, frozen=True, kw_only=True):
+    """What went wrong, before it is written in a vendor's way."""
+
+    status: int
+    message: str
+    code: str | None = None
+    param: str | None = None
+    type: str | None = None
+    headers: Mapping[str, str] = {}
+
+
+class ErrorBody(msgspec.Struct, kw_only=True):
+    """The inside of the error envelope."""
+
+    message: str
+    type: str
+    param: str | None = None
+    code: str | None = None
+
+
+class ErrorEnvelope(msgspec.Struct, kw_only=True):
+    """What every refusal looks like."""
+
+    error: ErrorBody
+
+
+def is_anthropic(connection: HTTPConnection) -> bool:
+    """Whether the client speaks Anthropic's wire."""
+    return "anthropic-version" in connection.headers or connection.scope["path"].startswith("/v1/messages")
+
+
+def error_body(problem: Problem) -> ErrorBody:
+    """The problem as OpenAI's clients read it; also a line of a bulk reply."""
+    fallback = "server_error" if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR else "invalid_request_error"
+    kind = problem.type or _OPENAI_TYPES.get(problem.status, fallback)
+    return ErrorBody(message=problem.message, type=kind, param=problem.param, code=problem.code)
+
+
+def error_document(problem: Problem, connection: HTTPConnection) -> bytes:
+    """The problem's JSON, in the shape that this client understands."""
+    if not is_anthropic(connection):
+        return msgspec.json.encode(ErrorEnvelope(error=error_body(problem)))
+    fallback = "api_error" if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR else "invalid_request_error"
+    kind = _ANTHROPIC_TYPES.get(problem.status, fallback)
+    error = {"type": kind, "message": problem.message, "code": problem.code, "param": problem.param}
+    return msgspec.json.encode({"type": "error", "error": error, "request_id": request_id_of(connection)})
+
+
+def problem_response(problem: Problem, connection: HTTPConnection) -> Response:
+    """The problem as a reply."""
+    return Response(
+        error_document(problem, connection), status_code=problem.status, headers=dict(problem.headers), media_type=JSON
+    )
+
+
+def problem_of(error: Exception) -> Problem:
+    """What an exception of ours, or of the framework's, means to a client."""
+    match error:
+        case RequestError():
+            headers = NO_RETRY if isinstance(error, Conflict) else {}
+            return Problem(
+                status=error.status_code, message=error.message, code=error.code, param=error.param, headers=headers
+            )
+        case StoreUnavailable():
+            message = f"The store is not available now, and nothing was accepted: {error}"
+            headers = {"retry-after": STORE_RETRY_SECONDS}
+            return Problem(status=503, message=message, code="store_unavailable", headers=headers)
+        case RequestValidationError():
+            return _invalid(error)
+        case HTTPException():
+            return _framework(error)
+        case _:
+            return Problem(status=500, message="Something unforeseen happened; the server's log has it under this id")
+
+
+async def handle_error(request: Request, error: Exception) -> Response:
+    """The handler of every exception that a route may raise."""
+    if isinstance(error, ClientDisconnect):
+        return Response(status_code=CLIENT_CLOSED_REQUEST)
+    return problem_response(problem_of(error), request)
+
+
+async def handle_unforeseen(request: Request, error: Exception) -> Response:
+    """The last handler. It stands outside the gate, so it names the request itself."""
+    response = problem_response(problem_of(error), request)
+    response.headers["x-request-id"] = str(request.scope.get(REQUEST_ID, ""))
+    return response
+
+
+def _invalid(error: RequestValidationError) -> Problem:
+    first = error.errors()[0] if error.errors() else {"loc": (), "msg": "the request can't be read"}
+    place = ".".join(str(part) for part in first["loc"] if part not in {"body", "query", "path", "header"})
+    code = "missing_required_parameter" if first.get("type") == "missing" else "invalid_value"
+    message = f"{place}: {first['msg']}" if place else str(first["msg"])
+    return Problem(status=400, message=message, code=code, param=place or None)
+
+
+def _framework(error: HTTPException) -> Problem:
+    if error.status_code == HTTPStatus.NOT_FOUND and error.detail == HTTPStatus.NOT_FOUND.phrase:
+        return Problem(status=404, message="There is nothing at this path; see /docs", code="not_found")
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        allowed = (error.headers or {}).get("allow") or (error.headers or {}).get("Allow", "")
+        message = f"This path does not take that method; it takes {allowed}" if allowed else "Method not allowed"
+        return Problem(status=405, message=message, code="method_not_allowed", headers=error.headers or {})
+    status = 400 if error.status_code == HTTPStatus.UNPROCESSABLE_ENTITY else error.status_code
+    return Problem(status=status, message=str(error.detail), headers=error.headers or {})

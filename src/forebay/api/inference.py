@@ -1,0 +1,133 @@
+"""Model endpoints, awaited: every other POST under ``/v1`` goes through the queue and waits for its answer."""
+
+import re
+from datetime import timedelta
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from forebay.api.admission import admit, load
+from forebay.api.answers import JOB_ID, answer_of
+from forebay.api.bodies import read_body
+from forebay.api.context import Api, Caller, api_of, caller_of
+from forebay.api.errors import Problem, problem_response
+from forebay.api.idempotency import REPLAYED, Identity, identify
+from forebay.api.jobs import view_response
+from forebay.api.reading import ANSWER
+from forebay.api.requests import parse_head
+from forebay.api.streams import stream_of
+from forebay.api.waits import until_ended
+from forebay.domain.errors import NotSupported
+from forebay.domain.order import Order
+
+LONGEST_AWAIT_SECONDS = timedelta(days=31).total_seconds()  # the job's own deadline ends it before
+RESPONSES = "/v1/responses"
+
+# What interfaces.md names and this version does not do: refused by name, never queued as if it were a model endpoint.
+NOT_YET = re.compile(
+    r"/graphql$|/v1/(?:events|rules|pipelines|runs|schedules|webhook_deliveries|webhook_endpoints|webhook_event_types"
+    r"|keys|ws|graphql|messages/batches|responses/.+)(?:/|$)"
+)
+_PREFERENCE = re.compile(r"\s*([a-z-]+)\s*(?:=\s*\"?([^\";]*)\"?)?\s*(?:;[^,]*)?", re.IGNORECASE)
+
+
+class Preference:
+    """RFC 7240's ``Prefer`` as far as we honour it. Source: https://www.rfc-editor.org/rfc/rfc7240"""
+
+    def __init__(self, headers: list[str]) -> None:
+        found: dict[str, str] = {}
+        for part in ",".join(headers).split(","):
+            if match := _PREFERENCE.fullmatch(part):
+                found.setdefault(match[1].lower(), match[2] or "")
+        self.is_async = "respond-async" in found
+        wait = found.get("wait", "").strip()
+        self.wait_seconds = float(min(int(wait[:6]), 86_400)) if wait.isascii() and wait.isdigit() else 0.0
+
+    @property
+    def is_held(self) -> bool:
+        """Whether the client waits for the answer, for a while at least."""
+        return not self.is_async or self.wait_seconds > 0
+
+    @property
+    def applied(self) -> str:
+        return f"respond-async, wait={self.wait_seconds:.0f}" if self.wait_seconds else "respond-async"
+
+
+async def model_endpoint(scope: Scope, receive: Receive, send: Send) -> None:
+    """The ASGI app behind all routes: a POST that some target serves is a model's request, anything else is nothing."""
+    request = Request(scope, receive)
+    path = request.scope["path"]
+    if NOT_YET.search(path):
+        raise NotSupported(f"{path} is not supported yet", code="not_supported")
+    if not path.startswith("/v1/") or not is_served(path, api_of(request)):
+        raise HTTPException(404)
+    if request.method != "POST":
+        raise HTTPException(405, headers={"Allow": "POST"})
+    response = await infer(request)
+    await response(scope, receive, send)
+
+
+def is_served(endpoint: str, api: Api) -> bool:
+    """Whether any target serves the endpoint."""
+    return any(target.serves(endpoint) for target in api.services.targets.values())
+
+
+async def infer(request: Request) -> Response:
+    """Queues the request ahead of its lane's other work, and answers as its ``Prefer`` says."""
+    api, caller = api_of(request), caller_of(request)
+    data = await read_body(request, api.system.settings.max_body_bytes)
+    identity = identify(request, data)
+    preference = Preference(request.headers.getlist("prefer"))
+    order = _order(request, data, identity, preference)
+    admitted = await admit(order, identity, api, caller)
+    headers = dict(REPLAYED) if admitted.is_replay else {}
+    if preference.is_async:
+        return await _later(admitted.id, preference, request, api, caller, headers)
+    if order.is_stream:
+        return await stream_of(admitted.id, request, api, caller.tenant, headers)
+    job = await until_ended(admitted.id, LONGEST_AWAIT_SECONDS, api, caller.tenant, parts=ANSWER, request=request)
+    if not job.is_terminal:
+        return _stopping(job.id, request)
+    return await answer_of(job, request, api, headers)
+
+
+def _order(request: Request, data: bytes, identity: Identity, preference: Preference) -> Order:
+    if request.headers.get("content-type", "").startswith("multipart/"):
+        raise NotSupported("Model endpoints take JSON; forms are not supported yet", code="not_supported")
+    head = parse_head(data, param=None)
+    path: str = request.scope["path"]
+    if path == RESPONSES and head.background is True:
+        raise NotSupported("Background responses are not supported yet", param="background", code="not_supported")
+    return Order(
+        body=data.decode(),
+        model=head.model,
+        endpoint=path,
+        is_stream=head.stream is True,
+        awaited=preference.is_held,
+        key=identity.key,
+        fingerprint=identity.fingerprint,
+        origin=identity.origin,
+    )
+
+
+async def _later(
+    job_id: str, preference: Preference, request: Request, api: Api, caller: Caller, headers: dict[str, str]
+) -> Response:
+    """The answer if it comes within the preferred wait, else 202 and where the job is."""
+    headers["preference-applied"] = preference.applied
+    if preference.wait_seconds:
+        job = await until_ended(job_id, preference.wait_seconds, api, caller.tenant, parts=ANSWER, request=request)
+        if job.is_terminal:
+            return await answer_of(job, request, api, headers)
+    job = await load(job_id, api, caller)
+    headers |= {"location": f"/v1/jobs/{job_id}", JOB_ID: job_id}
+    return await view_response(job, api, status_code=202, headers=headers)
+
+
+def _stopping(job_id: str, request: Request) -> Response:
+    """The server is going and the job goes on: the SDKs send again by themselves, and then join it."""
+    headers = {"retry-after": "1", "x-should-retry": "true", JOB_ID: job_id}
+    message = "The server is stopping; the job goes on: send again, or read it at /v1/jobs"
+    return problem_response(Problem(status=503, message=message, code="server_stopping", headers=headers), request)

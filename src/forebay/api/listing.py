@@ -1,0 +1,100 @@
+"""Lists of jobs: their filters, read strictly from the query, and their pages."""
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+from starlette.datastructures import QueryParams
+
+from forebay.api.bodies import unknown_name
+from forebay.api.context import Api, Caller
+from forebay.api.times import read_time
+from forebay.api.views import JobList, summary_of
+from forebay.domain.errors import RequestError
+from forebay.domain.job import Status
+from forebay.domain.query import ROOTS_ONLY, JobQuery
+
+DEFAULT_LIMIT = 20
+HIGHEST_LIMIT = 1000
+NOTIFY = "notify"
+FILTERS = ("status", "kind", "target", "model", "parent_id", "created_after", "created_before", "limit", "after")
+_METADATA = "metadata["
+
+
+def jobs_query(params: QueryParams, caller: Caller, now: float) -> JobQuery:
+    """Reads the filters of ``GET /v1/jobs``. Raises: RequestError."""
+    values, metadata = split(params, FILTERS)
+    kinds = frozenset(_listed(values.get("kind")))
+    return JobQuery(
+        tenant=caller.tenant,
+        parent_id=values.get("parent_id", ROOTS_ONLY),
+        statuses=frozenset(_status(name) for name in _listed(values.get("status"))),
+        kinds=kinds,
+        without_kinds=frozenset() if kinds or "parent_id" in values else frozenset({NOTIFY}),
+        target=values.get("target"),
+        model=values.get("model"),
+        created_after=_time(values, "created_after", now),
+        created_before=_time(values, "created_before", now),
+        metadata=metadata,
+        after=values.get("after"),
+        limit=read_limit(values.get("limit")),
+    )
+
+
+def split(params: QueryParams, known: Sequence[str]) -> tuple[dict[str, str], dict[str, str]]:
+    """Parts the query into plain filters and ``metadata[key]``. Raises: RequestError: a name that we don't know."""
+    values: dict[str, str] = {}
+    metadata: dict[str, str] = {}
+    for name, value in params.multi_items():
+        if name.startswith(_METADATA) and name.endswith("]"):
+            metadata[name[len(_METADATA) : -1]] = value
+        elif name not in known:
+            raise unknown_name(name, (*known, "metadata[key]"), "query parameter")
+        elif not value:
+            raise RequestError(f"{name}: it must not be empty", param=name)
+        else:
+            values[name] = f"{values[name]},{value}" if name in values else value
+    return values, metadata
+
+
+def read_limit(text: str | None, *, default: int = DEFAULT_LIMIT, highest: int = HIGHEST_LIMIT) -> int:
+    """Raises: RequestError."""
+    if text is None:
+        return default
+    if not (text.isascii() and text.isdigit()) or not 1 <= int(text[:9]) <= highest or len(text) > len(str(highest)):
+        raise RequestError(f"limit: it must be 1 to {highest}, not {text!r}", param="limit")
+    return int(text)
+
+
+async def page(query: JobQuery, api: Api) -> bytes:
+    """Reads one page and writes it as a list, with the cursor's ends."""
+    jobs = await api.services.jobs.find(msgspec.structs.replace(query, limit=query.limit + 1))
+    shown = jobs[: query.limit]
+    return msgspec.json.encode(
+        JobList(
+            data=[summary_of(job) for job in shown],
+            has_more=len(jobs) > query.limit,
+            first_id=shown[0].id if shown else None,
+            last_id=shown[-1].id if shown else None,
+        )
+    )
+
+
+def _status(name: str) -> Status:
+    try:
+        return Status(name)
+    except ValueError as exc:
+        raise RequestError(f"status: {name!r} is none of {', '.join(Status)}", param="status") from exc
+
+
+def _listed(text: str | None) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()] if text else []
+
+
+def _time(values: Mapping[str, str], name: str, now: float) -> float | None:
+    text = values.get(name)
+    if text is None:
+        return None
+    try:
+        return read_time(float(text), start=now, param=name)
+    except ValueError:
+        return read_time(text, start=now, param=name)

@@ -1,0 +1,108 @@
+"""``/openapi.json`` (OpenAPI 3.1, from the types that requests are read into) and ``/docs``, a page without CDN."""
+
+from collections.abc import Sequence
+from http import HTTPStatus
+from importlib.resources import files
+from typing import Any
+
+import msgspec
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+from starlette.routing import Route
+
+from forebay import __version__
+from forebay.api.errors import JSON
+from forebay.api.operations import ERRORS, OPERATIONS, Operation, Parameter
+from forebay.api.views import JobView
+
+DESCRIPTION = "The reservoir in front of generative models. Paths work with and without `/v1`."
+REFERENCE = "#/components/schemas/{name}"
+_ANYTHING: dict[str, Any] = {}
+_PAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'"
+
+
+def document_of(app: FastAPI) -> dict[str, Any]:
+    """The whole description: our table, and what FastAPI knows of the mounted routers."""
+    types = [kind for kind in (*_types(OPERATIONS), ERRORS) if kind is not bytes]
+    schemas, components = msgspec.json.schema_components(types, ref_template=REFERENCE)
+    known = dict(zip(map(_name, types), schemas, strict=True))
+    document = get_openapi(
+        title=app.title, version=__version__, description=DESCRIPTION, routes=app.routes, openapi_version="3.1.0"
+    )
+    document.setdefault("paths", {})
+    document.setdefault("components", {}).setdefault("schemas", {}).update(components)
+    for operation in OPERATIONS:
+        document["paths"].setdefault(operation.path, {})[operation.method] = _described(operation, known)
+    return document
+
+
+async def openapi(request: Request) -> Response:
+    """GET /openapi.json."""
+    return Response(msgspec.json.encode(document_of(request.app)), media_type=JSON)
+
+
+async def docs(_: Request) -> Response:
+    """GET /docs."""
+    page = files("forebay.api").joinpath("docs.html").read_text("utf-8")
+    return HTMLResponse(page, headers={"content-security-policy": _PAGE_POLICY})
+
+
+def _described(operation: Operation, schemas: dict[str, Any]) -> dict[str, Any]:
+    answer = {"description": "Done", "content": _content(operation.answer, operation.answer_type, schemas)}
+    described: dict[str, Any] = {
+        "summary": operation.summary,
+        "operationId": _operation_id(operation),
+        "tags": [operation.tag],
+        "responses": {str(operation.status): answer},
+    }
+    if operation.parameters:
+        described["parameters"] = [_parameter(parameter) for parameter in operation.parameters]
+    if operation.request is not None:
+        content = _content(operation.request, operation.media_type, schemas)
+        described["requestBody"] = {"required": True, "content": content}
+    for status in operation.refusals:
+        kind = JobView if status == HTTPStatus.ACCEPTED else ERRORS
+        content = {JSON: {"schema": schemas[_name(kind)]}}
+        described["responses"][str(status)] = {"description": HTTPStatus(status).phrase, "content": content}
+    return described
+
+
+def _content(kind: Any, media_type: str, schemas: dict[str, Any]) -> dict[str, Any]:
+    if kind is bytes:
+        return {media_type: {"schema": {"type": "string"} if media_type != JSON else _ANYTHING}}
+    return {media_type: {"schema": schemas[_name(kind)]}}
+
+
+def _parameter(parameter: Parameter) -> dict[str, Any]:
+    described = {
+        "name": parameter.name,
+        "in": parameter.place,
+        "required": parameter.place == "path",
+        "description": parameter.description,
+        "schema": dict(parameter.schema),
+    }
+    if parameter.schema.get("type") == "object":
+        described |= {"style": "deepObject", "explode": True}
+    return described
+
+
+def _types(operations: Sequence[Operation]) -> list[Any]:
+    found = [kind for operation in operations for kind in (operation.request, operation.answer) if kind is not None]
+    return list({_name(kind): kind for kind in found}.values())
+
+
+def _name(kind: Any) -> str:
+    return str(kind)
+
+
+def _operation_id(operation: Operation) -> str:
+    words = operation.path.removeprefix("/v1").replace("{", "").replace("}", "").replace("-", "_").split("/")
+    return "_".join([operation.method, *filter(None, words)])
+
+
+ROUTES = [
+    Route("/openapi.json", openapi, methods=["GET"]),
+    Route("/docs", docs, methods=["GET"]),
+]

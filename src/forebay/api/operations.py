@@ -1,0 +1,251 @@
+"""What each path takes and gives, for ``/openapi.json``. The routes themselves stand beside their handlers."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import msgspec
+
+from forebay.api.bulk import Accepted, Refused
+from forebay.api.dead_letters import RetriedList, RetryRequest
+from forebay.api.errors import ErrorEnvelope
+from forebay.api.models import ModelList, ModelView
+from forebay.api.requests import JobRequest
+from forebay.api.targets import TargetList
+from forebay.api.views import JobList, JobView
+
+Method = Literal["get", "post", "delete"]
+JSON, NDJSON, TEXT = "application/json", "application/x-ndjson", "text/plain"
+
+
+class Deleted(msgspec.Struct, kw_only=True):
+    """The reply to an erased job."""
+
+    id: str
+    object: str = "job"
+    deleted: bool = True
+
+
+class Health(msgspec.Struct, kw_only=True):
+    """How the server is."""
+
+    status: str
+    reason: str | None = None
+
+
+class ModelRequest(msgspec.Struct, kw_only=True):
+    """A model's request: passed on verbatim, whatever else it has."""
+
+    model: str
+    stream: bool = False
+
+
+class Parameter(msgspec.Struct, frozen=True, kw_only=True):
+    """A parameter of a path, query or header."""
+
+    name: str
+    place: Literal["path", "query", "header"]
+    schema: Mapping[str, Any]
+    description: str
+
+
+class Operation(msgspec.Struct, frozen=True, kw_only=True):
+    """One method of one path."""
+
+    method: Method
+    path: str
+    summary: str
+    tag: str
+    answer: Any  # the type of a good reply's JSON; bytes: anything
+    status: int = 200
+    request: Any = None
+    media_type: str = JSON  # of the request
+    answer_type: str = JSON
+    parameters: tuple[Parameter, ...] = ()
+    refusals: tuple[int, ...] = ()
+
+
+def _query(name: str, schema: Mapping[str, Any], description: str) -> Parameter:
+    return Parameter(name=name, place="query", schema=schema, description=description)
+
+
+_TEXT: Mapping[str, Any] = {"type": "string", "minLength": 1}
+_ID = Parameter(name="id", place="path", schema=_TEXT, description="The id")
+_KEY = Parameter(
+    name="Idempotency-Key",
+    place="header",
+    schema={"type": "string", "minLength": 1, "maxLength": 255},
+    description="A repeat under the same key answers as the first did; another body is a 409",
+)
+_PREFER = Parameter(
+    name="Prefer",
+    place="header",
+    schema=_TEXT,
+    description="`respond-async[, wait=N]`: 202 and the job after N seconds",
+)
+_WAIT = _query("wait", {"type": "number", "minimum": 0, "maximum": 60}, "Seconds to wait until the job has ended")
+_LIMIT = _query("limit", {"type": "integer", "minimum": 1, "maximum": 1000, "default": 20}, "How many")
+_AFTER = _query("after", _TEXT, "The last id of the page before")
+_PARENT = _query("parent_id", _TEXT, "A group's children instead of top-level jobs")
+_TARGET = _query("target", _TEXT, "Only of this target")
+_MODEL = _query("model", _TEXT, "Only of this model")
+_TIMES = "Unix seconds or RFC 3339"
+_JOB_FILTERS = (
+    _query("status", _TEXT, "One status or several, separated by commas"),
+    _query("kind", _TEXT, "One kind or several, separated by commas"),
+    _TARGET,
+    _MODEL,
+    _PARENT,
+    _query("created_after", _TEXT, _TIMES),
+    _query("created_before", _TEXT, _TIMES),
+    Parameter(
+        name="metadata",
+        place="query",
+        schema={"type": "object", "additionalProperties": {"type": "string"}},
+        description="`metadata[key]=value`",
+    ),
+    _LIMIT,
+    _AFTER,
+)
+
+_JOBS = (
+    Operation(
+        method="post",
+        path="/v1/jobs",
+        summary="Submit a job; 202 after it is durable",
+        tag="jobs",
+        request=JobRequest,
+        answer=JobView,
+        status=202,
+        parameters=(_KEY,),
+        refusals=(400, 404, 409, 413, 503),
+    ),
+    Operation(
+        method="get",
+        path="/v1/jobs",
+        summary="List jobs, newest first",
+        tag="jobs",
+        answer=JobList,
+        parameters=_JOB_FILTERS,
+        refusals=(400,),
+    ),
+    Operation(
+        method="post",
+        path="/v1/jobs/bulk",
+        summary="Submit many jobs, one a line; a bad line refuses only itself",
+        tag="jobs",
+        request=JobRequest,
+        media_type=NDJSON,
+        answer=Accepted | Refused,
+        answer_type=NDJSON,
+        parameters=(_KEY,),
+        refusals=(400, 503),
+    ),
+    Operation(
+        method="get",
+        path="/v1/jobs/{id}",
+        summary="Read a job, at once or when it has ended",
+        tag="jobs",
+        answer=JobView,
+        parameters=(_ID, _WAIT),
+        refusals=(400, 404),
+    ),
+    Operation(
+        method="delete",
+        path="/v1/jobs/{id}",
+        summary="Erase an ended job's bodies and results",
+        tag="jobs",
+        answer=Deleted,
+        parameters=(_ID,),
+        refusals=(404, 409),
+    ),
+    Operation(
+        method="post",
+        path="/v1/jobs/{id}/cancel",
+        summary="Ask a job to end",
+        tag="jobs",
+        answer=JobView,
+        parameters=(_ID,),
+        refusals=(404,),
+    ),
+    Operation(
+        method="post",
+        path="/v1/jobs/{id}/retry",
+        summary="Queue a dead job again",
+        tag="jobs",
+        answer=JobView,
+        parameters=(_ID,),
+        refusals=(404, 409),
+    ),
+)
+
+_DEAD_LETTERS = (
+    Operation(
+        method="get",
+        path="/v1/dead-letters",
+        summary="List failed jobs, newest first",
+        tag="dead letters",
+        answer=JobList,
+        parameters=(
+            _PARENT,
+            _TARGET,
+            _MODEL,
+            _query("code", _TEXT, "Only with this error code"),
+            _LIMIT,
+            _AFTER,
+        ),
+        refusals=(400,),
+    ),
+    Operation(
+        method="post",
+        path="/v1/dead-letters/retry",
+        summary="Queue failed jobs again",
+        tag="dead letters",
+        request=RetryRequest,
+        answer=RetriedList,
+        refusals=(400,),
+    ),
+)
+
+_OTHERS = (
+    Operation(method="get", path="/v1/targets", summary="List targets", tag="targets", answer=TargetList),
+    Operation(method="get", path="/v1/models", summary="List models and routes", tag="models", answer=ModelList),
+    Operation(
+        method="get",
+        path="/v1/models/{id}",
+        summary="Read a model",
+        tag="models",
+        answer=ModelView,
+        parameters=(_ID,),
+        refusals=(404,),
+    ),
+    Operation(method="get", path="/metrics", summary="Prometheus", tag="service", answer=bytes, answer_type=TEXT),
+    Operation(method="get", path="/livez", summary="Is the process alive", tag="service", answer=Health),
+    Operation(method="get", path="/readyz", summary="Can it take work", tag="service", answer=Health, refusals=(503,)),
+)
+
+MODEL_PATHS = (
+    "/v1/chat/completions",
+    "/v1/completions",
+    "/v1/responses",
+    "/v1/embeddings",
+    "/v1/moderations",
+    "/v1/messages",
+    "/v1/images/generations",
+    "/v1/audio/speech",
+)
+_MODEL_ENDPOINTS = tuple(
+    Operation(
+        method="post",
+        path=path,
+        summary="Queue a model's request and wait for its answer",
+        tag="model endpoints",
+        request=ModelRequest,
+        answer=bytes,
+        parameters=(_KEY, _PREFER),
+        refusals=(202, 400, 404, 409, 413, 502, 503, 504),
+    )
+    for path in MODEL_PATHS
+)
+
+OPERATIONS = _JOBS + _DEAD_LETTERS + _OTHERS + _MODEL_ENDPOINTS
+ERRORS = ErrorEnvelope

@@ -1,0 +1,133 @@
+"""The body of ``POST /v1/jobs`` and the Order that it becomes."""
+
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from forebay.api.bodies import decode
+from forebay.api.idempotency import Identity
+from forebay.api.times import read_duration, read_time
+from forebay.domain.errors import NotSupported, RequestError
+from forebay.domain.job import OnUnknown
+from forebay.domain.order import Order
+
+LONGEST_TIMEOUT_SECONDS = 86_400.0
+MOST_ATTEMPTS = 1000
+MOST_METADATA = 16  # pairs, with these lengths. Source: OpenAI's `metadata`
+LONGEST_METADATA_KEY = 64
+LONGEST_METADATA_VALUE = 512
+
+NOT_YET = {
+    "targets": "fan-out to several targets",
+    "join": "fan-out to several targets",
+    "notify": "webhooks",
+    "data_class": "placement by data class",  # to accept it would send what must not leave the house
+}
+
+Name = Annotated[str, Meta(min_length=1, max_length=512)]
+Time = Annotated[float | str, Meta(description="Unix seconds, RFC 3339, or a duration such as `15m`")]
+Duration = Annotated[float | str, Meta(description="Seconds, or a duration such as `90s`")]
+Metadata = Annotated[dict[str, str], Meta(description="At most 16 pairs; keys of 64, values of 512 characters")]
+
+
+class JobRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """What ``POST /v1/jobs`` takes; null is as good as absent."""
+
+    body: Annotated[msgspec.Raw, Meta(description="The model's request, a JSON object, passed on verbatim")]
+    target: Name | None = None
+    model: Name | None = None
+    endpoint: Annotated[str, Meta(pattern="^/", max_length=512)] | None = None
+    priority: Annotated[int, Meta(ge=-100, le=100)] | None = None
+    not_before: Time | None = None
+    deadline: Time | None = None
+    timeout: Duration | None = None
+    max_attempts: Annotated[int, Meta(ge=1, le=MOST_ATTEMPTS)] | None = None
+    on_unknown: OnUnknown | None = None
+    metadata: Metadata | None = None
+    budget_usd: Annotated[float, Meta(ge=0)] | None = None
+    idempotency_key: str | None = None
+    targets: Any = None
+    join: Any = None
+    notify: Any = None
+    data_class: Any = None
+
+
+class BodyHead(msgspec.Struct):
+    """What we read of a model's request; all else is the target's affair."""
+
+    model: Any = None
+    stream: Any = None
+    background: Any = None
+
+
+FIELDS = tuple(field.name for field in msgspec.structs.fields(JobRequest))
+_REQUEST = msgspec.json.Decoder(JobRequest)
+_HEAD = msgspec.json.Decoder(BodyHead)
+
+
+def parse_request(data: bytes) -> JobRequest:
+    """Parses and bounds one request. Raises: RequestError, NotSupported."""
+    request = decode(_REQUEST, data, known=FIELDS)
+    for name, feature in NOT_YET.items():
+        if getattr(request, name) is not None:
+            raise NotSupported(f"{name!r} is not supported yet ({feature})", param=name, code="not_supported")
+    _check_metadata(request.metadata)
+    return request
+
+
+def parse_head(body: bytes, param: str | None = "body") -> BodyHead:
+    """Reads model and stream of a model's request, which must be an object. Raises: RequestError."""
+    if not body.lstrip().startswith(b"{"):
+        raise RequestError("The model's request must be a JSON object", param=param)
+    head = decode(_HEAD, body)
+    if head.model is not None and not (isinstance(head.model, str) and head.model):
+        raise RequestError("`model` must be a string that is not empty", param=f"{param}.model" if param else "model")
+    return head
+
+
+def order_of(request: JobRequest, identity: Identity, now: float) -> Order:
+    """The order that a request makes. Raises: RequestError."""
+    body = bytes(request.body)
+    head = parse_head(body)
+    not_before = (
+        read_time(request.not_before, start=now, param="not_before") if request.not_before is not None else None
+    )
+    start = not_before or now
+    deadline = read_time(request.deadline, start=start, param="deadline") if request.deadline is not None else None
+    if deadline is not None and not_before is not None and deadline <= not_before:
+        raise RequestError("deadline: it must be later than not_before", param="deadline")
+    timeout = request.timeout
+    return Order(
+        body=body.decode(),
+        target=request.target,
+        model=request.model or head.model,
+        endpoint=request.endpoint,
+        priority=request.priority or 0,
+        not_before=not_before,
+        deadline=deadline,
+        timeout_seconds=None
+        if timeout is None
+        else read_duration(timeout, longest_seconds=LONGEST_TIMEOUT_SECONDS, param="timeout"),
+        max_attempts=5 if request.max_attempts is None else request.max_attempts,
+        on_unknown=request.on_unknown or OnUnknown.RETRY,
+        budget_usd=request.budget_usd,
+        metadata=request.metadata or {},
+        is_stream=head.stream is True,
+        key=identity.key,
+        fingerprint=identity.fingerprint,
+        origin=identity.origin,
+    )
+
+
+def _check_metadata(metadata: dict[str, str] | None) -> None:
+    if not metadata:
+        return
+    if len(metadata) > MOST_METADATA:
+        raise RequestError(f"metadata: at most {MOST_METADATA} pairs, not {len(metadata)}", param="metadata")
+    for key, value in metadata.items():
+        if len(key) > LONGEST_METADATA_KEY:
+            raise RequestError(f"metadata: a key has at most {LONGEST_METADATA_KEY} characters", param="metadata")
+        if len(value) > LONGEST_METADATA_VALUE:
+            message = f"metadata.{key}: a value has at most {LONGEST_METADATA_VALUE} characters"
+            raise RequestError(message, param=f"metadata.{key}")

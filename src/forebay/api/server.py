@@ -1,0 +1,177 @@
+"""The server: the routes put together, and uvicorn around them."""
+
+import asyncio
+import contextlib
+import socket
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+
+import uvicorn
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+
+from forebay.api import dead_letters, health, jobs, metrics, models, openapi, targets
+from forebay.api.context import Api
+from forebay.api.errors import handle_error, handle_unforeseen
+from forebay.api.gate import Gate, is_loopback_host
+from forebay.api.inference import model_endpoint
+from forebay.api.reading import JobReader
+from forebay.api.waiting import Waiting
+from forebay.app import System
+from forebay.domain.errors import ConfigurationError, ForebayError
+from forebay.telemetry import MetricsRegistry
+
+LOOPBACK = "127.0.0.1"
+KEEP_ALIVE_SECONDS = 75  # longer than clients keep idle connections, so that it is they who close them
+BACKLOG = 2048
+STOP_SECONDS = 10  # for replies under way; waits end at once
+ROUTES = [
+    *jobs.ROUTES,
+    *dead_letters.ROUTES,
+    *targets.ROUTES,
+    *models.ROUTES,
+    *health.ROUTES,
+    *metrics.ROUTES,
+    *openapi.ROUTES,
+]
+
+
+def create_app(system: System, *, host: str = LOOPBACK, metrics: MetricsRegistry | None = None) -> FastAPI:
+    """Makes the ASGI app of an opened system. ``host`` is where it will listen: loopback answers to no other name.
+
+    ``metrics``: the registry that this process's worker counts into, if it has one.
+    """
+    services = system.services
+    api = Api(
+        system=system,
+        reader=JobReader(services.jobs),
+        waiting=Waiting(services.jobs),
+        metrics=metrics or MetricsRegistry(),
+        started_at=services.clock.now(),
+    )
+    app = FastAPI(title="Forebay", docs_url=None, redoc_url=None, openapi_url=None, lifespan=_lifespan)
+    app.state.api = api
+    app.router.routes[:0] = ROUTES
+    app.router.redirect_slashes = False
+    app.router.default = model_endpoint
+    for expected in (ForebayError, HTTPException, RequestValidationError, ClientDisconnect):
+        app.add_exception_handler(expected, handle_error)
+    app.add_exception_handler(Exception, handle_unforeseen)
+    app.add_middleware(Gate, ids=services.ids, is_loopback=is_loopback_host(host))
+    return app
+
+
+async def serve(
+    system: System,
+    *,
+    host: str = LOOPBACK,
+    port: int = 8700,
+    ready: Callable[[str], None] | None = None,
+    metrics: MetricsRegistry | None = None,
+) -> None:
+    """Serves until cancelled, then lets replies under way finish. ``ready`` is told the URL; signals are the caller's.
+
+    Raises: ConfigurationError: the address can't be listened on.
+    """
+    app = create_app(system, host=host, metrics=metrics)
+    listener = _listen(host, port)
+    if not is_loopback_host(listener.getsockname()[0]):
+        sys.stderr.write(
+            f"forebay: warning: listening on {host} without API keys: whoever reaches this address may send work\n"
+        )
+    server = _Server(
+        uvicorn.Config(
+            app,
+            http="httptools",
+            loop="none",
+            lifespan="on",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=STOP_SECONDS,
+            backlog=BACKLOG,
+        )
+    )
+    serving = asyncio.create_task(server.serve(sockets=[listener]), name="http")
+    try:
+        await server.wait_started(serving)
+        if ready is not None:
+            ready(_url(listener))
+        await asyncio.shield(serving)
+    finally:
+        app.state.api.waiting.close()
+        server.should_exit = True
+        await _finished(serving)
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without handlers of signals, which are the caller's, and with a signal that it has started."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._has_started = asyncio.Event()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        self._has_started.set()
+
+    async def wait_started(self, serving: asyncio.Task[None]) -> None:
+        """Returns when connections are accepted, or when that failed."""
+        started = asyncio.create_task(self._has_started.wait())
+        await asyncio.wait({started, serving}, return_when=asyncio.FIRST_COMPLETED)
+        started.cancel()
+
+
+@contextlib.asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    waiting: Waiting = app.state.api.waiting
+    listening = asyncio.create_task(waiting.run(), name="waiting")
+    try:
+        yield
+    finally:
+        waiting.close()
+        listening.cancel()
+        await asyncio.gather(listening, return_exceptions=True)
+        waiting.end()
+
+
+async def _finished(serving: asyncio.Task[None]) -> None:
+    """Waits for the server's end even while the caller is being cancelled again."""
+    while not serving.done():
+        try:
+            await asyncio.shield(serving)
+        except asyncio.CancelledError:
+            if serving.done():
+                return
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        [family, kind, protocol, _, address], *_ = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+        listener = socket.socket(family, kind, protocol)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+            listener.listen(BACKLOG)
+        except OSError:
+            listener.close()
+            raise
+    except OSError as exc:
+        raise ConfigurationError(f"Can't listen on {host}:{port}: {exc.strerror or exc}; name a free --port") from exc
+    listener.setblocking(False)
+    return listener
+
+
+def _url(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    shown = f"[{host}]" if ":" in host else host
+    return f"http://{shown}:{port}"

@@ -1,0 +1,99 @@
+"""``GET /v1/targets``: what is declared, without its secrets, and how much waits for it."""
+
+from urllib.parse import urlsplit, urlunsplit
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from forebay.api.context import api_of
+from forebay.api.errors import JSON
+from forebay.domain.change import Depth
+from forebay.domain.lane import target_queue
+from forebay.domain.target import TargetSpec
+
+
+class LimitsView(msgspec.Struct, kw_only=True):
+    """The declared limits; null is unknown and learned."""
+
+    concurrency: int | None
+    requests_per_minute: float | None
+    tokens_per_minute: float | None
+
+
+class PricesView(msgspec.Struct, kw_only=True):
+    """USD per million tokens, as declared."""
+
+    input: float
+    output: float
+    cached_input: float | None
+
+
+class TargetView(msgspec.Struct, kw_only=True):
+    """A target as it is declared, and its queue."""
+
+    name: str
+    object: str = "target"
+    type: str
+    models: tuple[str, ...]
+    modality: str
+    placement: str | None
+    url: str | None
+    limits: LimitsView
+    prices: PricesView | None
+    queued: int
+    running: int
+    oldest_queued_at: float | None
+    dead_letters: int
+
+
+class TargetList(msgspec.Struct, kw_only=True):
+    """All targets, in the order of the file."""
+
+    object: str = "list"
+    data: list[TargetView]
+
+
+async def listed(request: Request) -> Response:
+    """GET /v1/targets."""
+    services = api_of(request).services
+    depths = {depth.queue: depth for depth in await services.jobs.depths()}
+    data = [target_view(spec, depths.get(target_queue(name))) for name, spec in services.specs.items()]
+    return Response(msgspec.json.encode(TargetList(data=data)), media_type=JSON)
+
+
+def target_view(spec: TargetSpec, depth: Depth | None) -> TargetView:
+    """The declared target. Its key, its headers and what stands in its URL beside the place are left out."""
+    prices = spec.prices
+    return TargetView(
+        name=spec.name,
+        type=spec.type,
+        models=spec.models or ((spec.model,) if spec.model else ()),
+        modality=spec.modality,
+        placement=spec.placement,
+        url=_redacted(spec.base_url or spec.url),
+        limits=LimitsView(
+            concurrency=spec.limits.concurrency,
+            requests_per_minute=spec.limits.requests_per_minute,
+            tokens_per_minute=spec.limits.tokens_per_minute,
+        ),
+        prices=None
+        if prices is None
+        else PricesView(input=prices.input, output=prices.output, cached_input=prices.cached_input),
+        queued=depth.queued if depth else 0,
+        running=depth.running if depth else 0,
+        oldest_queued_at=depth.oldest_queued_at if depth else None,
+        dead_letters=depth.dead if depth else 0,
+    )
+
+
+def _redacted(url: str | None) -> str | None:
+    if url is None:
+        return None
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    return urlunsplit((parts.scheme, host, parts.path, "", ""))
+
+
+ROUTES = [Route("/v1/targets", listed, methods=["GET"])]
