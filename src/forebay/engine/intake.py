@@ -2,6 +2,8 @@
 
 from collections.abc import AsyncIterator
 
+import msgspec
+
 from forebay.domain.content import INLINE_LIMIT_BYTES, Content
 from forebay.domain.job import Job, Spec
 from forebay.domain.order import Order
@@ -18,13 +20,14 @@ async def make_job(order: Order, services: Services, *, tenant: str = "default")
 
     Raises: NotFound (`model_not_found`), RequestError (`endpoint_not_supported`).
     """
-    resolution = services.resolver.resolve(target=order.target, model=order.model, endpoint=order.endpoint)
+    model = order.model or _model_of(order.body)
+    resolution = services.resolver.resolve(target=order.target, model=model, endpoint=order.endpoint)
     now = services.clock.now()
     start = order.not_before or now
     deadline = order.deadline or start + services.bounds.default_deadline_seconds
     spec = Spec(
         target=order.target,
-        model=order.model,
+        model=resolution.model,
         endpoint=resolution.endpoint,
         timeout_seconds=order.timeout_seconds or _timeout(services, resolution.candidates[0].target),
         max_attempts=order.max_attempts,
@@ -80,6 +83,17 @@ async def load_text(content: Content, blobs: BlobStore) -> str:
     if content.text is not None:
         return content.text
     return b"".join([chunk async for chunk in blobs.read(content.blob_id or "")]).decode()
+
+
+class _Named(msgspec.Struct):
+    model: str | None = None
+
+
+def _model_of(body: str) -> str | None:
+    try:
+        return msgspec.json.decode(body, type=_Named).model
+    except msgspec.ValidationError:  # not an object, or a model that is no string: the target will say what it thinks
+        return None
 
 
 def _timeout(services: Services, target: str) -> float:

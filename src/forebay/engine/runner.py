@@ -3,10 +3,11 @@
 import asyncio
 from collections.abc import Mapping
 
+import msgspec
 import structlog
 
 from forebay.domain.answer import Answer, Retry
-from forebay.domain.attempt import Attempt
+from forebay.domain.attempt import Attempt, Outcome
 from forebay.domain.change import Claimed, Verdict
 from forebay.domain.errors import LeaseLost, StoreUnavailable
 from forebay.domain.job import ErrorCode, JobError
@@ -51,7 +52,7 @@ class Runner:
         finally:
             del self._running[job.id]
         now = self._services.clock.now()
-        attempts = tuple(context.attempts.values())
+        attempts = [_completed(attempt, now) for attempt in context.attempts.values()]
         self._finisher.put(decide(claimed, answer, attempts, now=now, chance=self._services.chance))
 
     def stop(self, job_ids: tuple[str, ...]) -> None:
@@ -96,6 +97,13 @@ class Runner:
             for attempt in context.attempts.values()
         ]
         self._finisher.put(hand_back(claimed, attempts, now=now))
+
+
+def _completed(attempt: Attempt, now: float) -> Attempt:
+    """A handler that raised in mid-call leaves an attempt of which nobody knows the end."""
+    if attempt.finished_at is not None:
+        return attempt
+    return msgspec.structs.replace(attempt, outcome=Outcome.UNKNOWN, finished_at=now)
 
 
 def _internal(error: Exception) -> JobError:
