@@ -16,6 +16,7 @@ from forebay.ports import Clock
 from forebay.settings import Settings
 from forebay.stores.sqlite import SqliteStore, open_store
 from forebay.targets.build import build_targets
+from forebay.targets.prices import ListPrices
 
 
 class SystemClock:
@@ -51,9 +52,10 @@ async def open_system(settings: Settings, *, clock: Clock | None = None) -> Asyn
         stack.push_async_callback(store.close)
         blobs = await open_blobs(settings.blobs, clock=clock, ids=ids)
         await store.bind_blobs(blobs.store_id)
+        prices = ListPrices()
         local = LocalModels()
         stack.push_async_callback(local.close)
-        targets = await stack.enter_async_context(build_targets(settings.targets, local=local))
+        targets = await stack.enter_async_context(build_targets(settings.targets, local=local, prices=prices))
         services = Services(
             clock=clock,
             ids=ids,
@@ -65,6 +67,8 @@ async def open_system(settings: Settings, *, clock: Clock | None = None) -> Asyn
             targets=targets,
             specs={spec.name: spec for spec in settings.targets},
             resolver=Resolver(settings.targets, settings.routes),
+            routes=settings.routes,
+            prices=prices,
             bounds=Bounds(
                 max_batch_lines=settings.max_batch_lines,
                 max_batch_bytes=settings.max_batch_bytes,

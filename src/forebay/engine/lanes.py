@@ -9,6 +9,7 @@ from forebay.domain.inference import InferenceResult
 from forebay.domain.lane import CONTROL, route_queue, target_queue
 from forebay.domain.target import Route, TargetSpec
 from forebay.engine.permits import Permits, permits_for
+from forebay.engine.services import Services
 from forebay.policy.lanes import LaneState
 from forebay.policy.rate_headers import rate_hints
 from forebay.ports import LimitStore
@@ -66,7 +67,9 @@ class Lane:
     def observe(self, result: InferenceResult, latency_seconds: float, now: float) -> None:
         """Learns from an answer."""
         hints = rate_hints(result.headers, now) if result.headers else None
-        self.state.record(Outcome.SUCCEEDED, latency_seconds=latency_seconds, now=now, hints=hints)
+        self.state.record(
+            Outcome.SUCCEEDED, latency_seconds=latency_seconds, now=now, hints=hints, in_flight=self.in_flight
+        )
 
     def observe_error(self, error: TargetError, outcome: Outcome, latency_seconds: float, now: float) -> None:
         """Learns from a call that failed."""
@@ -77,6 +80,7 @@ class Lane:
             retry_after=error.retry_after,
             hints=rate_hints(error.headers, now) if error.headers else None,
             now=now,
+            in_flight=self.in_flight,
         )
 
     def correct(self, estimated: int, actual: int | None) -> None:
@@ -124,6 +128,13 @@ class Lanes:
                 share = (slots - place + len(queues) - 1) // len(queues)
                 wants.append(Want(queue=queue, lane=name, slots=share, cap=lane.spec.limits.concurrency))
         return [want for want in wants if want.slots > 0]
+
+    @classmethod
+    def make(cls, services: Services, served: frozenset[str] | None, failover_after_seconds: float) -> "Lanes":
+        """The lanes of the declared targets, or of those that are named."""
+        specs = [spec for name, spec in services.specs.items() if served is None or name in served]
+        lanes = [Lane(spec, LaneState(spec.limits.concurrency, services.chance), services.limits) for spec in specs]
+        return cls(lanes, services.routes, failover_after_seconds)
 
     async def refill(self, now: float) -> None:
         for lane in self.by_name.values():

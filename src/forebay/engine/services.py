@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from forebay.domain.ids import IdSource
-from forebay.domain.target import TargetSpec
+from forebay.domain.target import Route, TargetSpec
 from forebay.policy.pricing import PriceTable
 from forebay.policy.resolution import Resolver
 from forebay.ports import BlobStore, Clock, JobStore, LimitStore, RecordStore, Target
@@ -35,5 +35,6 @@ class Services:
     targets: Mapping[str, Target]
     specs: Mapping[str, TargetSpec]
     resolver: Resolver
+    routes: tuple[Route, ...] = ()
     prices: PriceTable
     bounds: Bounds

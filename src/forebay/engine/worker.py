@@ -41,10 +41,10 @@ class WorkerOptions:
 class WorkerProcess:
     """``async with`` starts it; leaving drains it: running calls finish within the limit, the rest is handed back."""
 
-    def __init__(self, services: Services, lanes: Lanes, options: WorkerOptions) -> None:
+    def __init__(self, services: Services, options: WorkerOptions) -> None:
         self._services = services
         self._options = options
-        self.lanes = lanes
+        self.lanes = lanes = Lanes.make(services, options.targets, options.failover_after_seconds)
         self.worker = Worker(
             id=services.ids.new("worker"),
             host=socket.gethostname(),

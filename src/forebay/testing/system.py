@@ -52,6 +52,7 @@ async def open_services(
             targets=by_name,
             specs={spec.name: spec for spec in declared},
             resolver=Resolver(tuple(declared), tuple(routes)),
+            routes=tuple(routes),
             prices=lambda _address, _model, _tier: None,
             bounds=bounds or Bounds(),
         )

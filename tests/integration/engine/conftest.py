@@ -29,7 +29,6 @@ class Engine:
 
     services: Services
     clock: FakeClock
-    routes: tuple[Route, ...] = ()
 
     async def submit(self, **fields: Any) -> str:
         fields = {"body": BODY, "target": "t", **fields}
@@ -43,7 +42,7 @@ class Engine:
         return job
 
     async def worker(self, **options: Any) -> WorkerProcess:
-        worker = WorkerProcess.make(self.services, WorkerOptions(**options), routes=self.routes)
+        worker = WorkerProcess(self.services, WorkerOptions(**options))
         await self.services.jobs.renew(worker.worker)
         return worker
 
@@ -67,7 +66,7 @@ async def open_engine(tmp_path: Path) -> AsyncIterator[OpenEngine]:
             services = await stack.enter_async_context(
                 open_services(tmp_path, targets, specs=declared, routes=routes, clock=clock)
             )
-            return Engine(services, clock, routes)
+            return Engine(services, clock)
 
         yield open_it
 

@@ -2,9 +2,7 @@
 
 from collections.abc import Mapping
 
-from forebay.domain.batch import BATCH
 from forebay.engine.context import Handler
-from forebay.engine.handlers.batch import handle_batch
 from forebay.engine.handlers.infer import InferHandler
 from forebay.engine.intake import INFER
 from forebay.engine.lanes import Lanes
@@ -13,4 +11,4 @@ from forebay.engine.services import Services
 
 def make_handlers(services: Services, lanes: Lanes) -> Mapping[str, Handler]:
     """The built-in kinds."""
-    return {INFER: InferHandler(services, lanes), BATCH: handle_batch}
+    return {INFER: InferHandler(services, lanes)}

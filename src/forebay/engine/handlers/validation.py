@@ -19,7 +19,7 @@ MESSAGES = "/messages"
 class Args(Record, frozen=True, kw_only=True):
     """``spec.args`` of an infer job, as far as this handler reads them."""
 
-    schema: msgspec.Raw | None = None
+    schema: dict[str, Any] | bool | None = None
 
 
 class Feedback(Record, frozen=True, kw_only=True):
@@ -81,5 +81,5 @@ def with_feedback(endpoint: str, body: str, progress: str) -> str:
 
 @lru_cache(maxsize=COMPILED_SCHEMAS)
 def _compiled(args: str) -> Schema | None:
-    raw = msgspec.json.decode(args, type=Args).schema
-    return None if raw is None else compile_schema(msgspec.json.decode(raw))
+    definition = msgspec.json.decode(args, type=Args).schema
+    return None if definition is None else compile_schema(definition)

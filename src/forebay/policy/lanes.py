@@ -1,0 +1,100 @@
+"""A lane's state: what a target may be sent now, from all that it answered: concurrency, breaker, pauses."""
+
+import random
+
+from forebay.domain.attempt import Outcome
+from forebay.policy.breaker import Breaker
+from forebay.policy.concurrency import LearnedConcurrency
+from forebay.policy.rate_headers import RateHints
+
+SERVER_ERROR = 500
+SERVICE_UNAVAILABLE = 503
+
+
+class LaneState:
+    """Pure: time is passed in. ``known`` is the configured concurrency, None where it has to be learned."""
+
+    def __init__(self, known: int | None, chance: random.Random) -> None:
+        self._concurrency = LearnedConcurrency(known)
+        self._breaker = Breaker(chance)
+        self._paused_until = 0.0
+        self._throttled_since: float | None = None
+
+    @property
+    def limit(self) -> int:
+        """How many calls may be under way when nothing pauses the lane."""
+        return self._concurrency.limit
+
+    def free_slots(self, now: float, in_flight: int) -> int:
+        """How many more calls may be sent now."""
+        if now < self._paused_until or self._breaker.is_open(now):
+            return 0
+        if self._breaker.is_half_open(now):
+            return 1 if in_flight == 0 else 0
+        return max(0, self.limit - in_flight)
+
+    def available(self, now: float) -> bool:
+        """Whether the target is thought to work; a half-open one may be probed."""
+        return not self._breaker.is_open(now)
+
+    def resume_at(self, now: float) -> float | None:
+        """When a pause ends by itself; None if there is none."""
+        times = [self._paused_until, self._breaker.retry_at or 0.0]
+        latest = max(times)
+        return latest if latest > now else None
+
+    def is_throttled_longer_than(self, seconds: float, now: float) -> bool:
+        """Whether it has been, or says that it will be, throttled for longer: then a route fails over."""
+        since = self._throttled_since
+        return self._paused_until - now > seconds or (since is not None and now - since > seconds)
+
+    def record(
+        self,
+        outcome: Outcome,
+        *,
+        latency_seconds: float,
+        now: float,
+        in_flight: int = 0,
+        status_code: int | None = None,
+        retry_after: float | None = None,
+        hints: RateHints | None = None,
+    ) -> None:
+        """Learns from the end of one call."""
+        if outcome is Outcome.THROTTLED:
+            self._throttle(now, in_flight, retry_after)
+        elif outcome is Outcome.UNAVAILABLE and status_code == SERVICE_UNAVAILABLE:
+            self._throttle(now, in_flight, retry_after)
+            self._breaker.failed(now)
+        elif outcome in {Outcome.UNAVAILABLE, Outcome.TIMEOUT}:
+            self._breaker.failed(now)
+        else:
+            self._throttled_since = None
+            self._breaker.succeeded()
+            self._concurrency.succeeded(now, latency_seconds, in_flight)
+        if hints is not None:
+            self._heed(hints, now)
+
+    def _throttle(self, now: float, in_flight: int, retry_after: float | None) -> None:
+        self._concurrency.refused(now, in_flight)
+        if self._throttled_since is None:
+            self._throttled_since = now
+        if retry_after:
+            self._paused_until = max(self._paused_until, now + retry_after)
+
+    def _heed(self, hints: RateHints, now: float) -> None:
+        """Stops before the wall: nothing remains until the reset."""
+        pairs = (
+            (hints.remaining_requests, hints.reset_requests_seconds, hints.limit_requests),
+            (hints.remaining_tokens, hints.reset_tokens_seconds, hints.limit_tokens),
+        )
+        for remaining, reset_seconds, limit in pairs:
+            if remaining is None or reset_seconds is None or remaining >= 1:
+                continue
+            # The reset tells when the whole allowance is back; the first piece of it is back sooner.
+            pause = reset_seconds / limit if limit else reset_seconds
+            self._paused_until = max(self._paused_until, now + pause)
+
+
+def block_size(per_second: float, seconds: float = 0.1) -> float:
+    """How many permits to ask for at once: about so many seconds of work, at least one."""
+    return max(1.0, per_second * seconds)
