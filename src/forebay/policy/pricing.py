@@ -11,6 +11,7 @@ from forebay.domain.target import Prices, TargetSpec, TargetType
 from forebay.policy.usage import Estimate, Metering
 
 TOKENS_PER_PRICE = 1_000_000
+ANTHROPIC_URL = "https://api.anthropic.com"  # where a target of that type names no base_url
 
 
 class Tier(Record, frozen=True, kw_only=True):
@@ -58,9 +59,10 @@ def prices_for(
         return FREE
     if spec.prices is not None:
         return declared(spec.prices)
-    if spec.base_url is None or model is None:
+    base_url = spec.base_url or (ANTHROPIC_URL if spec.type is TargetType.ANTHROPIC else None)
+    if base_url is None or model is None:
         return None
-    return table(spec.base_url, model, service_tier)
+    return table(base_url, model, service_tier)
 
 
 def declared(prices: Prices) -> ModelPrices:
@@ -74,12 +76,14 @@ def declared(prices: Prices) -> ModelPrices:
 
 
 def cost_usd(metering: Metering, prices: ModelPrices | None) -> float | None:
-    """Returns what an answer cost; None if its usage or price is unknown, or if it has audio or images."""
+    """Returns what an answer cost: nothing if ``prices`` is FREE; None if its usage or price is unknown, or if it has
+    audio or images.
+    """
+    if prices is FREE:
+        return 0.0
     usage = metering.usage
     if usage is None or prices is None:
         return None
-    if prices is FREE:
-        return 0.0
     if metering.other_tokens:
         return None  # priced apart, by lists that ModelPrices does not have
     length = usage.input_tokens

@@ -89,6 +89,8 @@ def read_metering(body: bytes) -> Metering:
     Raises: msgspec.DecodeError: the body is not JSON (truncated, a page of HTML).
     """
     try:
+        if not body.isascii():
+            body.decode()  # the decoder does not look into the text of members that it skips
         answer = _ANSWER.decode(body)
     except msgspec.ValidationError:  # JSON of another shape
         msgspec.json.decode(body)

@@ -37,6 +37,11 @@ def join_url(base_url: str, endpoint: str) -> str:
     return base_url + endpoint
 
 
+def preset_headers(spec: TargetSpec, headers: Mapping[str, str]) -> dict[str, str]:
+    """Returns the headers of every call; the declaration's own override ours, in whatever case they are written."""
+    return {**headers, **{name.lower(): value for name, value in spec.headers.items()}}
+
+
 def call_headers(preset: Mapping[str, str], call: Call) -> dict[str, str]:
     """Returns the target's headers and the two by which an upstream's log can be matched with ours."""
     headers = dict(preset)
@@ -61,7 +66,8 @@ def read_answer(response: Response, call: Call, spec: TargetSpec, table: PriceTa
     """Reads a 2xx answer. Raises: TargetFailed: it should be JSON and is not (truncated, a proxy's page)."""
     content_type = content_type_of(response.headers)
     if is_binary(content_type, call.endpoint):
-        return _result(response, content_type, NOTHING_METERED, None, call)
+        result = metered_result(response, NOTHING_METERED, call, spec, table)
+        return msgspec.structs.replace(result, content_type=content_type)
     try:
         metering = read_metering(response.body)
     except msgspec.DecodeError as exc:
@@ -73,30 +79,20 @@ def read_answer(response: Response, call: Call, spec: TargetSpec, table: PriceTa
 def metered_result(
     response: Response, metering: Metering, call: Call, spec: TargetSpec, table: PriceTable
 ) -> InferenceResult:
-    """Makes the result of a JSON answer whose usage was read."""
-    cost = None
-    if metering.usage is not None:
-        model = metering.model or call.model
-        prices = prices_for(spec, model, table, metering.service_tier)
-        if prices is None and call.model is not None and call.model != model:
-            prices = prices_for(spec, call.model, table, metering.service_tier)
-        cost = cost_usd(metering, prices)
-    return _result(response, "application/json", metering, cost, call)
-
-
-def _result(
-    response: Response, content_type: str, metering: Metering, cost: float | None, call: Call
-) -> InferenceResult:
+    """Makes the result of an answer whose usage was read (its media type is taken to be JSON)."""
+    model = metering.model or call.model
+    prices = prices_for(spec, model, table, metering.service_tier)
+    if prices is None and call.model != model:  # gateways name models in their own way
+        prices = prices_for(spec, call.model, table, metering.service_tier)
     headers = response.headers
     return InferenceResult(
         status_code=response.status,
         body=response.body,
-        content_type=content_type,
         headers=headers,
         usage=metering.usage,
-        cost_usd=cost,
+        cost_usd=cost_usd(metering, prices),
         request_id=next((headers[name] for name in _REQUEST_ID_HEADERS if name in headers), None),
-        model=metering.model or call.model,
+        model=model,
     )
 
 

@@ -7,7 +7,7 @@ import asyncio
 import socket
 import struct
 from collections.abc import Callable
-from typing import Final
+from typing import Final, cast
 
 MAX_HEAD_BYTES = 64 * 1024
 MAX_BODY_BYTES = 256 * 1024 * 1024
@@ -55,8 +55,7 @@ class Connection(asyncio.Protocol):
         self.on_lost: Callable[[], None] | None = None  # called once if the client goes away before it was answered
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is one, but not by isinstance
         self._registry.add(self)
 
     def connection_lost(self, _exc: Exception | None) -> None:

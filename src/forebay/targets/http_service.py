@@ -1,0 +1,126 @@
+"""Target of type ``http``: any service that takes a POST of JSON; what takes long may answer 202 and be polled."""
+
+import asyncio
+import time
+from urllib.parse import urljoin, urlsplit
+
+import msgspec
+
+from forebay.domain.errors import TargetFailed, TargetRejected, TargetThrottled, TargetTimeout, TargetUnavailable
+from forebay.domain.inference import Call, InferenceResult
+from forebay.domain.target import TargetSpec
+from forebay.policy.pricing import PriceTable
+from forebay.policy.rate_headers import retry_after_seconds
+from forebay.policy.usage import NOTHING_METERED, read_metering
+from forebay.ports import StreamSink
+from forebay.targets.endpoint import call_headers, checked_url, content_type_of, metered_result, preset_headers
+from forebay.targets.failures import check_status
+from forebay.targets.http import HttpClient, Response
+from forebay.targets.model_server import CHECK_SECONDS, JSON_HEADERS
+from forebay.targets.streaming import stream_call
+
+FIRST_POLL_SECONDS = 0.5
+SLOWEST_POLL_SECONDS = 10.0
+POLL_GROWTH = 1.5
+_ACCEPTED = 202
+_SEE_OTHER = 303
+
+
+class HttpServiceTarget:
+    """Posts each body to one address, with the job's id as ``Idempotency-Key``, equal on every attempt."""
+
+    def __init__(self, spec: TargetSpec, http: HttpClient, table: PriceTable) -> None:
+        """Raises: ConfigurationError: ``url`` is missing or no URL."""
+        self._spec = spec
+        self._http = http
+        self._table = table
+        checked_url(spec, spec.url, "url")
+        self._url = spec.url or ""
+        headers = {"authorization": f"Bearer {spec.api_key}"} if spec.api_key else {}
+        self._headers = preset_headers(spec, {**JSON_HEADERS, **headers})
+
+    @property
+    def name(self) -> str:
+        return self._spec.name
+
+    def serves(self, endpoint: str) -> bool:  # noqa: ARG002 - the port's signature
+        return True
+
+    async def call(self, call: Call, sink: StreamSink | None = None) -> InferenceResult:
+        headers = call_headers(self._headers, call)
+        headers["forebay-job-id"] = call.job_id
+        headers["forebay-attempt"] = str(call.attempt)
+        headers["idempotency-key"] = call.job_id
+        if call.is_stream:
+            opened = self._http.stream(self._url, headers, call.body, call.timeout_seconds)
+            return await stream_call(opened, call, self._spec, self._table, sink)
+        until = time.monotonic() + call.timeout_seconds
+        response = await self._http.post(self._url, headers, call.body, call.timeout_seconds)
+        if response.status == _ACCEPTED and "location" in response.headers:
+            response = await self._poll(response, until, call.timeout_seconds)
+        check_status(response, self.name, self._spec.api_key)
+        return self._result(response, call)
+
+    async def check(self) -> str:
+        """Asks for the address: whatever it answers but a 5xx shows that it is there."""
+        response = await self._http.get(self._url, self._headers, CHECK_SECONDS)
+        if response.status >= 500:
+            check_status(response, self.name, self._spec.api_key)
+        return f"{self.name}: reachable (a GET is answered {response.status})"
+
+    async def close(self) -> None:
+        """Nothing: connections are the HTTP client's, shared by all targets."""
+
+    async def _poll(self, accepted: Response, until: float, timeout_seconds: float) -> Response:
+        """Asks at the Location until the answer is no 202. A passing fault does not end it: the work was accepted,
+        and a new attempt would only ask for it again.
+        """
+        address = self._location(self._url, accepted)
+        pause, response = FIRST_POLL_SECONDS, accepted
+        while True:
+            told = retry_after_seconds(response.headers, time.time())
+            wait = pause if told is None else told
+            rest = until - time.monotonic() - wait
+            if rest <= 0:
+                raise TargetTimeout(f"target {self.name!r} has no result after {timeout_seconds:g} s of polling")
+            await asyncio.sleep(wait)
+            pause = min(pause * POLL_GROWTH, SLOWEST_POLL_SECONDS)
+            try:
+                response = await self._http.get(address, self._headers, rest)
+                if response.status not in {_ACCEPTED, _SEE_OTHER}:
+                    check_status(response, self.name, self._spec.api_key)
+                    return response
+            except (TargetUnavailable, TargetThrottled) as exc:
+                response = Response(status=exc.status_code or 0, headers=exc.headers, body=b"")
+                continue
+            if "location" in response.headers:
+                address = self._location(address, response)
+
+    def _location(self, base: str, response: Response) -> str:
+        """Returns where to ask. Another origin is refused: the target's key would go there."""
+        address = urljoin(base, response.headers["location"])
+        if urlsplit(address)[:2] != urlsplit(self._url)[:2]:
+            raise TargetRejected(
+                f"target {self.name!r} answered with a Location of another origin, which is not followed",
+                status_code=response.status,
+                body=response.body,
+            )
+        return address
+
+    def _result(self, response: Response, call: Call) -> InferenceResult:
+        content_type = content_type_of(response.headers)
+        if not response.body and "content-type" not in response.headers:
+            response = Response(status=response.status, headers=response.headers, body=b"null")
+        elif content_type != "application/json" and not content_type.endswith("+json"):
+            result = metered_result(response, NOTHING_METERED, call, self._spec, self._table)
+            return msgspec.structs.replace(result, content_type=content_type)
+        try:
+            metering = read_metering(response.body)
+        except msgspec.DecodeError as exc:
+            raise TargetFailed(
+                f"target {self.name!r} answered {response.status} with a body that is not JSON",
+                status_code=response.status,
+                body=response.body,
+                headers=response.headers,
+            ) from exc
+        return metered_result(response, metering, call, self._spec, self._table)

@@ -1,0 +1,76 @@
+"""A server that speaks a vendor's wire: what the OpenAI, Anthropic and local targets have in common."""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from forebay.domain.errors import TargetRejected
+from forebay.domain.inference import Call, InferenceResult
+from forebay.domain.target import TargetSpec
+from forebay.policy.pricing import PriceTable
+from forebay.ports import StreamSink
+from forebay.targets.endpoint import call_headers, join_url, preset_headers, read_answer
+from forebay.targets.failures import check_status
+from forebay.targets.http import HttpClient
+from forebay.targets.streaming import stream_call
+
+CHECK_SECONDS = 30.0
+#: No compressed answers: they cost more CPU than they save between machines that are near.
+JSON_HEADERS = {"content-type": "application/json", "accept": "*/*", "accept-encoding": "identity"}
+_MODELS = "/v1/models"
+
+
+class ModelServer:
+    """Sends bodies as they are to ``base_url`` + endpoint, and reads answers and streams of both vendors."""
+
+    def __init__(
+        self, spec: TargetSpec, http: HttpClient, table: PriceTable, base_url: str, headers: Mapping[str, str]
+    ) -> None:
+        self._spec = spec
+        self._http = http
+        self._table = table
+        self._base_url = base_url
+        self._headers = preset_headers(spec, {**JSON_HEADERS, **headers})
+        self._urls: dict[str, str] = {}
+
+    async def call(self, call: Call, sink: StreamSink | None) -> InferenceResult:
+        url = self._urls.get(call.endpoint)
+        if url is None:
+            url = self._urls[call.endpoint] = join_url(self._base_url, call.endpoint)
+        headers = call_headers(self._headers, call)
+        if call.is_stream:
+            opened = self._http.stream(url, headers, call.body, call.timeout_seconds)
+            return await stream_call(opened, call, self._spec, self._table, sink)
+        response = await self._http.post(url, headers, call.body, call.timeout_seconds)
+        if response.status != 200:
+            check_status(response, self._spec.name, self._spec.api_key)
+        return read_answer(response, call, self._spec, self._table)
+
+    async def check(self) -> str:
+        """Asks for the list of models, which costs nothing."""
+        response = await self._http.get(join_url(self._base_url, _MODELS), self._headers, CHECK_SECONDS)
+        try:
+            check_status(response, self._spec.name, self._spec.api_key)
+        except TargetRejected as exc:
+            if exc.status_code in {404, 405}:
+                return f"{self._spec.name}: reachable; it lists no models"
+            raise
+        return f"{self._spec.name}: {described_models(response.body)}"
+
+
+class _Model(msgspec.Struct, gc=False):
+    id: str
+
+
+class _Models(msgspec.Struct, gc=False):
+    data: list[_Model]
+
+
+def described_models(body: bytes) -> str:
+    """Says in words what a list of models holds."""
+    try:
+        names = [model.id for model in msgspec.json.decode(body, type=_Models).data]
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return "reachable; its list of models can't be read"
+    shown = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
+    return f"reachable, {len(names)} model{'' if len(names) == 1 else 's'}" + (f" ({shown})" if names else "")
