@@ -1,0 +1,1 @@
+"""Stores: adapters of JobStore, RecordStore and LimitStore, one package per database."""

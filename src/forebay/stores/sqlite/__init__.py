@@ -1,0 +1,5 @@
+"""The embedded store: SQLite in one file, for any number of processes of one machine."""
+
+from forebay.stores.sqlite.opening import SqliteStore, open_store
+
+__all__ = ["SqliteStore", "open_store"]

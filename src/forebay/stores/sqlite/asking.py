@@ -1,0 +1,169 @@
+"""What people ask of jobs that exist: the verbs ``cancel``, ``retry``, ``erase``; and ``append`` to a stream."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from forebay.domain.change import Lookup, Reply, Verdict
+from forebay.domain.job import DEAD, Ending, Status
+from forebay.stores.sqlite.adding import CANCELLED_ERROR
+from forebay.stores.sqlite.ending import End, ask_groups, end_leaves, hasten
+from forebay.stores.sqlite.joins import settle
+from forebay.stores.sqlite.placing import enqueue
+from forebay.stores.sqlite.rows import decode_fixed
+from forebay.stores.sqlite.transaction import Row, Tx
+
+
+class Named(NamedTuple):
+    """Jobs of a tenant."""
+
+    tenant: str
+    job_ids: Sequence[str]
+
+
+class Appending(NamedTuple):
+    """Chunks for a job's stream, under its lease."""
+
+    job_id: str
+    fence: int
+    texts: Sequence[str]
+
+
+class _Look(NamedTuple):
+    """A row of ``change.look``."""
+
+    id: str
+    status: str
+    ending: str | None
+    is_group: bool
+    is_running: bool
+    parent_id: str
+    is_collected: bool
+    parent_status: str | None
+    parent_ending: str | None
+    fixed: str
+    parent_deadline: float | None
+    input_tokens: int | None
+    cached_tokens: int | None
+    output_tokens: int | None
+    reasoning_tokens: int | None
+    cost_usd: float | None
+
+
+def cancel(tx: Tx, named: Named) -> list[Reply]:
+    """One after the other: cancelling one may end the next."""
+    for job_id in dict.fromkeys(named.job_ids):
+        look = _look(tx, named.tenant, [job_id]).get(job_id)
+        if look is not None and not Status(look.status).is_terminal and look.ending is None:
+            _cancel(tx, look)
+    return _replies(tx, named)
+
+
+def retry(tx: Tx, named: Named) -> list[Reply]:
+    lookups: dict[str, Lookup] = {}
+    for job_id in dict.fromkeys(named.job_ids):
+        look = _look(tx, named.tenant, [job_id]).get(job_id)
+        if look is None:
+            continue
+        if Status(look.status) not in DEAD:
+            lookups[job_id] = Lookup.NOT_DEAD
+        elif look.parent_id and not _is_live(look):
+            lookups[job_id] = Lookup.PARENT_ENDED
+        else:
+            _revive(tx, look)
+    return _replies(tx, named, lookups)
+
+
+def erase(tx: Tx, named: Named) -> list[Reply]:
+    ended = [look.id for look in _look(tx, named.tenant, named.job_ids).values() if Status(look.status).is_terminal]
+    if ended:
+        for name in ("delete.bodies", "delete.results", "delete.chunks", "change.drop_content_refs"):
+            tx.bulk(name, ended)
+        tx.bulk("change.drop_segments", ended)
+    erased = set(ended)
+    lookups = {job_id: Lookup.NOT_DEAD for job_id in named.job_ids if job_id not in erased}
+    return _replies(tx, named, lookups)
+
+
+def append(tx: Tx, appending: Appending) -> Verdict:
+    job_id, fence, texts = appending
+    if not tx.run("change.has_lease", fence, job_id)[0][0]:
+        return Verdict.LEASE_LOST
+    if texts:
+        tx.bulk("change.append", list(texts), job_id)
+        tx.topics.add("job:" + job_id)
+    return Verdict.APPLIED
+
+
+def _look(tx: Tx, tenant: str, job_ids: Sequence[str]) -> dict[str, _Look]:
+    return {row[0]: _Look(*row) for row in tx.bulk("change.look", list(job_ids), tenant)}
+
+
+def _replies(tx: Tx, named: Named, lookups: dict[str, Lookup] | None = None) -> list[Reply]:
+    """The state after the verb, for each id asked."""
+    looks = _look(tx, named.tenant, named.job_ids)
+    replies: list[Reply] = []
+    for job_id in named.job_ids:
+        look = looks.get(job_id)
+        if look is None:
+            replies.append(Reply(id=job_id, lookup=Lookup.NOT_FOUND))
+            continue
+        status = Status.RUNNING if look.is_running and look.status == Status.QUEUED else Status(look.status)
+        ending = None if look.ending is None else Ending(look.ending)
+        lookup = (lookups or {}).get(job_id, Lookup.DONE)
+        replies.append(Reply(id=job_id, lookup=lookup, status=status, ending=ending))
+    return replies
+
+
+def _cancel(tx: Tx, look: _Look) -> None:
+    if look.is_group:
+        unsettled = ask_groups(tx, [look.id], Ending.CANCEL)
+        if look.status == Status.QUEUED and not look.is_running:
+            hasten(tx, [look.id])
+    elif look.is_running:
+        tx.bulk("end.ask", [look.id], Ending.CANCEL)
+        unsettled = set()
+    else:
+        unsettled = end_leaves(tx, [End(look.id, Status.CANCELLED, CANCELLED_ERROR)])
+    settle(tx, unsettled)
+
+
+def _is_live(look: _Look) -> bool:
+    """Whether the parent still counts its children: live, and not asked to end."""
+    return look.parent_status is not None and not Status(look.parent_status).is_terminal and look.parent_ending is None
+
+
+def _revive(tx: Tx, look: _Look) -> None:
+    """Queues a dead job again, and what is dead below it if it is a group; the parent counts it again."""
+    if look.is_collected:
+        _untake(tx, look.parent_id, [(look.status, *look[-5:])])
+    deadlines = {look.id: _fresh_deadline(tx, look.fixed, look.parent_deadline if look.parent_id else None)}
+    groups = [look.id] if look.is_group else []
+    while groups:
+        group_id = groups.pop()
+        children = tx.run("change.dead_children", group_id)
+        _untake(tx, group_id, [(row[4], *row[-5:]) for row in children if row[3]])
+        for child_id, is_group, fixed, *_ in children:
+            deadlines[child_id] = _fresh_deadline(tx, fixed, deadlines[group_id])
+            if is_group:
+                groups.append(child_id)
+    named = list(deadlines)
+    tx.bulk("apply.drop_results", named)
+    tx.bulk("apply.drop_result_refs", named)
+    tx.bulk("change.revive", list(deadlines.items()), tx.now)
+    enqueue(tx, named)
+    if not look.parent_id:
+        owner = decode_fixed(look.fixed)
+        tx.run("change.rename_notices", owner.tenant, f"end:{look.id}:", f"end:{look.id};")
+
+
+def _fresh_deadline(tx: Tx, fixed: str, parent_deadline: float | None) -> float:
+    fresh = tx.now + decode_fixed(fixed).lifespan_seconds
+    return fresh if parent_deadline is None else min(fresh, parent_deadline)
+
+
+def _untake(tx: Tx, parent_id: str, children: list[Row]) -> None:
+    """Takes back what ``taking.take_over`` added for these dead children (status, tokens of four kinds, cost)."""
+    for status, *sums in children:
+        failed, cancelled = -int(status == Status.FAILED), -int(status == Status.CANCELLED)
+        negative = [None if one is None else -one for one in sums]
+        tx.run("apply.take_over", parent_id, 0, failed, cancelled, *negative)

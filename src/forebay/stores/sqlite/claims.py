@@ -1,0 +1,107 @@
+"""The verb ``claim``."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from forebay.domain.change import Claimed, Want, Worker
+from forebay.domain.job import Status
+from forebay.stores.sqlite.adding import EXPIRED_ERROR
+from forebay.stores.sqlite.ending import End, end_leaves
+from forebay.stores.sqlite.joins import settle
+from forebay.stores.sqlite.placing import move_due
+from forebay.stores.sqlite.rows import JOB_COLUMNS, content_of, decode_job
+from forebay.stores.sqlite.transaction import Tx, as_json
+from forebay.stores.sqlite.workers import register
+
+DUE_AT_ONCE = 1000  # moved from `later` by one claim
+
+
+class Asking(NamedTuple):
+    """The arguments of one claim."""
+
+    worker: Worker
+    wants: Sequence[Want]
+    is_alone: bool
+
+
+def claim_calls(tx: Tx, calls: Sequence[Asking]) -> list[list[Claimed]]:
+    """Runs the claims of one commit, one after the other: each counts the leases of those before it."""
+    return [_claim(tx, asking) for asking in calls]
+
+
+def _claim(tx: Tx, asking: Asking) -> list[Claimed]:
+    worker, wants, is_alone = asking
+    if not wants:
+        return []
+    looks = _look(tx, asking)
+    if looks[0][5] and move_due(tx, DUE_AT_ONCE):
+        looks = _look(tx, asking)
+    epoch, has_suspect = looks[0][3], looks[0][4]
+    if epoch is None:
+        register(tx, worker)
+    elif epoch != worker.epoch:
+        return []
+    if has_suspect or (is_alone and tx.run("claim.holds", worker.id)[0][0]):
+        return []
+    return _lease(tx, asking, _take_wants(tx, asking, [(look[0], look[1], look[2]) for look in looks]))
+
+
+def _look(tx: Tx, asking: Asking) -> list[tuple[int, bool, int, int | None, bool, bool]]:
+    wants = [(want.queue, None if want.cap is None else want.lane) for want in asking.wants]
+    return tx.run("claim.look", as_json(wants), int(asking.is_alone), asking.worker.id, tx.now)
+
+
+def _take_wants(tx: Tx, asking: Asking, looks: list[tuple[int, bool, int]]) -> list[tuple[str, str]]:
+    """Takes jobs out of ``ready``: (job, lane) in the order of claims."""
+    used: dict[str, int] = {}
+    taken: list[tuple[str, str]] = []
+    for place, has_ready, leases in looks:
+        want = asking.wants[place]
+        slots = want.slots
+        if want.cap is not None:
+            slots = min(slots, want.cap - leases - used.get(want.lane, 0))
+        if asking.is_alone:
+            slots = min(slots, 1 - len(taken))
+        if has_ready and slots > 0:
+            ids = _take(tx, want.queue, asking.is_alone, slots)
+            used[want.lane] = used.get(want.lane, 0) + len(ids)
+            taken += [(job_id, want.lane) for job_id in ids]
+    return taken
+
+
+def _take(tx: Tx, queue: str, is_suspect: bool, slots: int) -> list[str]:
+    """The next jobs of one queue; those past their deadline are ended on the way."""
+    taken: list[str] = []
+    clock: float | None = None
+    while len(taken) < slots:
+        asked = slots - len(taken)
+        rows = sorted(tx.run("claim.take", queue, int(is_suspect), asked))
+        if not rows:
+            break
+        clock = max([row[1] for row in rows] if clock is None else [clock, *(row[1] for row in rows)])
+        late = [row[2] for row in rows if row[3] is not None and row[3] <= tx.now]
+        taken += [row[2] for row in rows if row[3] is None or row[3] > tx.now]
+        settle(tx, end_leaves(tx, [End(job_id, Status.FAILED, EXPIRED_ERROR) for job_id in late]))
+        if len(rows) < asked:
+            break
+    if clock is not None:
+        tx.bulk("ready.advance_clock", {queue: clock})
+    return taken
+
+
+def _lease(tx: Tx, asking: Asking, taken: list[tuple[str, str]]) -> list[Claimed]:
+    if not taken:
+        return []
+    worker = asking.worker
+    leased = tx.bulk("claim.lease", taken, worker.id, worker.epoch, int(asking.is_alone), tx.now)
+    fences: dict[str, int] = dict(leased)
+    rows = {row[JOB_COLUMNS]: row for row in tx.bulk("claim.read", [job_id for job_id, _ in taken])}
+    return [
+        Claimed(
+            job=decode_job(rows[job_id], body=content_of(*rows[job_id][-3:])),
+            fence=fences[job_id],
+            lane=lane,
+            is_alone=asking.is_alone,
+        )
+        for job_id, lane in taken
+    ]

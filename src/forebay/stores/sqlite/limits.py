@@ -1,0 +1,85 @@
+"""The LimitStore: one number per rate (GCRA) and one sum per budget, for all processes on the file.
+
+``full_at`` is when the rate's bucket will be full again: what is there at ``now`` is
+``burst - max(0, full_at - now) * per_second``. Source: https://en.wikipedia.org/wiki/Generic_cell_rate_algorithm
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from forebay.ports import Grant, Rate
+from forebay.stores.sqlite.backend import Backend
+from forebay.stores.sqlite.transaction import Tx
+from forebay.stores.sqlite.writer import Order
+
+
+class _Asking(NamedTuple):
+    rate: Rate
+    amount: float
+
+
+class _Charge(NamedTuple):
+    budget: str
+    amount_usd: float
+    ceiling_usd: float
+
+
+class SqliteLimits:
+    """Rates and budgets in two tables of one row each."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+
+    async def reserve(self, rate: Rate, amount: float) -> Grant:
+        return await self._backend.write(Order.BARRIER, _reserve, _Asking(rate, amount))
+
+    async def give_back(self, rate: Rate, amount: float) -> None:
+        await self._backend.write(Order.BARRIER, _give_back, _Asking(rate, amount))
+
+    async def charge(self, budget: str, amount_usd: float, ceiling_usd: float) -> bool:
+        return await self._backend.write(Order.BARRIER, _charge, _Charge(budget, amount_usd, ceiling_usd))
+
+    async def spent(self, budget: str) -> float:
+        rows = await self._backend.read(lambda session: session.run("limits.spent", budget))
+        return float(rows[0][0]) if rows else 0.0
+
+
+def _reserve(tx: Tx, askings: Sequence[_Asking]) -> Sequence[Grant]:
+    return [_reserve_one(tx, asking) for asking in askings]
+
+
+def _reserve_one(tx: Tx, asking: _Asking) -> Grant:
+    rate, amount = asking
+    full_at = _full_at(tx, rate)
+    there = rate.burst - (full_at - tx.now) * rate.per_second
+    granted = max(0.0, min(amount, there))
+    if granted > 0:
+        full_at += granted / rate.per_second
+        tx.run("limits.set", rate.name, full_at)
+    missing = min(amount - granted, rate.burst)
+    if missing <= 0:
+        return Grant(granted=granted, retry_at=tx.now)
+    return Grant(granted=granted, retry_at=full_at - (rate.burst - missing) / rate.per_second)
+
+
+def _give_back(tx: Tx, askings: Sequence[_Asking]) -> Sequence[None]:
+    for rate, amount in askings:
+        tx.run("limits.set", rate.name, _full_at(tx, rate) - amount / rate.per_second)
+    return [None] * len(askings)
+
+
+def _full_at(tx: Tx, rate: Rate) -> float:
+    rows = tx.run("limits.full_at", rate.name)
+    return max(tx.now, rows[0][0]) if rows else tx.now
+
+
+def _charge(tx: Tx, charges: Sequence[_Charge]) -> Sequence[bool]:
+    replies: list[bool] = []
+    for budget, amount_usd, ceiling_usd in charges:
+        rows = tx.run("limits.spent", budget)
+        spent = rows[0][0] if rows else 0.0
+        is_within = amount_usd < 0 or spent + amount_usd <= ceiling_usd
+        if is_within:
+            tx.run("limits.charge", budget, amount_usd)
+        replies.append(is_within)
+    return replies

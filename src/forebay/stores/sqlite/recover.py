@@ -1,0 +1,61 @@
+"""The verb ``recover``: one bounded sweep, idempotent, safe from several processes at once."""
+
+from forebay.domain.change import Recovered
+from forebay.domain.job import Ending, Status
+from forebay.stores.sqlite.adding import EXPIRED_ERROR
+from forebay.stores.sqlite.ending import End, ask_groups, end_leaves, hasten
+from forebay.stores.sqlite.joins import settle
+from forebay.stores.sqlite.placing import move_due
+from forebay.stores.sqlite.processes import IsGone
+from forebay.stores.sqlite.transaction import Tx
+from forebay.stores.sqlite.workers import free_leases, read_worker
+
+FORGET_AFTER_SECONDS = 86_400.0  # a worker's row after its death: until then its renewal is told
+
+
+class Sweep:
+    """The sweep, with its place in the round over the waiting jobs."""
+
+    def __init__(self, is_gone: IsGone) -> None:
+        self._is_gone = is_gone
+        self._after = ""
+
+    def run(self, tx: Tx, limit: int) -> Recovered:
+        """Does each step at most ``limit`` times."""
+        rescued = self._rescue(tx, limit)
+        due = move_due(tx, limit)
+        expired, unsettled = _expire(tx, limit)
+        waiting = [row[0] for row in tx.run("recover.waiting", self._after, limit)]
+        timed = [row[0] for row in tx.run("recover.timed_joins", tx.now, limit)]
+        woken = settle(tx, unsettled.union(waiting, timed))
+        self._after = waiting[-1] if len(waiting) == limit else ""
+        return Recovered(
+            rescued=rescued,
+            expired=expired,
+            due=due,
+            woken=len(woken),
+            suspects=tuple(row[0] for row in tx.run("recover.suspects")),
+            is_complete=max(rescued, due, expired, len(waiting), len(timed)) < limit,
+        )
+
+    def _rescue(self, tx: Tx, limit: int) -> int:
+        known = [read_worker(row) for row in tx.run("workers.all")]
+        dead = [one.id for one in known if one.heartbeat_at + one.lease_seconds < tx.now or self._is_gone(one)]
+        if dead:
+            tx.bulk("workers.bury", dead)
+        lost = [row[0] for row in tx.run("rescue.lost", limit)]
+        free_leases(tx, lost, is_counted=True)
+        tx.run("workers.forget_buried", tx.now - FORGET_AFTER_SECONDS)
+        return len(lost)
+
+
+def _expire(tx: Tx, limit: int) -> tuple[int, set[str]]:
+    """Ends queued leaves past their deadline, asks groups past theirs; returns how many, and whom to settle."""
+    groups = tx.run("recover.late_groups", tx.now, limit)
+    unsettled: set[str] = set()
+    if groups:
+        unsettled = ask_groups(tx, [row[0] for row in groups], Ending.EXPIRE)
+        hasten(tx, [row[0] for row in groups if row[1]])
+    leaves = [row[0] for row in tx.run("recover.late_leaves", tx.now, limit)]
+    unsettled |= end_leaves(tx, [End(job_id, Status.FAILED, EXPIRED_ERROR) for job_id in leaves])
+    return len(groups) + len(leaves), unsettled

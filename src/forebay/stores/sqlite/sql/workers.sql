@@ -1,0 +1,30 @@
+-- name: find
+SELECT epoch FROM workers WHERE id = ?1;
+
+-- name: register
+INSERT INTO workers (id, epoch, host, pid, pid_started, queues, lease_seconds, heartbeat_at)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+ON CONFLICT (id) DO UPDATE SET host = excluded.host, pid = excluded.pid, pid_started = excluded.pid_started,
+  queues = excluded.queues, lease_seconds = excluded.lease_seconds, heartbeat_at = excluded.heartbeat_at, is_dead = 0;
+
+-- name: stopping
+-- A scan of leases: what is in flight, once a heartbeat.
+SELECT l.job_id FROM leases l JOIN jobs j ON j.id = l.job_id WHERE l.worker_id = ?1 AND j.ending IS NOT NULL
+ORDER BY l.job_id;
+
+-- name: held
+SELECT fence FROM leases WHERE worker_id = ?1;
+
+-- name: forget
+DELETE FROM workers WHERE id = ?1;
+
+-- name: all
+SELECT id, epoch, host, pid, pid_started, queues, lease_seconds, heartbeat_at FROM workers WHERE is_dead = 0 ORDER BY id;
+
+-- name: bury
+-- Their leases are taken away: the epoch ends.
+UPDATE workers SET epoch = epoch + 1, is_dead = 1 WHERE is_dead = 0 AND id IN (SELECT value FROM jsonb_each(?1));
+
+-- name: forget_buried
+DELETE FROM workers WHERE is_dead = 1 AND heartbeat_at < ?1
+  AND NOT EXISTS (SELECT 1 FROM leases l WHERE l.worker_id = workers.id);

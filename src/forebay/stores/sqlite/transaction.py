@@ -1,0 +1,51 @@
+"""What verbs see of the database: Session, statements by name; and Tx, the transaction of one commit."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import apsw
+import msgspec
+
+from forebay.domain.ids import IdSource
+from forebay.stores.sqlite.statements import statements
+
+Row = tuple[Any, ...]  # what SQLite gives: each verb knows its own columns
+Binding = str | int | float | None
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Session:
+    """Executes statements by name."""
+
+    __slots__ = ("_sql", "connection")
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self._sql: Mapping[str, str] = statements()
+        self.connection = connection
+
+    def run(self, name: str, *bindings: Binding) -> list[Row]:
+        """Executes one statement and returns its rows."""
+        return self.connection.execute(self._sql[name], bindings).fetchall()
+
+    def bulk(self, name: str, items: object, *bindings: Binding) -> list[Row]:
+        """Executes a statement whose first parameter is a JSON array (or object): one call for many rows, because a
+        busy event loop takes the interpreter's lock back between any two.
+        """
+        return self.connection.execute(self._sql[name], (as_json(items), *bindings)).fetchall()
+
+
+class Tx(Session):
+    """One time for all that is committed together, new ids, and the topics to be signalled after the commit."""
+
+    __slots__ = ("ids", "now", "topics")
+
+    def __init__(self, connection: apsw.Connection, now: float, ids: IdSource) -> None:
+        super().__init__(connection)
+        self.now = now
+        self.ids = ids
+        self.topics: set[str] = set()
+
+
+def as_json(items: object) -> str:
+    return _encode(items).decode()
