@@ -1,0 +1,1 @@
+"""The main job in one line: a file through a model, resumable, every record paid for once."""
