@@ -22,8 +22,8 @@ from forebay.stores.sqlite.transaction import Tx
 def begin_calls(tx: Tx, calls: Sequence[Sequence[Attempt]]) -> list[list[Verdict]]:
     """Runs the begins of one commit as one."""
     rows = [(a.job_id, a.number, a.fence, a.target, a.started_at, a.model) for attempts in calls for a in attempts]
-    written = {(row[0], row[1]) for row in tx.bulk("begin.insert", rows)} if rows else set()
-    return [[_verdict((a.job_id, a.number) in written) for a in attempts] for attempts in calls]
+    written = set(tx.bulk("begin.insert", rows)) if rows else set()
+    return [[_verdict((a.job_id, a.number, a.fence) in written) for a in attempts] for attempts in calls]
 
 
 def apply_calls(tx: Tx, calls: Sequence[Sequence[Change]]) -> list[list[Verdict]]:

@@ -55,21 +55,22 @@ def cancel(tx: Tx, named: Named) -> list[Reply]:
         look = _look(tx, named.tenant, [job_id]).get(job_id)
         if look is not None and not Status(look.status).is_terminal and look.ending is None:
             _cancel(tx, look)
-    return _replies(tx, named)
+    return _replies(tx, named, [Lookup.DONE] * len(named.job_ids))
 
 
 def retry(tx: Tx, named: Named) -> list[Reply]:
-    lookups: dict[str, Lookup] = {}
-    for job_id in dict.fromkeys(named.job_ids):
+    lookups: list[Lookup] = []
+    for job_id in named.job_ids:
         look = _look(tx, named.tenant, [job_id]).get(job_id)
         if look is None:
-            continue
-        if Status(look.status) not in DEAD:
-            lookups[job_id] = Lookup.NOT_DEAD
+            lookups.append(Lookup.NOT_FOUND)
+        elif Status(look.status) not in DEAD:
+            lookups.append(Lookup.NOT_DEAD)
         elif look.parent_id and not _is_live(look):
-            lookups[job_id] = Lookup.PARENT_ENDED
+            lookups.append(Lookup.PARENT_ENDED)
         else:
             _revive(tx, look)
+            lookups.append(Lookup.DONE)
     return _replies(tx, named, lookups)
 
 
@@ -80,7 +81,7 @@ def erase(tx: Tx, named: Named) -> list[Reply]:
             tx.bulk(name, ended)
         tx.bulk("change.drop_segments", ended)
     erased = set(ended)
-    lookups = {job_id: Lookup.NOT_DEAD for job_id in named.job_ids if job_id not in erased}
+    lookups = [Lookup.DONE if job_id in erased else Lookup.NOT_DEAD for job_id in named.job_ids]
     return _replies(tx, named, lookups)
 
 
@@ -98,18 +99,17 @@ def _look(tx: Tx, tenant: str, job_ids: Sequence[str]) -> dict[str, _Look]:
     return {row[0]: _Look(*row) for row in tx.bulk("change.look", list(job_ids), tenant)}
 
 
-def _replies(tx: Tx, named: Named, lookups: dict[str, Lookup] | None = None) -> list[Reply]:
-    """The state after the verb, for each id asked."""
+def _replies(tx: Tx, named: Named, lookups: Sequence[Lookup]) -> list[Reply]:
+    """The state after the verb, for each id asked; ``lookups`` are those of jobs that exist."""
     looks = _look(tx, named.tenant, named.job_ids)
     replies: list[Reply] = []
-    for job_id in named.job_ids:
+    for job_id, lookup in zip(named.job_ids, lookups, strict=True):
         look = looks.get(job_id)
         if look is None:
             replies.append(Reply(id=job_id, lookup=Lookup.NOT_FOUND))
             continue
         status = Status.RUNNING if look.is_running and look.status == Status.QUEUED else Status(look.status)
         ending = None if look.ending is None else Ending(look.ending)
-        lookup = (lookups or {}).get(job_id, Lookup.DONE)
         replies.append(Reply(id=job_id, lookup=lookup, status=status, ending=ending))
     return replies
 

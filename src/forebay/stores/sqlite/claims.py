@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from forebay.domain.change import Claimed, Want, Worker
-from forebay.domain.job import Status
+from forebay.domain.job import Ending, Job, Status
 from forebay.stores.sqlite.adding import EXPIRED_ERROR
-from forebay.stores.sqlite.ending import End, end_leaves
+from forebay.stores.sqlite.ending import End, ask_groups, end_leaves
 from forebay.stores.sqlite.joins import settle
 from forebay.stores.sqlite.placing import move_due
 from forebay.stores.sqlite.rows import JOB_COLUMNS, content_of, decode_job
@@ -95,13 +97,23 @@ def _lease(tx: Tx, asking: Asking, taken: list[tuple[str, str]]) -> list[Claimed
     worker = asking.worker
     leased = tx.bulk("claim.lease", taken, worker.id, worker.epoch, int(asking.is_alone), tx.now)
     fences: dict[str, int] = dict(leased)
-    rows = {row[JOB_COLUMNS]: row for row in tx.bulk("claim.read", [job_id for job_id, _ in taken])}
+    rows = tx.bulk("claim.read", [job_id for job_id, _ in taken])
+    jobs = {row[JOB_COLUMNS]: decode_job(row, body=content_of(*row[-3:])) for row in rows}
+    _expire_groups(tx, jobs)
     return [
         Claimed(
-            job=decode_job(rows[job_id], body=content_of(*rows[job_id][-3:])),
+            job=jobs[job_id],
             fence=fences[job_id],
             lane=lane,
             is_alone=asking.is_alone,
         )
         for job_id, lane in taken
     ]
+
+
+def _expire_groups(tx: Tx, jobs: dict[str, Job]) -> None:
+    """A group past its deadline is claimed with its ending, and what lives below it is asked to end."""
+    late = [job.id for job in jobs.values() if job.is_group and job.deadline <= tx.now and job.ending is None]
+    if late:
+        settle(tx, ask_groups(tx, late, Ending.EXPIRE))
+        jobs.update({job_id: replace(jobs[job_id], ending=Ending.EXPIRE) for job_id in late})

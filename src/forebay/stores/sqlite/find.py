@@ -9,7 +9,6 @@ from forebay.stores.sqlite.rows import decode_job
 from forebay.stores.sqlite.transaction import Binding, Session, as_json
 
 
-
 def find(session: Session, query: JobQuery) -> list[Job]:
     text, bindings = statement(query)
     jobs = [decode_job(row) for row in session.connection.execute(text, bindings).fetchall()]

@@ -7,9 +7,13 @@ from forebay.stores.sqlite.transaction import Row, Tx
 
 
 def settle_calls(tx: Tx, calls: Sequence[Collection[str]]) -> list[list[str]]:
-    """Runs the settles of one commit as one; each caller is told of its own."""
+    """Runs the settles of one commit as one; each woken job is told to the first who named it."""
     woken = set(settle(tx, {job_id for ids in calls for job_id in ids}))
-    return [[job_id for job_id in dict.fromkeys(ids) if job_id in woken] for ids in calls]
+    replies: list[list[str]] = []
+    for ids in calls:
+        replies.append([job_id for job_id in dict.fromkeys(ids) if job_id in woken])
+        woken.difference_update(ids)
+    return replies
 
 
 def settle(tx: Tx, job_ids: Iterable[str]) -> list[str]:

@@ -1,8 +1,8 @@
 """Hints of commits: topics in this process, and a look at other processes' commits while anyone watches.
 
 The writer signals once per commit. Its thread also polls ``PRAGMA data_version`` on its own connection, which changes
-with the commits of others alone; after one, every watched queue is signalled, and one statement tells which of the
-watched jobs ended or grew.
+with the commits of others alone; after one, one statement tells which watched queues have
+something to claim, and one which of the watched jobs ended or grew.
 """
 
 import asyncio
@@ -90,17 +90,19 @@ class Hub:
             topics = list(self._watches) if has_changed else []
         if has_changed:
             jobs = [topic.removeprefix(_JOB) for topic in topics if topic.startswith(_JOB)]
-            queues = [topic for topic in topics if topic.startswith(_READY)]
-            self.signal([*queues, *self._look(connection, jobs)])
+            queues = [topic.removeprefix(_READY) for topic in topics if topic.startswith(_READY)]
+            session = Session(connection)
+            ready = [_READY + row[0] for row in session.bulk("read.claimable", queues)] if queues else []
+            self.signal([*ready, *self._look(session, jobs)])
             self._pause = max(POLL_SECONDS, (time.perf_counter() - started) * MAX_POLL_SHARE)
         return self._pause
 
-    def _look(self, connection: apsw.Connection, job_ids: list[str]) -> list[str]:
+    def _look(self, session: Session, job_ids: list[str]) -> list[str]:
         """Topics of those jobs that ended or grew since the last look."""
         if not job_ids:
             return []
         changed: list[str] = []
-        for job_id, is_ended, last_chunk in Session(connection).bulk("read.watched", job_ids):
+        for job_id, is_ended, last_chunk in session.bulk("read.watched", job_ids):
             topic, state = _JOB + job_id, (bool(is_ended), last_chunk)
             if self._seen.get(topic, (False, None)) != state:
                 changed.append(topic)

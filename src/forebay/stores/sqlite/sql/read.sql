@@ -58,3 +58,7 @@ SELECT queue, sum(queued), sum(running), min(oldest), sum(dead) FROM (
 SELECT j.id, j.status IN ('succeeded', 'failed', 'cancelled'),
        (SELECT max(c.number) FROM chunks c WHERE c.job_id = j.id)
 FROM jsonb_each(?1) q JOIN jobs j ON j.id = q.value;
+
+-- name: claimable
+-- Of watched queues, those that are not empty: primary key of ready.
+SELECT q.value FROM jsonb_each(?1) q WHERE EXISTS (SELECT 1 FROM ready r WHERE r.queue = q.value);
