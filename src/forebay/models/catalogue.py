@@ -50,7 +50,7 @@ class CatalogueModel(Record, frozen=True, kw_only=True):
 SMOLLM2 = CatalogueModel(
     name="smollm2-135m",
     kind=Kind.TEXT,
-    description="SmolLM2 135M Instruct, 4 bit: fast and weak; for tests, CI and load",
+    description="fast and weak: for tests, CI and load",
     file="SmolLM2-135M-Instruct.Q4_1.gguf",
     bytes=98_362_432,
     sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
@@ -64,7 +64,7 @@ SMOLLM2 = CatalogueModel(
 QWEN_CODER = CatalogueModel(
     name="qwen2.5-coder-1.5b",
     kind=Kind.TEXT,
-    description="Qwen2.5 Coder 1.5B Instruct, 4 bit: good at labels and extraction; for what a person reads",
+    description="labels and extraction that a person reads",
     file="qwen2.5-coder-1.5b-instruct-q4_k_m.gguf",
     bytes=1_117_320_768,
     sha256="cc324af070c2ecbfd324a30884d2f951a7ff756aba85cb811a6ec436933bb046",
@@ -78,7 +78,7 @@ QWEN_CODER = CatalogueModel(
     ),
     context_tokens=16_384,
     licence_weights="Apache-2.0",
-    licence_package="not stated by the packages that carry the file",
+    licence_package="not stated",
     upstream="Qwen/Qwen2.5-Coder-1.5B-Instruct",
 )
 

@@ -49,7 +49,7 @@ class GuardedServer:
     def __init__(
         self,
         model: CatalogueModel,
-        path: Path,
+        path: Path | str,
         *,
         port: int = 0,
         api_key: str | None = None,
@@ -202,6 +202,7 @@ def _reserve(port: int) -> socket.socket:
             if port:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 probe.bind((HOST, port))  # without SO_REUSEPORT: fails if anyone has it
+        place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         place.bind((HOST, port))
     except OSError as error:
