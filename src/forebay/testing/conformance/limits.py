@@ -1,0 +1,83 @@
+"""LimitStore: rates that refill evenly up to their burst, budgets that no charge passes."""
+
+import asyncio
+
+import pytest
+
+from forebay.ports import Rate
+from forebay.testing.conformance.world import World
+
+RATE = Rate(name="mill:requests", per_second=10.0, burst=20.0)
+
+
+class LimitStoreSuite:
+    async def test_a_fresh_rate_grants_its_burst_and_no_more(self, world: World) -> None:
+        grants = [(await world.limits.reserve(RATE, amount)).granted for amount in (5.0, 100.0, 1.0)]
+        assert grants == [pytest.approx(5), pytest.approx(15), pytest.approx(0)]
+
+    async def test_a_rate_refills_evenly(self, world: World) -> None:
+        await world.limits.reserve(RATE, 20.0)
+        for _ in range(3):
+            world.clock.advance(0.5)
+            assert (await world.limits.reserve(RATE, 100.0)).granted == pytest.approx(5)
+
+    async def test_a_rate_never_saves_up_more_than_its_burst(self, world: World) -> None:
+        await world.limits.reserve(RATE, 20.0)
+        world.clock.advance(3600)
+        assert (await world.limits.reserve(RATE, 100.0)).granted == pytest.approx(20)
+
+    async def test_a_refusal_says_when_more_will_be_there(self, world: World) -> None:
+        await world.limits.reserve(RATE, 20.0)
+        refused = await world.limits.reserve(RATE, 1.0)
+        assert refused.granted == pytest.approx(0)
+        wait = refused.retry_at - world.clock.now()
+        assert 0 < wait <= 2
+        world.clock.advance(wait + 1e-6)
+        assert (await world.limits.reserve(RATE, 1.0)).granted > 0
+
+    async def test_what_was_not_used_can_be_given_back(self, world: World) -> None:
+        await world.limits.reserve(RATE, 20.0)
+        await world.limits.give_back(RATE, 5.0)
+        assert (await world.limits.reserve(RATE, 100.0)).granted == pytest.approx(5)
+
+    async def test_giving_back_never_makes_more_than_the_burst(self, world: World) -> None:
+        await world.limits.reserve(RATE, 1.0)
+        await world.limits.give_back(RATE, 500.0)
+        assert (await world.limits.reserve(RATE, 100.0)).granted == pytest.approx(20)
+
+    async def test_what_was_used_beyond_a_reservation_is_owed(self, world: World) -> None:
+        await world.limits.reserve(RATE, 20.0)
+        await world.limits.give_back(RATE, -10.0)
+        world.clock.advance(1)
+        assert (await world.limits.reserve(RATE, 100.0)).granted == pytest.approx(0)
+        world.clock.advance(0.5)
+        assert (await world.limits.reserve(RATE, 100.0)).granted == pytest.approx(5)
+
+    async def test_rates_of_different_names_are_apart(self, world: World) -> None:
+        await world.limits.reserve(RATE, 20.0)
+        other = Rate(name="other", per_second=1.0, burst=3.0)
+        assert (await world.limits.reserve(other, 100.0)).granted == pytest.approx(3)
+
+    async def test_reservations_at_the_same_time_pass_no_burst(self, world: World) -> None:
+        grants = await asyncio.gather(*(world.limits.reserve(RATE, 1.0) for _ in range(50)))
+        assert sum(grant.granted for grant in grants) == pytest.approx(20)
+
+    async def test_a_budget_is_charged_up_to_its_ceiling(self, world: World) -> None:
+        charged = [await world.limits.charge("run", amount, 1.0) for amount in (0.5, 0.25, 0.5, 0.25, 0.25)]
+        assert charged == [True, True, False, True, False]
+        assert await world.limits.spent("run") == pytest.approx(1.0)
+
+    async def test_a_correction_is_always_taken(self, world: World) -> None:
+        await world.limits.charge("run", 1.0, 1.0)
+        assert await world.limits.charge("run", -0.5, 0.0)
+        assert await world.limits.spent("run") == pytest.approx(0.5)
+        assert await world.limits.charge("run", 0.5, 1.0)
+
+    async def test_budgets_are_apart_and_begin_with_nothing(self, world: World) -> None:
+        await world.limits.charge("one", 1.0, 1.0)
+        assert await world.limits.spent("two") == 0.0
+
+    async def test_charges_at_the_same_time_pass_no_ceiling(self, world: World) -> None:
+        charged = await asyncio.gather(*(world.limits.charge("run", 0.125, 1.0) for _ in range(20)))
+        assert sum(charged) == 8
+        assert await world.limits.spent("run") == pytest.approx(1.0)
