@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import importlib.util
 import os
 import random
@@ -195,22 +196,29 @@ class GuardedServer:
 
 
 def _reserve(port: int) -> socket.socket:
-    """Binds the port without listening: it stays ours between two lives of the server, which binds it beside us."""
+    """Binds the port without listening: it stays ours between two lives of the server, which binds it beside us.
+
+    Whether another server listens is asked by calling it: SO_REUSEPORT lets us bind beside one of our own user.
+    """
     place = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:
-        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-            if port:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                probe.bind((HOST, port))  # without SO_REUSEPORT: fails if anyone has it
         place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         place.bind((HOST, port))
+        if port and _is_answered(port):
+            raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
     except OSError as error:
         place.close()
         raise ConfigurationError(
             f"port {port} of {HOST} can't be used ({error.strerror}): choose another one"
         ) from error
     return place
+
+
+def _is_answered(port: int) -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as caller:
+        caller.settimeout(1.0)
+        return caller.connect_ex((HOST, port)) == 0
 
 
 def _require_engine() -> None:

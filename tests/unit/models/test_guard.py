@@ -104,9 +104,9 @@ async def test_closing_ends_the_server_and_frees_its_port(tmp_path: Path) -> Non
         assert pid is not None
         await server.close()
         assert not exists(pid)
-        with socket.socket() as mine:
-            mine.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # closed connections linger, no listener does
-            mine.bind(("127.0.0.1", port))
+    async with guarded(tmp_path, port=port) as server:  # at once, while closed connections of the first linger
+        await server.start()
+        assert server.port == port
 
 
 async def test_a_server_that_ignores_its_end_is_killed(tmp_path: Path) -> None:
