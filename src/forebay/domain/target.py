@@ -49,6 +49,10 @@ class TargetSpec(Record, frozen=True, kw_only=True):
     headers: dict[str, str] = {}
     timeout_seconds: float | None = None  # for calls whose job names none
 
+    def __repr__(self) -> str:
+        """Without the key and the headers, which are secrets."""
+        return f"TargetSpec(name={self.name!r}, type={self.type.value!r}, models={self.models!r})"
+
     @property
     def exact_models(self) -> tuple[str, ...]:
         return tuple(name for name in self.models if "*" not in name)

@@ -1,0 +1,130 @@
+"""Loads Settings: defaults, then ``forebay.yaml``, then ``FOREBAY_<NAME>`` of the environment, validated whole."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from forebay.domain.errors import ConfigurationError
+from forebay.domain.target import TargetSpec
+from forebay.settings.reading import EMPTY, Reader
+from forebay.settings.records import Settings, StoreSettings
+from forebay.settings.source import Item, Source
+from forebay.settings.targets import read_routes, read_targets
+
+DEFAULT_FILE = "forebay.yaml"
+DEFAULT_STORE = "sqlite:///forebay.db"
+SQLITE = "sqlite:///"
+LOG_LEVELS = ("debug", "info", "warning", "error")
+SCALARS = [
+    "store",
+    "blobs",
+    "lease_seconds",
+    "log_level",
+    "max_body_bytes",
+    "max_batch_lines",
+    "max_batch_bytes",
+    "default_deadline",
+    "result_ttl",
+    "webhook_allow",
+]
+LATER = ("rules", "pipelines", "notify", "webhook_allow")  # documented; refused until their features are built
+KEYS = (*SCALARS, "targets", "routes", *LATER)
+
+
+def load_settings(path: Path | None, environ: Mapping[str, str]) -> Settings:
+    """Reads ``path``, or ``./forebay.yaml`` if there is one.
+
+    Raises: ConfigurationError: everything that is wrong, each with file, line and key.
+    """
+    file = path or (Path(DEFAULT_FILE) if Path(DEFAULT_FILE).exists() else None)
+    source = Source(environ)
+    root = source.parse(_text(file)) if file else EMPTY
+    folder = (file.parent if file else Path()).absolute()
+    settings = _settings(Reader(root, source.problems), environ, folder, file)
+    if source.problems:
+        shown = str(file) if file else "the environment"
+        raise ConfigurationError("\n".join(problem.sentence(shown) for problem in source.problems))
+    return settings
+
+
+def with_target(settings: Settings, spec: TargetSpec) -> Settings:
+    """The same settings with one more target, before all others (``forebay run --base-url``)."""
+    others = tuple(one for one in settings.targets if one.name != spec.name)
+    return msgspec.structs.replace(settings, targets=(spec, *others))
+
+
+def redacted(settings: Settings) -> dict[str, Any]:
+    """The settings as plain values for display, without a secret in them."""
+    shown: dict[str, Any] = msgspec.to_builtins(settings, enc_hook=str)
+    for target in shown["targets"]:
+        target["api_key"] = "[set]" if target["api_key"] else None
+        target["headers"] = dict.fromkeys(target["headers"], "[set]")
+    return shown
+
+
+def _settings(reader: Reader, environ: Mapping[str, str], folder: Path, file: Path | None) -> Settings:
+    reader.only(KEYS)
+    for name in LATER:
+        if name in reader.items and reader.items[name].value:
+            reader.wrong(reader.items[name], f"this version of Forebay does not have {name} yet; remove the key")
+    targets = read_targets(reader)
+    routes = read_routes(reader, targets)
+    reader.items = {**reader.items, **_from_environment(environ)}
+    default = Settings(store=_store(reader, folder), blobs=Path())
+    return Settings(
+        store=default.store,
+        blobs=_blobs(reader, folder, default.store),
+        targets=targets,
+        routes=routes,
+        lease_seconds=reader.seconds("lease_seconds") or default.lease_seconds,
+        log_level=reader.choice("log_level", LOG_LEVELS) or default.log_level,
+        max_body_bytes=reader.whole("max_body_bytes", least=1) or default.max_body_bytes,
+        max_batch_lines=reader.whole("max_batch_lines", least=1) or default.max_batch_lines,
+        max_batch_bytes=reader.whole("max_batch_bytes", least=1) or default.max_batch_bytes,
+        default_deadline_seconds=reader.seconds("default_deadline") or default.default_deadline_seconds,
+        result_ttl_seconds=reader.seconds("result_ttl") or default.result_ttl_seconds,
+        file=file,
+    )
+
+
+def _from_environment(environ: Mapping[str, str]) -> dict[str, Item]:
+    found: dict[str, Item] = {}
+    for name in SCALARS:
+        variable = f"FOREBAY_{name.upper()}"
+        if environ.get(variable):
+            found[name] = Item(environ[variable], None, variable)
+    return found
+
+
+def _store(reader: Reader, folder: Path) -> StoreSettings:
+    url = reader.text("store") or DEFAULT_STORE
+    if url.startswith(SQLITE) and len(url) > len(SQLITE):
+        return StoreSettings(url=url, path=folder / url.removeprefix(SQLITE))
+    if url.partition("://")[0] in {"postgresql", "postgres", "aws"}:
+        message = f"this version of Forebay has no {url.partition('://')[0]} store yet; use sqlite:///forebay.db"
+    else:
+        message = "must be sqlite:///FILE (relative to this file's folder) or sqlite:////ABSOLUTE/FILE"
+    reader.wrong(reader.items["store"], message)
+    return StoreSettings(url=DEFAULT_STORE, path=folder / "forebay.db")
+
+
+def _blobs(reader: Reader, folder: Path, store: StoreSettings) -> Path:
+    url = reader.text("blobs")
+    if url is None:
+        return store.path.with_name(store.path.name + ".blobs")
+    if url.startswith("file://"):
+        return folder / url.removeprefix("file://")
+    scheme = url.partition("://")[0]
+    reader.wrong(reader.items["blobs"], f"this version of Forebay keeps blobs in file:///FOLDER alone, not {scheme!r}")
+    return folder
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except FileNotFoundError as exc:
+        raise ConfigurationError(f"{file} does not exist") from exc
+    except (OSError, UnicodeDecodeError) as exc:
+        raise ConfigurationError(f"{file} can't be read: {exc}") from exc

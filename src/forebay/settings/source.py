@@ -1,0 +1,118 @@
+"""A configuration file as a tree that knows its lines: YAML 1.2's core schema, or JSON."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from io import StringIO
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError
+from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+
+MOST_NODES = 100_000  # aliases may multiply; a configuration has thousands at most
+_VARIABLE = re.compile(r"\$\$\{|\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
+_NULL = re.compile(r"|~|null|Null|NULL")
+_BOOL = re.compile(r"true|True|TRUE|false|False|FALSE")
+_INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
+_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?(\.inf|\.Inf|\.INF)|\.nan|\.NaN|\.NAN")
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong, and where."""
+
+    line: int | None
+    key: str
+    message: str
+
+    def sentence(self, file: str) -> str:
+        place = f"{file}, line {self.line}" if self.line else file
+        return f"{place}: {self.key}: {self.message}" if self.key else f"{place}: {self.message}"
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A value and its line. ``value`` is None, bool, int, float, str, a list of Items or a dict of Items."""
+
+    value: Any
+    line: int | None
+    key: str  # the dotted path from the root
+
+
+class Source:
+    """Reads one text. Problems are gathered, so that a user sees all of them at once."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+        self._nodes = 0
+        self.problems: list[Problem] = []
+
+    def parse(self, text: str) -> Item:
+        """Returns the root; an empty file is an empty mapping."""
+        try:
+            node = YAML(typ="rt", pure=True).compose(StringIO(text))
+        except MarkedYAMLError as exc:
+            mark = exc.problem_mark or exc.context_mark
+            self.problems.append(Problem(mark.line + 1 if mark else None, "", exc.problem or "not valid YAML"))
+            return Item({}, None, "")
+        return Item({}, None, "") if node is None else self._item(node, "")
+
+    def _item(self, node: Node, key: str) -> Item:
+        self._nodes += 1
+        line = node.start_mark.line + 1
+        if self._nodes > MOST_NODES:
+            if self._nodes == MOST_NODES + 1:
+                self.problems.append(Problem(line, key, f"more than {MOST_NODES} values"))
+            return Item(None, line, key)
+        match node:
+            case MappingNode():
+                return Item(self._mapping(node, key), line, key)
+            case SequenceNode():
+                return Item([self._item(child, f"{key}[{n}]") for n, child in enumerate(node.value)], line, key)
+            case ScalarNode():
+                return Item(self._scalar(node, line, key), line, key)
+        raise TypeError(f"a YAML node of an unknown kind: {type(node).__name__}")
+
+    def _mapping(self, node: MappingNode, key: str) -> dict[str, Item]:
+        items: dict[str, Item] = {}
+        for name_node, value_node in node.value:
+            name = str(name_node.value)
+            path = f"{key}.{name}" if key else name
+            if name in items:
+                line = name_node.start_mark.line + 1
+                self.problems.append(Problem(line, path, f"stands twice; first in line {items[name].line}"))
+                continue
+            items[name] = self._item(value_node, path)
+        return items
+
+    def _scalar(self, node: ScalarNode, line: int, key: str) -> Any:
+        text = str(node.value)
+        if node.style in {"'", '"', "|", ">"} or node.tag == "!":
+            return self._expanded(text, line, key)
+        return plain_value(text) if "${" not in text else self._expanded(text, line, key)
+
+    def _expanded(self, text: str, line: int, key: str) -> str:
+        def value_of(match: re.Match[str]) -> str:
+            if match.group(1) is None:
+                return "${"
+            found = self._environ.get(match.group(1))
+            if found is None and match.group(2) is None:
+                message = f"the environment variable {match.group(1)} is not set; write ${{{match.group(1)}:-default}}"
+                self.problems.append(Problem(line, key, message))
+            return match.group(2) or "" if found is None else found
+
+        return _VARIABLE.sub(value_of, text)
+
+
+def plain_value(text: str) -> Any:
+    """An unquoted scalar by YAML 1.2's core schema: ``on``, ``yes`` and ``22:00`` are strings."""
+    if _NULL.fullmatch(text):
+        return None
+    if _BOOL.fullmatch(text):
+        return text.lower() == "true"
+    if _INT.fullmatch(text):
+        return int(text, 0) if text[:2] in {"0o", "0x"} else int(text)
+    if _FLOAT.fullmatch(text):
+        return float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
+    return text
