@@ -1,8 +1,9 @@
 """Templates: texts and JSON bodies with placeholders, compiled once and rendered for each record.
 
 A placeholder is ``{`` name (``.name`` or ``[n]``)* ``}``; a name is letters, digits, ``_``, ``-``, or any text in
-backquotes. Any other brace is literal, because prompts contain JSON; ``{{`` and ``}}`` are braces. A value is never
-expanded again, and can't leave its place. Alone in its string a placeholder keeps its type; inside text, what is not a
+backquotes. Any other brace is literal, because prompts contain JSON; ``{{`` and ``}}`` are braces (but the ``}}`` that
+ends two literal braces, as in ``{"a": {"b": 1}}``, is both of them). A value is never expanded again, and can't leave
+its place. Alone in its string a placeholder keeps its type; inside text, what is not a
 string goes in as JSON, null as nothing.
 """
 
@@ -58,10 +59,13 @@ class BodyTemplate:
 def compile_text(text: str) -> Template:
     """Compiles a text; every text is a template."""
     parts: list[str | Path] = []
+    braces = _Braces()
     end = 0
     for token in _TOKEN.finditer(text):
-        parts.append(text[end : token.start()])
-        parts.append(_path(token.group(1)) if token.group(1) else token.group()[0])
+        before = text[end : token.start()]
+        parts.append(before)
+        braces.pass_over(before)
+        parts.append(_path(token.group(1)) if token.group(1) else braces.doubled(token.group()))
         end = token.end()
     parts.append(text[end:])
     return Template(_joined(parts))
@@ -70,6 +74,32 @@ def compile_text(text: str) -> Template:
 def compile_body(value: Any) -> BodyTemplate:
     """Compiles a decoded JSON value."""
     return BodyTemplate(value)
+
+
+class _Braces:
+    """Which literal braces are open, so that the end of nested JSON is told from a doubled brace."""
+
+    def __init__(self) -> None:
+        self._open: list[str] = []
+
+    def pass_over(self, text: str) -> None:
+        for character in text:
+            if character == "{":
+                self._open.append("{")
+            elif character == "}" and self._open[-1:] == ["{"]:
+                self._open.pop()
+
+    def doubled(self, token: str) -> str:
+        """What ``{{`` or ``}}`` stands for here."""
+        if token == "{{":
+            self._open.append("{{")
+            return "{"
+        if self._open[-2:] == ["{", "{"]:
+            del self._open[-2:]
+            return token
+        if self._open[-1:] == ["{{"]:
+            self._open.pop()
+        return "}"
 
 
 def _path(text: str) -> Path:

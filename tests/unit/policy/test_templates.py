@@ -36,6 +36,8 @@ json_values = st.recursive(
         ("{detail.tags[1].b}", True),
         ("{detail.`odd key`} {detail.tags}", 'odd ["a",{"b":true}]'),
         ('{"json": {stars}, "x": {}}', '{"json": 5, "x": {}}'),
+        ('{"a": {"b": {{x}}}} {{', '{"a": {"b": {x}}} {'),
+        ("a }} b", "a } b"),
         ("{{stars}}", "{stars}"),
         ("{{{stars}}}", "{5}"),
         ("{ stars }", "{ stars }"),
