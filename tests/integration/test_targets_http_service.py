@@ -1,0 +1,142 @@
+"""Targets of type ``http``: the headers they send, and polling of what was accepted."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+
+from forebay.domain.errors import ConfigurationError, TargetFailed, TargetRejected, TargetTimeout
+from forebay.domain.inference import Call
+from forebay.domain.target import TargetSpec, TargetType
+from forebay.targets.aiohttp_client import AiohttpClient
+from forebay.targets.build import build_target
+from forebay.targets.http_service import HttpServiceTarget
+
+Answer = Callable[[str], bytes]
+
+
+def reply(status: str, body: bytes = b"", *lines: str) -> bytes:
+    head = "".join(f"{line}\r\n" for line in lines)
+    return f"HTTP/1.1 {status}\r\ncontent-length: {len(body)}\r\n{head}\r\n".encode() + body
+
+
+class Service:
+    """A service that answers its requests one after the other as scripted, the last answer again and again."""
+
+    def __init__(self, *answers: bytes) -> None:
+        self._answers = list(answers)
+        self.heads: list[str] = []
+        self.url = ""
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while True:
+                head = (await reader.readuntil(b"\r\n\r\n")).decode()
+                length = int(head.lower().partition("content-length:")[2].partition("\r\n")[0] or 0)
+                await reader.readexactly(length)
+                self.heads.append(head)
+                writer.write(self._answers[min(len(self.heads), len(self._answers)) - 1])
+        except (asyncio.IncompleteReadError, ConnectionError):
+            writer.close()
+
+
+@asynccontextmanager
+async def running(*answers: bytes) -> AsyncIterator[tuple[Service, HttpServiceTarget]]:
+    service = Service(*answers)
+    server = await asyncio.start_server(service.serve, "127.0.0.1", 0)
+    service.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/critic"
+    http = AiohttpClient()
+    async with server:
+        target = build_target(TargetSpec(name="critic", type=TargetType.HTTP, url=service.url, api_key="k"), http)
+        assert isinstance(target, HttpServiceTarget)
+        yield service, target
+        await http.close()
+
+
+def call_of(timeout_seconds: float = 5) -> Call:
+    return Call(job_id="job_7", attempt=3, endpoint="", body=b'{"a":1}', timeout_seconds=timeout_seconds)
+
+
+JSON = "content-type: application/json"
+ACCEPTED = reply("202 Accepted", b"", "location: /critic/7", "retry-after-ms: 1")
+
+
+async def test_the_job_is_named_in_the_headers_equal_on_every_attempt() -> None:
+    async with running(reply("200 OK", b'{"ok": true}', JSON)) as (service, target):
+        result = await target.call(call_of())
+    assert result.body == b'{"ok": true}'
+    head = service.heads[0].lower()
+    assert head.startswith("post /critic http/1.1")
+    expected = ["forebay-job-id: job_7", "forebay-attempt: 3", "idempotency-key: job_7", "authorization: bearer k"]
+    assert all(f"\r\n{line}\r\n" in head for line in expected)
+
+
+async def test_what_was_accepted_is_polled_until_it_is_there() -> None:
+    busy = reply("202 Accepted", b"", "retry-after-ms: 1")
+    async with running(ACCEPTED, busy, reply("200 OK", b"[1]", JSON)) as (service, target):
+        result = await target.call(call_of())
+    assert result.body == b"[1]"
+    assert [head.split(" HTTP")[0] for head in service.heads] == ["POST /critic", "GET /critic/7", "GET /critic/7"]
+
+
+async def test_a_passing_fault_while_polling_does_not_ask_for_the_work_again() -> None:
+    fault = reply("503 Service Unavailable", b"", "retry-after-ms: 1")
+    async with running(ACCEPTED, fault, reply("200 OK", b"1", JSON)) as (service, target):
+        result = await target.call(call_of())
+    assert result.body == b"1"
+    assert sum(head.startswith("POST") for head in service.heads) == 1
+
+
+async def test_polling_ends_with_the_calls_time() -> None:
+    async with running(ACCEPTED, reply("202 Accepted", b"", "retry-after-ms: 20")) as (_, target):
+        with pytest.raises(TargetTimeout):
+            await target.call(call_of(timeout_seconds=0.2))
+
+
+async def test_a_failure_told_while_polling_is_the_calls() -> None:
+    async with running(ACCEPTED, reply("500 Internal Server Error")) as (_, target):
+        with pytest.raises(TargetFailed):
+            await target.call(call_of())
+
+
+async def test_a_location_of_another_origin_is_refused() -> None:
+    elsewhere = reply("202 Accepted", b"", "location: http://127.0.0.1:1/steal")
+    async with running(elsewhere) as (service, target):
+        with pytest.raises(TargetRejected, match="another origin"):
+            await target.call(call_of())
+    assert len(service.heads) == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "content_type", "body"),
+    [
+        (reply("202 Accepted", b"{}", JSON), "application/json", b"{}"),
+        (reply("201 Created", b"text", "content-type: text/plain; charset=utf-8"), "text/plain", b"text"),
+        (reply("200 OK", b"\x89PNG", "content-type: image/png"), "image/png", b"\x89PNG"),
+        (reply("204 No Content"), "application/json", b"null"),
+    ],
+)
+async def test_any_2xx_is_the_result(answer: bytes, content_type: str, body: bytes) -> None:
+    async with running(answer) as (_, target):
+        result = await target.call(call_of())
+    assert (result.content_type, result.body) == (content_type, body)
+
+
+async def test_json_that_is_none_is_a_failed_attempt() -> None:
+    async with running(reply("200 OK", b'{"a":', JSON)) as (_, target):
+        with pytest.raises(TargetFailed):
+            await target.call(call_of())
+
+
+async def test_check_says_that_it_is_there() -> None:
+    async with running(reply("405 Method Not Allowed")) as (_, target):
+        assert await target.check() == "critic: reachable (a GET is answered 405)"
+
+
+@pytest.mark.parametrize("url", [None, "ftp://x/y", "critic", "http://user:secret@host/"])
+def test_a_bad_address_is_refused_when_it_is_built(url: str | None) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        build_target(TargetSpec(name="critic", type=TargetType.HTTP, url=url), AiohttpClient())
+    assert "targets.critic" in str(caught.value)
+    assert "secret" not in str(caught.value)

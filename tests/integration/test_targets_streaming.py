@@ -1,0 +1,142 @@
+"""Streams through the targets: events arrive whole and verbatim, their sum is the answer, a cut is a failed attempt."""
+
+from collections.abc import AsyncIterator
+
+import msgspec
+import pytest
+
+from forebay.domain.attempt import Usage
+from forebay.domain.errors import TargetFailed, TargetThrottled, TargetTimeout
+from forebay.domain.inference import Call, InferenceResult
+from forebay.domain.target import TargetSpec, TargetType
+from forebay.ports import Target
+from forebay.targets.aiohttp_client import AiohttpClient
+from forebay.targets.build import build_target
+from forebay.testing.mock_model import MockModel, MockOptions
+
+CHAT = "/v1/chat/completions"
+
+
+class Sink:
+    """Keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    async def write(self, text: str) -> None:
+        self.texts.append(text)
+
+
+@pytest.fixture
+async def mock() -> AsyncIterator[MockModel]:
+    async with MockModel() as running:
+        yield running
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[AiohttpClient]:
+    client = AiohttpClient()
+    yield client
+    await client.close()
+
+
+def target_of(mock: MockModel, http: AiohttpClient, kind: TargetType = TargetType.OPENAI) -> Target:
+    return build_target(TargetSpec(name="t", type=kind, base_url=mock.base_url), http)
+
+
+def body_of(text: str, endpoint: str = CHAT, *, stream: bool = True, **members: object) -> bytes:
+    asked: dict[str, object] = {"model": "m", "stream": stream, **members}
+    if endpoint == "/v1/responses":
+        asked["input"] = text
+    elif endpoint == "/v1/completions":
+        asked["prompt"] = text
+    else:
+        asked |= {"messages": [{"role": "user", "content": text}], "max_tokens": 100}
+    return msgspec.json.encode(asked)
+
+
+def call_of(body: bytes, endpoint: str = CHAT, *, is_stream: bool = True, timeout_seconds: float = 5) -> Call:
+    return Call(
+        job_id="j", attempt=1, endpoint=endpoint, body=body, timeout_seconds=timeout_seconds, is_stream=is_stream
+    )
+
+
+async def streamed(target: Target, text: str, endpoint: str = CHAT) -> tuple[InferenceResult, list[str]]:
+    sink = Sink()
+    result = await target.call(call_of(body_of(text, endpoint), endpoint), sink)
+    return result, sink.texts
+
+
+@pytest.mark.parametrize("endpoint", [CHAT, "/v1/completions", "/v1/responses"])
+async def test_the_sum_of_a_stream_says_what_the_whole_answer_says(
+    mock: MockModel, http: AiohttpClient, endpoint: str
+) -> None:
+    target = target_of(mock, http)
+    result, texts = await streamed(target, "one two three", endpoint)
+    whole = await target.call(call_of(body_of("one two three", endpoint, stream=False), endpoint, is_stream=False))
+    assert text_in(result) == text_in(whole) == "echo: one two three"
+    assert all(text.endswith("\n\n") for text in texts)
+    assert len(texts) > 4
+
+
+async def test_a_messages_stream_adds_up_to_the_message(mock: MockModel, http: AiohttpClient) -> None:
+    result, texts = await streamed(target_of(mock, http, TargetType.ANTHROPIC), "one two", "/v1/messages")
+    message = msgspec.json.decode(result.body)
+    assert message["content"] == [{"type": "text", "text": "echo: one two"}]
+    assert message["stop_reason"] == "end_turn"
+    assert result.usage == Usage(input_tokens=message["usage"]["input_tokens"], output_tokens=4)
+    assert texts[0].startswith("event: message_start\ndata: ")
+
+
+async def test_usage_is_read_where_the_stream_was_asked_for_it(mock: MockModel, http: AiohttpClient) -> None:
+    body = body_of("hello", stream_options={"include_usage": True})
+    result = await target_of(mock, http).call(call_of(body), Sink())
+    assert result.usage is not None
+    assert result.usage.output_tokens == 3
+
+
+async def test_without_that_the_usage_is_unknown(mock: MockModel, http: AiohttpClient) -> None:
+    result, _ = await streamed(target_of(mock, http), "hello")
+    assert result.usage is None
+    assert result.cost_usd is None
+
+
+@pytest.mark.parametrize("fault", ["reset-body", "close-body", "truncate", "invalid"])
+@pytest.mark.parametrize("endpoint", [CHAT, "/v1/responses", "/v1/messages"])
+async def test_a_cut_after_the_first_byte_is_a_failed_attempt(
+    mock: MockModel, http: AiohttpClient, endpoint: str, fault: str
+) -> None:
+    kind = TargetType.ANTHROPIC if endpoint == "/v1/messages" else TargetType.OPENAI
+    with pytest.raises(TargetFailed):
+        await streamed(target_of(mock, http, kind), f"a b c d [[fault:{fault}]]", endpoint)
+
+
+async def test_an_error_before_the_stream_keeps_its_meaning(mock: MockModel, http: AiohttpClient) -> None:
+    sink = Sink()
+    with pytest.raises(TargetThrottled) as caught:
+        await target_of(mock, http).call(call_of(body_of("[[fault:429]]")), sink)
+    assert caught.value.retry_after == 1.0
+    assert not sink.texts
+
+
+async def test_a_stream_that_outlasts_its_time_is_a_timeout_and_what_came_was_given(http: AiohttpClient) -> None:
+    async with MockModel(MockOptions(stream_interval_ms=100)) as mock:
+        sink = Sink()
+        with pytest.raises(TargetTimeout):
+            await target_of(mock, http).call(call_of(body_of("a " * 200), timeout_seconds=0.5), sink)
+        assert sink.texts
+
+
+async def test_an_answer_that_is_no_stream_is_the_result(mock: MockModel, http: AiohttpClient) -> None:
+    sink = Sink()
+    result = await target_of(mock, http).call(call_of(body_of("x", stream=False)), sink)
+    assert text_in(result) == "echo: x"
+    assert not sink.texts
+
+
+def text_in(result: InferenceResult) -> str:
+    answer = msgspec.json.decode(result.body)
+    if "output" in answer:
+        return str(answer["output"][0]["content"][0]["text"])
+    choice = answer["choices"][0]
+    return str(choice["text"] if "text" in choice else choice["message"]["content"])
