@@ -9,7 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, HTTPConnection, Request
 from starlette.responses import Response
 
-from forebay.api.context import REQUEST_ID, request_id_of
+from forebay.api.context import request_id_of
 from forebay.domain.errors import Conflict, RequestError, StoreUnavailable
 
 JSON = "application/json"
@@ -112,10 +112,8 @@ async def handle_error(request: Request, error: Exception) -> Response:
 
 
 async def handle_unforeseen(request: Request, error: Exception) -> Response:
-    """The last handler. It stands outside the gate, so it names the request itself."""
-    response = problem_response(problem_of(error), request)
-    response.headers["x-request-id"] = str(request.scope.get(REQUEST_ID, ""))
-    return response
+    """The last handler; the framework logs the exception after it."""
+    return problem_response(problem_of(error), request)
 
 
 def _invalid(error: RequestValidationError) -> Problem:

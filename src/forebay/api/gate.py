@@ -1,59 +1,79 @@
 """The gate that every request passes: its id, paths without ``/v1``, and browsers that another site sent here."""
 
 import ipaddress
+from collections.abc import Awaitable, Callable, Mapping
+from functools import lru_cache
+from itertools import count
 from urllib.parse import urlsplit
 
-from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import Request
+from starlette.exceptions import HTTPException
+from starlette.middleware.errors import ServerErrorMiddleware
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from forebay.api.context import REQUEST_ID
-from forebay.api.errors import Problem, problem_response
-from forebay.domain.ids import IdSource
+from forebay.api.errors import Problem, handle_error, handle_unforeseen, problem_response
+from forebay.domain.errors import ForebayError
 
 OPEN_PATHS = ("/livez", "/readyz", "/metrics", "/docs", "/openapi.json", "/graphql")  # not under /v1
 VERSION = "/v1"
 
+Endpoint = Callable[[Request], Awaitable[Response]]
+
 
 class Gate:
-    """ASGI middleware. ``is_loopback``: the server listens on loopback alone, so only loopback names can be its own."""
+    """The outermost ASGI app. ``is_loopback``: the server listens on loopback alone: only such names can be its own.
 
-    def __init__(self, app: ASGIApp, *, ids: IdSource, is_loopback: bool) -> None:
+    ``hot``: endpoints by method and path that are called at once, without the framework's layers (a third of the
+    time of a submission).
+    """
+
+    def __init__(
+        self, app: ASGIApp, *, prefix: str, is_loopback: bool, hot: Mapping[tuple[str, str], Endpoint]
+    ) -> None:
         self._app = app
-        self._ids = ids
+        self._prefix = prefix
+        self._numbers = count()
         self._is_loopback = is_loopback
+        self._hot = {
+            place: ServerErrorMiddleware(_direct(endpoint), handler=handle_unforeseen)
+            for place, endpoint in hot.items()
+        }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id = self._ids.new("req")
+        request_id = f"{self._prefix}{next(self._numbers):x}"
         scope[REQUEST_ID] = request_id
         path = scope["path"]
         if not path.startswith("/v1/"):
-            scope["path"] = own_path(path)
+            path = scope["path"] = own_path(path)
+        header = (b"x-request-id", request_id.encode())
 
         async def send_named(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message)["x-request-id"] = request_id
+                message["headers"] = [*message.get("headers", ()), header]
             await send(message)
 
         refusal = self._refusal(scope)
         if refusal is not None:
             await problem_response(refusal, Request(scope))(scope, receive, send_named)
             return
-        await self._app(scope, receive, send_named)
+        app = self._hot.get((scope["method"], path), self._app)
+        await app(scope, receive, send_named)
 
     def _refusal(self, scope: Scope) -> Problem | None:
         """Why a request may come from a page that its user did not mean to give this server to."""
-        headers = Headers(scope=scope)
-        host = headers.get("host", "")
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        host = headers.get(b"host", b"").decode("latin-1")
         if self._is_loopback and host and not is_loopback_host(host):
             return _forbidden(f"This server answers on loopback names only, not as {host!r} (DNS rebinding)")
-        origin = headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
-            return _forbidden(f"Requests from pages of another origin ({origin!r}) are refused")
-        if headers.get("sec-fetch-site") == "cross-site" and headers.get("sec-fetch-mode") != "navigate":
+        origin = headers.get(b"origin")
+        if origin is not None and _netloc(origin) != host.lower():
+            return _forbidden("Requests from pages of another origin are refused")
+        if headers.get(b"sec-fetch-site") == b"cross-site" and headers.get(b"sec-fetch-mode") != b"navigate":
             return _forbidden("Requests from pages of another site are refused")
         return None
 
@@ -65,15 +85,35 @@ def own_path(path: str) -> str:
     return VERSION + path
 
 
+@lru_cache(maxsize=256)
 def is_loopback_host(host: str) -> bool:
     """Whether a ``Host`` header, or an address to listen on, names this machine's loopback."""
-    name = urlsplit(f"//{host}").hostname or ""
-    if name == "localhost" or name.endswith(".localhost"):
-        return True
     try:
-        return ipaddress.ip_address(name).is_loopback
+        name = urlsplit(f"//{host}").hostname or ""
+        return name == "localhost" or name.endswith(".localhost") or ipaddress.ip_address(name).is_loopback
     except ValueError:
         return False
+
+
+def _direct(endpoint: Endpoint) -> ASGIApp:
+    """The endpoint as an ASGI app that answers what was expected to go wrong."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        try:
+            response = await endpoint(request)
+        except (ForebayError, HTTPException, ClientDisconnect) as error:
+            response = await handle_error(request, error)
+        await response(scope, receive, send)
+
+    return app
+
+
+def _netloc(origin: bytes) -> str | None:
+    try:
+        return urlsplit(origin.decode("latin-1")).netloc.lower() or None
+    except ValueError:
+        return None
 
 
 def _forbidden(message: str) -> Problem:

@@ -25,6 +25,18 @@ from forebay.domain.order import Order
 LONGEST_AWAIT_SECONDS = timedelta(days=31).total_seconds()  # the job's own deadline ends it before
 RESPONSES = "/v1/responses"
 
+# Those that are documented by name. Any other POST that a target serves is passed on as well.
+MODEL_PATHS = (
+    "/v1/chat/completions",
+    "/v1/completions",
+    "/v1/responses",
+    "/v1/embeddings",
+    "/v1/moderations",
+    "/v1/messages",
+    "/v1/images/generations",
+    "/v1/audio/speech",
+)
+
 # What interfaces.md names and this version does not do: refused by name, never queued as if it were a model endpoint.
 NOT_YET = re.compile(
     r"/graphql$|/v1/(?:events|rules|pipelines|runs|schedules|webhook_deliveries|webhook_endpoints|webhook_event_types"
@@ -61,10 +73,10 @@ async def model_endpoint(scope: Scope, receive: Receive, send: Send) -> None:
     path = request.scope["path"]
     if NOT_YET.search(path):
         raise NotSupported(f"{path} is not supported yet", code="not_supported")
+    if request.method != "POST":
+        raise HTTPException(405, headers={"Allow": "POST"}) if path in MODEL_PATHS else HTTPException(404)
     if not path.startswith("/v1/") or not is_served(path, api_of(request)):
         raise HTTPException(404)
-    if request.method != "POST":
-        raise HTTPException(405, headers={"Allow": "POST"})
     response = await infer(request)
     await response(scope, receive, send)
 

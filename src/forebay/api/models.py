@@ -50,13 +50,14 @@ async def read(request: Request) -> Response:
 
 
 def known_models(api: Api) -> Iterator[ModelView]:
-    """Each name once: routes first, for they win over targets' models of the same name."""
+    """Each name once: targets' exact models, then routes."""
     seen: set[str] = set()
     created = int(api.started_at)
-    named = [(route.name, ROUTE_OWNER) for route in api.system.settings.routes]
+    named: list[tuple[str, str]] = []
     for spec in api.services.specs.values():
         exact = spec.exact_models or ((spec.model,) if spec.model else ())
         named += [(name, spec.name) for name in exact]
+    named += [(route.name, ROUTE_OWNER) for route in api.system.settings.routes]
     for name, owner in named:
         if name not in seen:
             seen.add(name)

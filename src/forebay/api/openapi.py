@@ -20,14 +20,16 @@ from forebay.api.views import JobView
 DESCRIPTION = "The reservoir in front of generative models. Paths work with and without `/v1`."
 REFERENCE = "#/components/schemas/{name}"
 _ANYTHING: dict[str, Any] = {}
+
+Schemas = dict[type, dict[str, Any]]
 _PAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'"
 
 
 def document_of(app: FastAPI) -> dict[str, Any]:
     """The whole description: our table, and what FastAPI knows of the mounted routers."""
-    types = [kind for kind in (*_types(OPERATIONS), ERRORS) if kind is not bytes]
+    types = _types(OPERATIONS)
     schemas, components = msgspec.json.schema_components(types, ref_template=REFERENCE)
-    known = dict(zip(map(_name, types), schemas, strict=True))
+    known = dict(zip(types, schemas, strict=True))
     document = get_openapi(
         title=app.title, version=__version__, description=DESCRIPTION, routes=app.routes, openapi_version="3.1.0"
     )
@@ -49,7 +51,7 @@ async def docs(_: Request) -> Response:
     return HTMLResponse(page, headers={"content-security-policy": _PAGE_POLICY})
 
 
-def _described(operation: Operation, schemas: dict[str, Any]) -> dict[str, Any]:
+def _described(operation: Operation, schemas: Schemas) -> dict[str, Any]:
     answer = {"description": "Done", "content": _content(operation.answer, operation.answer_type, schemas)}
     described: dict[str, Any] = {
         "summary": operation.summary,
@@ -64,15 +66,17 @@ def _described(operation: Operation, schemas: dict[str, Any]) -> dict[str, Any]:
         described["requestBody"] = {"required": True, "content": content}
     for status in operation.refusals:
         kind = JobView if status == HTTPStatus.ACCEPTED else ERRORS
-        content = {JSON: {"schema": schemas[_name(kind)]}}
+        content = {JSON: {"schema": schemas[kind]}}
         described["responses"][str(status)] = {"description": HTTPStatus(status).phrase, "content": content}
     return described
 
 
-def _content(kind: Any, media_type: str, schemas: dict[str, Any]) -> dict[str, Any]:
+def _content(kind: Any, media_type: str, schemas: Schemas) -> dict[str, Any]:
     if kind is bytes:
         return {media_type: {"schema": {"type": "string"} if media_type != JSON else _ANYTHING}}
-    return {media_type: {"schema": schemas[_name(kind)]}}
+    if isinstance(kind, tuple):
+        return {media_type: {"schema": {"anyOf": [schemas[one] for one in kind]}}}
+    return {media_type: {"schema": schemas[kind]}}
 
 
 def _parameter(parameter: Parameter) -> dict[str, Any]:
@@ -88,13 +92,12 @@ def _parameter(parameter: Parameter) -> dict[str, Any]:
     return described
 
 
-def _types(operations: Sequence[Operation]) -> list[Any]:
-    found = [kind for operation in operations for kind in (operation.request, operation.answer) if kind is not None]
-    return list({_name(kind): kind for kind in found}.values())
-
-
-def _name(kind: Any) -> str:
-    return str(kind)
+def _types(operations: Sequence[Operation]) -> list[type]:
+    found: dict[type, None] = {ERRORS: None}
+    for operation in operations:
+        for kind in (operation.request, operation.answer):
+            found |= dict.fromkeys(kind if isinstance(kind, tuple) else (kind,))
+    return [kind for kind in found if kind not in {None, bytes}]
 
 
 def _operation_id(operation: Operation) -> str:

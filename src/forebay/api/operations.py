@@ -8,6 +8,7 @@ import msgspec
 from forebay.api.bulk import Accepted, Refused
 from forebay.api.dead_letters import RetriedList, RetryRequest
 from forebay.api.errors import ErrorEnvelope
+from forebay.api.inference import MODEL_PATHS
 from forebay.api.models import ModelList, ModelView
 from forebay.api.requests import JobRequest
 from forebay.api.targets import TargetList
@@ -55,7 +56,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     path: str
     summary: str
     tag: str
-    answer: Any  # the type of a good reply's JSON; bytes: anything
+    answer: Any  # the type of a good reply's JSON, or one of several; bytes: anything
     status: int = 200
     request: Any = None
     media_type: str = JSON  # of the request
@@ -135,7 +136,7 @@ _JOBS = (
         tag="jobs",
         request=JobRequest,
         media_type=NDJSON,
-        answer=Accepted | Refused,
+        answer=(Accepted, Refused),
         answer_type=NDJSON,
         parameters=(_KEY,),
         refusals=(400, 503),
@@ -223,16 +224,6 @@ _OTHERS = (
     Operation(method="get", path="/readyz", summary="Can it take work", tag="service", answer=Health, refusals=(503,)),
 )
 
-MODEL_PATHS = (
-    "/v1/chat/completions",
-    "/v1/completions",
-    "/v1/responses",
-    "/v1/embeddings",
-    "/v1/moderations",
-    "/v1/messages",
-    "/v1/images/generations",
-    "/v1/audio/speech",
-)
 _MODEL_ENDPOINTS = tuple(
     Operation(
         method="post",

@@ -37,7 +37,7 @@ class JobRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     body: Annotated[msgspec.Raw, Meta(description="The model's request, a JSON object, passed on verbatim")]
     target: Name | None = None
     model: Name | None = None
-    endpoint: Annotated[str, Meta(pattern="^/", max_length=512)] | None = None
+    endpoint: Name | None = None
     priority: Annotated[int, Meta(ge=-100, le=100)] | None = None
     not_before: Time | None = None
     deadline: Time | None = None

@@ -9,14 +9,16 @@ from collections.abc import AsyncIterator, Callable, Iterator
 import uvicorn
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
+from fastapi.telemetry import TelemetryConfig
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp
 
 from forebay.api import dead_letters, health, jobs, metrics, models, openapi, targets
 from forebay.api.context import Api
 from forebay.api.errors import handle_error, handle_unforeseen
 from forebay.api.gate import Gate, is_loopback_host
-from forebay.api.inference import model_endpoint
+from forebay.api.inference import infer, model_endpoint
 from forebay.api.reading import JobReader
 from forebay.api.waiting import Waiting
 from forebay.app import System
@@ -27,6 +29,7 @@ LOOPBACK = "127.0.0.1"
 KEEP_ALIVE_SECONDS = 75  # longer than clients keep idle connections, so that it is they who close them
 BACKLOG = 2048
 STOP_SECONDS = 10  # for replies under way; waits end at once
+NO_TELEMETRY = TelemetryConfig(tracing=False, metrics=False, logs=False)  # the framework's own; ours is at /metrics
 ROUTES = [
     *jobs.ROUTES,
     *dead_letters.ROUTES,
@@ -36,6 +39,14 @@ ROUTES = [
     *metrics.ROUTES,
     *openapi.ROUTES,
 ]
+
+HOT = {
+    ("POST", "/v1/jobs"): jobs.submit,
+    ("POST", "/v1/chat/completions"): infer,
+    ("POST", "/v1/responses"): infer,
+    ("POST", "/v1/embeddings"): infer,
+    ("POST", "/v1/messages"): infer,
+}
 
 
 def create_app(system: System, *, host: str = LOOPBACK, metrics: MetricsRegistry | None = None) -> FastAPI:
@@ -51,15 +62,17 @@ def create_app(system: System, *, host: str = LOOPBACK, metrics: MetricsRegistry
         metrics=metrics or MetricsRegistry(),
         started_at=services.clock.now(),
     )
-    app = FastAPI(title="Forebay", docs_url=None, redoc_url=None, openapi_url=None, lifespan=_lifespan)
+    app = _Application(
+        title="Forebay", docs_url=None, redoc_url=None, openapi_url=None, lifespan=_lifespan, telemetry=NO_TELEMETRY
+    )
     app.state.api = api
+    app.state.is_loopback = is_loopback_host(host)
     app.router.routes[:0] = ROUTES
     app.router.redirect_slashes = False
     app.router.default = model_endpoint
     for expected in (ForebayError, HTTPException, RequestValidationError, ClientDisconnect):
         app.add_exception_handler(expected, handle_error)
     app.add_exception_handler(Exception, handle_unforeseen)
-    app.add_middleware(Gate, ids=services.ids, is_loopback=is_loopback_host(host))
     return app
 
 
@@ -90,6 +103,7 @@ async def serve(
             log_config=None,
             access_log=False,
             server_header=False,
+            proxy_headers=False,  # we read no client's address
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=STOP_SECONDS,
             backlog=BACKLOG,
@@ -105,6 +119,19 @@ async def serve(
         app.state.api.waiting.close()
         server.should_exit = True
         await _finished(serving)
+
+
+class _Application(FastAPI):
+    """FastAPI with the gate around all of its layers."""
+
+    def build_middleware_stack(self) -> ASGIApp:
+        api: Api = self.state.api
+        return Gate(
+            super().build_middleware_stack(),
+            prefix=api.services.ids.new("req"),
+            is_loopback=self.state.is_loopback,
+            hot=HOT,
+        )
 
 
 class _Server(uvicorn.Server):

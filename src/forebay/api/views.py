@@ -8,10 +8,11 @@ from msgspec import Meta
 from forebay.domain.attempt import Attempt, Outcome, Usage
 from forebay.domain.errors import NotFound
 from forebay.domain.job import Job, JobError, Result, Status
+from forebay.domain.lane import target_queue
 from forebay.engine.intake import load_text
 from forebay.ports import BlobStore
 
-_TARGET_QUEUE = "target:"
+_TARGET_QUEUE = target_queue("")
 _NULL = msgspec.Raw(b"null")
 
 
