@@ -7,7 +7,7 @@ from forebay.domain.change import Added
 from forebay.domain.job import Ending, ErrorCode, Job, JobError, Status
 from forebay.stores.sqlite.placing import assign_ranks, give_back
 from forebay.stores.sqlite.rows import cost, encode_fixed, urgency
-from forebay.stores.sqlite.transaction import Tx
+from forebay.stores.sqlite.transaction import Redo, Tx
 
 CANCELLED_ERROR = JobError(code=ErrorCode.CANCELLED, message="The job was cancelled.")
 EXPIRED_ERROR = JobError(code=ErrorCode.EXPIRED, message="The deadline passed before the job was done.")
@@ -69,8 +69,15 @@ def _add_wave(tx: Tx, jobs: Sequence[Job]) -> list[Added]:
         ranks = assign_ranks(tx, [_charge(entry.job) for entry in due])
         for entry, rank in zip(due, ranks, strict=True):
             entry.rank = rank
-    new = {row[0] for row in tx.bulk("add.insert_jobs", [_row(tx, entry) for entry in entries])}
-    if len(new) == len(entries):
+    rows = [_row(tx, entry) for entry in entries]
+    if tx.is_careful:
+        new = {row[0] for row in tx.bulk("add.insert_jobs_telling", rows)}
+    else:
+        tx.bulk("add.insert_jobs", rows)
+        if tx.connection.changes() < len(rows):
+            raise Redo
+        new = set()
+    if not tx.is_careful or len(new) == len(entries):
         _insert_parts(tx, entries)
         return [Added(id=e.job.id, is_new=True, status=e.status, fingerprint=e.job.fingerprint) for e in entries]
     return _add_the_new(tx, entries, new)

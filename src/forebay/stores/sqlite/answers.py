@@ -16,14 +16,18 @@ from forebay.stores.sqlite.joins import settle
 from forebay.stores.sqlite.placing import enqueue
 from forebay.stores.sqlite.rows import encode_usage, usage_columns
 from forebay.stores.sqlite.taking import take_over
-from forebay.stores.sqlite.transaction import Tx
+from forebay.stores.sqlite.transaction import Tx, as_json
 
 
 def begin_calls(tx: Tx, calls: Sequence[Sequence[Attempt]]) -> list[list[Verdict]]:
     """Runs the begins of one commit as one."""
     rows = [(a.job_id, a.number, a.fence, a.target, a.started_at, a.model) for attempts in calls for a in attempts]
-    written = set(tx.bulk("begin.insert", rows)) if rows else set()
-    return [[_verdict((a.job_id, a.number, a.fence) in written) for a in attempts] for attempts in calls]
+    if rows:
+        tx.bulk("begin.insert", rows)
+    if not rows or tx.connection.changes() == len(rows):
+        return [[Verdict.APPLIED] * len(attempts) for attempts in calls]
+    held = set(tx.bulk("begin.held", rows))
+    return [[_verdict((a.fence, a.job_id) in held) for a in attempts] for attempts in calls]
 
 
 def apply_calls(tx: Tx, calls: Sequence[Sequence[Change]]) -> list[list[Verdict]]:
@@ -69,7 +73,7 @@ def _states(tx: Tx, changes: Sequence[Change], places: list[int]) -> dict[int, _
     """By place; a change whose lease is lost has none."""
     if not places:
         return {}
-    rows = tx.bulk("apply.states", [(changes[place].fence, changes[place].job_id) for place in places])
+    rows = tx.packed("apply.states", as_json([(changes[place].fence, changes[place].job_id) for place in places]))
     return {
         places[index]: _State(
             claimed_at, None if ending is None else Ending(ending), bool(group), notices > 0, bool(kept)

@@ -11,7 +11,7 @@ from forebay.stores.sqlite.adding import EXPIRED_ERROR
 from forebay.stores.sqlite.ending import End, ask_groups, end_leaves
 from forebay.stores.sqlite.joins import settle
 from forebay.stores.sqlite.placing import move_due
-from forebay.stores.sqlite.rows import JOB_COLUMNS, content_of, decode_job
+from forebay.stores.sqlite.rows import content_of, decode_job
 from forebay.stores.sqlite.transaction import Tx, as_json
 from forebay.stores.sqlite.workers import register
 
@@ -77,12 +77,14 @@ def _take(tx: Tx, queue: str, is_suspect: bool, slots: int) -> list[str]:
     clock: float | None = None
     while len(taken) < slots:
         asked = slots - len(taken)
-        rows = sorted(tx.run("claim.take", queue, int(is_suspect), asked))
+        rows = tx.packed("claim.next", queue, int(is_suspect), asked)
         if not rows:
             break
-        clock = max([row[1] for row in rows] if clock is None else [clock, *(row[1] for row in rows)])
-        late = [row[2] for row in rows if row[3] is not None and row[3] <= tx.now]
-        taken += [row[2] for row in rows if row[3] is None or row[3] > tx.now]
+        tx.run("claim.take", queue, int(is_suspect), asked)
+        highest: float = max(row[0] for row in rows)
+        clock = highest if clock is None else max(clock, highest)
+        late = [row[1] for row in rows if row[2] is not None and row[2] <= tx.now]
+        taken += [row[1] for row in rows if row[2] is None or row[2] > tx.now]
         settle(tx, end_leaves(tx, [End(job_id, Status.FAILED, EXPIRED_ERROR) for job_id in late]))
         if len(rows) < asked:
             break
@@ -95,19 +97,20 @@ def _lease(tx: Tx, asking: Asking, taken: list[tuple[str, str]]) -> list[Claimed
     if not taken:
         return []
     worker = asking.worker
-    leased = tx.bulk("claim.lease", taken, worker.id, worker.epoch, int(asking.is_alone), tx.now)
-    fences: dict[str, int] = dict(leased)
-    rows = tx.bulk("claim.read", [job_id for job_id, _ in taken])
-    jobs = {row[JOB_COLUMNS]: decode_job(row, body=content_of(*row[-3:])) for row in rows}
+    tx.bulk("claim.lease", taken, worker.id, worker.epoch, int(asking.is_alone), tx.now)
+    first_fence = tx.connection.last_insert_rowid() - len(taken) + 1
+    rows = tx.packed("claim.read", as_json([job_id for job_id, _ in taken]))
+    decoded = [decode_job(row, body=content_of(*row[-3:])) for row in rows]
+    jobs = {job.id: job for job in decoded}
     _expire_groups(tx, jobs)
     return [
         Claimed(
             job=jobs[job_id],
-            fence=fences[job_id],
+            fence=first_fence + place,
             lane=lane,
             is_alone=asking.is_alone,
         )
-        for job_id, lane in taken
+        for place, (job_id, lane) in enumerate(taken)
     ]
 
 

@@ -11,7 +11,6 @@ from forebay.domain.job import Ending, Job, JobError, Join, Notice, Result, Spec
 from forebay.domain.record import Record
 from forebay.stores.sqlite.transaction import Row
 
-JOB_COLUMNS = 25  # those of the view `job_rows` that `decode_job` reads; filters follow
 AWAITED_URGENCY = 1000  # above every priority
 
 
@@ -87,14 +86,14 @@ def cost(job: Job) -> float:
     return max(job.tokens, 1) / job.weight
 
 
-def decode_job(row: Row, *, status: Status | None = None, body: Content | None = None) -> Job:
-    """Makes a Job of the first ``JOB_COLUMNS`` columns; ``status`` overrides the row's."""
+def decode_job(row: Row, *, body: Content | None = None) -> Job:
+    """Makes a Job of the first columns of the view ``job_rows``."""
     (fixed, state, deadline, ending, due_at, started_at, finished_at, attempt_count, attempts_used) = row[:9]
     (rescues, lone_rescues, progress, successes, live, until) = row[9:15]
     (taken_succeeded, taken_failed, taken_cancelled, code, message) = row[15:20]
     return msgspec.structs.replace(
         _decode_fixed(fixed),
-        status=status or _STATUS[state],
+        status=_STATUS[state],
         deadline=deadline,
         ending=_ENDING[ending],
         due_at=due_at,

@@ -13,6 +13,7 @@ Row = tuple[Any, ...]  # what SQLite gives: each verb knows its own columns
 Binding = str | int | float | None
 
 _encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder().decode
 
 
 class Session:
@@ -34,17 +35,27 @@ class Session:
         """
         return self.connection.execute(self._sql[name], (as_json(items), *bindings)).fetchall()
 
+    def packed(self, name: str, *bindings: Binding) -> list[Any]:
+        """Executes a statement that packs its rows into one JSON array, for the same reason: a row is a step."""
+        rows: list[Any] = _decode(str(self.connection.execute(self._sql[name], bindings).fetchall()[0][0]))
+        return rows
+
+
+class Redo(Exception):
+    """The quick way does not serve this transaction: it is rolled back and run again with ``is_careful``."""
+
 
 class Tx(Session):
     """One time for all that is committed together, new ids, and the topics to be signalled after the commit."""
 
-    __slots__ = ("ids", "now", "topics")
+    __slots__ = ("ids", "is_careful", "now", "topics")
 
-    def __init__(self, connection: apsw.Connection, now: float, ids: IdSource) -> None:
+    def __init__(self, connection: apsw.Connection, now: float, ids: IdSource, *, is_careful: bool = False) -> None:
         super().__init__(connection)
         self.now = now
         self.ids = ids
         self.topics: set[str] = set()
+        self.is_careful = is_careful  # False: a verb may raise Redo when something is out of the ordinary
 
 
 def as_json(items: object) -> str:

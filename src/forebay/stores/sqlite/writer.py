@@ -16,7 +16,7 @@ import apsw
 from forebay.domain.errors import ForebayError, StoreUnavailable
 from forebay.domain.ids import IdSource
 from forebay.ports import Clock
-from forebay.stores.sqlite.transaction import Tx
+from forebay.stores.sqlite.transaction import Redo, Tx
 
 MAX_CALLS = 2000  # of one commit
 TRANSIENT = (
@@ -140,7 +140,10 @@ class Writer:
     def _commit(self, calls: list[Call]) -> list[Reply]:
         groups = plan(calls)
         try:
-            return self._transact(groups, self._merged)
+            try:
+                return self._transact(groups, self._merged)
+            except Redo:
+                return self._transact(groups, self._merged, is_careful=True)
         except TRANSIENT as exc:
             return _all_unavailable(calls, exc)
         except Exception:  # noqa: BLE001 -- one call's fault, whichever it was: the careful run below gives it to its caller
@@ -148,17 +151,19 @@ class Writer:
 
     def _commit_carefully(self, groups: list[list[Call]], calls: list[Call]) -> list[Reply]:
         try:
-            return self._transact([[call] for group in groups for call in group], self._alone)
+            return self._transact([[call] for group in groups for call in group], self._alone, is_careful=True)
         except TRANSIENT as exc:
             return _all_unavailable(calls, exc)
         except apsw.Error as exc:
             return [(call, StoreUnavailable(f"the store failed: {exc}")) for call in calls]
 
-    def _transact(self, groups: list[list[Call]], run: Callable[[Tx, list[Call]], list[Reply]]) -> list[Reply]:
+    def _transact(
+        self, groups: list[list[Call]], run: Callable[[Tx, list[Call]], list[Reply]], *, is_careful: bool = False
+    ) -> list[Reply]:
         connection = self._connection
         connection.execute("BEGIN IMMEDIATE")
         try:
-            tx = Tx(connection, self._clock.now(), self._ids)
+            tx = Tx(connection, self._clock.now(), self._ids, is_careful=is_careful)
             replies = [reply for group in groups for reply in run(tx, group)]
             connection.execute("COMMIT")
         except BaseException:

@@ -6,6 +6,16 @@ SELECT value->>0, value->>1, value->>2, value->>3, value->>4, value->>5, value->
        value->>10, value->>11, value->>12, value->>13, value->>14, value->>15, value->>16, value->>17, value->>18,
        value->>19, value->>20
 FROM jsonb_each(?1) WHERE true
+ON CONFLICT DO NOTHING;
+
+-- name: insert_jobs_telling
+-- The same, telling which were new.
+INSERT INTO jobs (id, tenant, parent_id, key, kind, queue, origin, is_group, urgency, cost, created_at, deadline,
+                  due_at, rank, fixed, notices, progress, status, finished_at, error_code, error_message)
+SELECT value->>0, value->>1, value->>2, value->>3, value->>4, value->>5, value->>6, value->>7, value->>8, value->>9,
+       value->>10, value->>11, value->>12, value->>13, value->>14, value->>15, value->>16, value->>17, value->>18,
+       value->>19, value->>20
+FROM jsonb_each(?1) WHERE true
 ON CONFLICT DO NOTHING
 RETURNING id;
 

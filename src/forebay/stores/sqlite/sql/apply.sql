@@ -8,7 +8,8 @@ WHERE attempts.job_id = q.value->>0 AND attempts.number = q.value->>1 AND attemp
 
 -- name: states
 -- What the decision needs of each [fence, job_id] that is still leased so: primary keys.
-SELECT q.key, l.claimed_at, j.ending, j.is_group, j.notices, EXISTS (SELECT 1 FROM results r WHERE r.job_id = j.id)
+SELECT json_group_array(json_array(
+  q.key, l.claimed_at, j.ending, j.is_group, j.notices, EXISTS (SELECT 1 FROM results r WHERE r.job_id = j.id)))
 FROM jsonb_each(?1) q
 JOIN leases l ON l.fence = q.value->>0 AND l.job_id = q.value->>1
 JOIN jobs j ON j.id = l.job_id;
