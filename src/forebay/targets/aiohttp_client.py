@@ -9,7 +9,6 @@ than servers keep them (Node and uvicorn: 5 s, nginx: 75 s).
 
 import asyncio
 import io
-import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from urllib.request import getproxies, proxy_bypass
@@ -24,6 +23,7 @@ KEEPALIVE_SECONDS = 4.0
 CONNECT_SECONDS = 15.0  # DNS, TCP and TLS together; a longer silence is a host that is not there
 DNS_CACHE_SECONDS = 60
 RESENDS = 2  # of requests of which no byte was written
+MOST_URLS = 1024
 _READ_BUFFER_BYTES = 256 * 1024
 _LARGE_BODY_BYTES = 1024 * 1024  # above it aiohttp wants a file, which it writes in pieces
 _SKIPPED_HEADERS = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
@@ -47,13 +47,12 @@ class AiohttpClient:
     async def stream(
         self, url: str, headers: Mapping[str, str], body: bytes, timeout_seconds: float
     ) -> AsyncIterator[StreamResponse]:
-        started_at = time.monotonic()
         response = await self._send("POST", url, headers, body, timeout_seconds)
         try:
             yield StreamResponse(
                 status=response.status,
                 headers=_lower(response.headers),
-                chunks=self._chunks(response, url, timeout_seconds, started_at),
+                chunks=self._chunks(response, url, timeout_seconds),
             )
         finally:
             response.close()
@@ -66,14 +65,13 @@ class AiohttpClient:
     async def _exchange(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, timeout_seconds: float
     ) -> Response:
-        started_at = time.monotonic()
         response = await self._send(method, url, headers, body, timeout_seconds)
         try:
             answer = await self._read(response)
         except (aiohttp.ClientError, OSError) as exc:
-            raise _told(exc, url, timeout_seconds, started_at, response.status) from exc
+            raise _told(exc, url, timeout_seconds, response.status) from exc
         finally:
-            response.release() if response.content.at_eof() else response.close()
+            response.close()  # after the end of the body the connection is back in the pool already
         return Response(status=response.status, headers=_lower(response.headers), body=answer)
 
     async def _send(
@@ -82,7 +80,6 @@ class AiohttpClient:
         """Sends and awaits the head of the answer."""
         address, proxy = self._urls.get(url) or self._resolve(url)
         session = self._session or self._open()
-        started_at = time.monotonic()
         limit = aiohttp.ClientTimeout(total=timeout_seconds, connect=min(CONNECT_SECONDS, timeout_seconds * 0.9))
         for resend in range(RESENDS + 1):
             try:
@@ -98,12 +95,13 @@ class AiohttpClient:
             except (aiohttp.ClientError, OSError) as exc:
                 if _is_unsent(exc) and resend < RESENDS:
                     continue
-                raise _told(exc, url, timeout_seconds, started_at) from exc
+                raise _told(exc, url, timeout_seconds) from exc
         raise AssertionError("the last resend returns or raises")
 
     async def _read(self, response: aiohttp.ClientResponse) -> bytes:
-        length = response.content_length
-        if length is not None and length <= self._max_answer_bytes and "Content-Encoding" not in response.headers:
+        headers = response.headers
+        length = headers.get("Content-Length")  # a number: the parser refuses any other
+        if length is not None and int(length) <= self._max_answer_bytes and "Content-Encoding" not in headers:
             return await response.content.read()
         pieces, total = [], 0
         async for piece in response.content.iter_any():
@@ -112,9 +110,7 @@ class AiohttpClient:
             pieces.append(piece)
         return b"".join(pieces)
 
-    async def _chunks(
-        self, response: aiohttp.ClientResponse, url: str, timeout_seconds: float, started_at: float
-    ) -> AsyncIterator[bytes]:
+    async def _chunks(self, response: aiohttp.ClientResponse, url: str, timeout_seconds: float) -> AsyncIterator[bytes]:
         total = 0
         try:
             async for piece in response.content.iter_any():
@@ -122,7 +118,7 @@ class AiohttpClient:
                 self._check_size(total, response)
                 yield piece
         except (aiohttp.ClientError, OSError) as exc:
-            raise _told(exc, url, timeout_seconds, started_at, response.status) from exc
+            raise _told(exc, url, timeout_seconds, response.status) from exc
 
     def _check_size(self, total: int, response: aiohttp.ClientResponse) -> None:
         if total > self._max_answer_bytes:
@@ -133,10 +129,12 @@ class AiohttpClient:
         """Parses a URL once. Proxies of the environment are looked up here, since aiohttp's ``trust_env`` starts a
         thread per request to look them up and to read a netrc file whose keys are not ours to send.
         """
-        address = URL(url, encoded=True)
+        address = URL(url)
         proxy = None
         if address.host is not None and not proxy_bypass(address.host):
             proxy = getproxies().get(address.scheme)
+        if len(self._urls) >= MOST_URLS:
+            self._urls.clear()  # places to poll have an address per job
         self._urls[url] = found = (address, URL(proxy) if proxy else None)
         return found
 
@@ -162,9 +160,7 @@ def _is_unsent(exc: BaseException) -> bool:
     )
 
 
-def _told(
-    exc: BaseException, url: str, timeout_seconds: float, started_at: float, status: int | None = None
-) -> TargetError:
+def _told(exc: BaseException, url: str, timeout_seconds: float, status: int | None = None) -> TargetError:
     """Says what broke, in words without the URL's path, query or credentials."""
     place = _origin(url)
     match exc:
@@ -177,10 +173,7 @@ def _told(
         case aiohttp.ClientHttpProxyError():
             return TargetUnavailable(f"cannot connect to {place}: the proxy answered {exc.status}")
         case asyncio.TimeoutError():
-            waited = time.monotonic() - started_at
-            return TargetTimeout(
-                f"no whole answer from {place} within {timeout_seconds:g} s (waited {waited:.1f} s)", status_code=status
-            )
+            return TargetTimeout(f"no whole answer from {place} within {timeout_seconds:g} s", status_code=status)
         case _ if _is_unsent(exc):
             return TargetUnavailable(f"{place} closed the connection before anything was sent")
         case aiohttp.ServerDisconnectedError() | ConnectionResetError() | BrokenPipeError():
@@ -194,5 +187,5 @@ def _told(
 
 
 def _origin(url: str) -> str:
-    address = URL(url, encoded=True)
+    address = URL(url)
     return f"{address.host}:{address.port}"

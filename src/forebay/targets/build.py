@@ -1,5 +1,6 @@
 """Makes targets from their declarations. The composition root calls ``build_targets``; nothing is sent by it."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import assert_never
@@ -14,7 +15,7 @@ from forebay.targets.http import HttpClient
 from forebay.targets.http_service import HttpServiceTarget
 from forebay.targets.local import LocalServer, LocalTarget
 from forebay.targets.openai_compatible import OpenAiTarget
-from forebay.targets.prices import ListPrices
+from forebay.targets.prices import ListPrices, may_be_vendor
 from forebay.targets.python_function import PythonTarget
 
 
@@ -26,7 +27,10 @@ async def build_targets(
 
     Raises: ConfigurationError: a declaration lacks what its type needs, or its function can't be imported.
     """
+    specs = tuple(specs)
     table = prices or ListPrices()
+    if isinstance(table, ListPrices) and any(is_listed(spec) for spec in specs):
+        await asyncio.to_thread(table.load)  # not in the loop, at the first answer
     async with AsyncExitStack() as stack:
         http = AiohttpClient()
         stack.push_async_callback(http.close)
@@ -35,6 +39,13 @@ async def build_targets(
             targets[spec.name] = target = build_target(spec, http, table=table, local=local)
             stack.push_async_callback(target.close)
         yield targets
+
+
+def is_listed(spec: TargetSpec) -> bool:
+    """True if the target's prices are looked up in the list of vendors."""
+    if spec.prices is not None or spec.type not in {TargetType.OPENAI, TargetType.ANTHROPIC}:
+        return False
+    return spec.base_url is None or may_be_vendor(spec.base_url)
 
 
 def build_target(

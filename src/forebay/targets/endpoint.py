@@ -1,11 +1,13 @@
 """What the targets that speak HTTP have in common: addresses, the headers of a call, and reading an answer."""
 
+import re
 from collections.abc import Mapping
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 import msgspec
 
-from forebay.domain.errors import ConfigurationError, TargetFailed
+from forebay.domain.errors import ConfigurationError, TargetFailed, TargetRejected
 from forebay.domain.inference import Call, InferenceResult
 from forebay.domain.target import TargetSpec
 from forebay.policy.pricing import PriceTable, cost_usd, prices_for
@@ -16,6 +18,7 @@ _REQUEST_ID_HEADERS = ("x-request-id", "request-id")
 _TEXT_ENDPOINTS = ("/audio/transcriptions", "/audio/translations")  # `response_format: srt` and its like
 _BINARY_TYPES = ("audio/", "image/", "video/", "application/octet-stream", "application/zip")
 _VERSION = "/v1"
+_PLAIN_PATH = re.compile(r"/[A-Za-z0-9._~:/-]+", re.ASCII)
 
 
 def checked_url(spec: TargetSpec, url: str | None, key: str) -> str:
@@ -30,16 +33,32 @@ def checked_url(spec: TargetSpec, url: str | None, key: str) -> str:
     return url.rstrip("/")
 
 
+@lru_cache(maxsize=1024)
 def join_url(base_url: str, endpoint: str) -> str:
-    """Appends the endpoint, whose leading ``/v1`` is dropped where the base ends in ``/v1``."""
+    """Appends the endpoint, whose leading ``/v1`` is dropped where the base ends in ``/v1``.
+
+    Raises: TargetRejected: the endpoint is no plain path; whoever submits a job must not choose another host, or a
+    part of this one beside the model's, and have our key sent there.
+    """
+    if not _PLAIN_PATH.fullmatch(endpoint) or ".." in endpoint:
+        raise TargetRejected(f"endpoint {endpoint!r} is not a path such as '/v1/chat/completions'")
     if base_url.endswith(_VERSION) and endpoint.startswith(_VERSION + "/"):
         endpoint = endpoint[len(_VERSION) :]
     return base_url + endpoint
 
 
 def preset_headers(spec: TargetSpec, headers: Mapping[str, str]) -> dict[str, str]:
-    """Returns the headers of every call; the declaration's own override ours, in whatever case they are written."""
-    return {**headers, **{name.lower(): value for name, value in spec.headers.items()}}
+    """Returns the headers of every call; the declaration's own override ours, in whatever case they are written.
+
+    Raises: ConfigurationError: a value can't stand in a header (a key read from a file ends in a line break).
+    """
+    preset = {**headers, **{name.lower(): value for name, value in spec.headers.items()}}
+    for name, value in preset.items():
+        if not (name + value).isprintable():
+            raise ConfigurationError(
+                f"targets.{spec.name}: the header {name!r} has a line break or another control character"
+            )
+    return preset
 
 
 def call_headers(preset: Mapping[str, str], call: Call) -> dict[str, str]:

@@ -9,11 +9,12 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
+from forebay.domain.record import Record
+
 MAX_ANSWER_BYTES = 64 * 1024 * 1024  # a longer answer is broken off: it would stand whole in memory
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Response:
+class Response(Record, frozen=True, kw_only=True):
     """An answer read whole. Header names are lower-case."""
 
     status: int

@@ -31,12 +31,9 @@ class ModelServer:
         self._table = table
         self._base_url = base_url
         self._headers = preset_headers(spec, {**JSON_HEADERS, **headers})
-        self._urls: dict[str, str] = {}
 
     async def call(self, call: Call, sink: StreamSink | None) -> InferenceResult:
-        url = self._urls.get(call.endpoint)
-        if url is None:
-            url = self._urls[call.endpoint] = join_url(self._base_url, call.endpoint)
+        url = join_url(self._base_url, call.endpoint)
         headers = call_headers(self._headers, call)
         if call.is_stream:
             opened = self._http.stream(url, headers, call.body, call.timeout_seconds)
