@@ -89,14 +89,14 @@ class _Braces:
             elif character == "}" and self._open[-1:] == ["{"]:
                 self._open.pop()
 
-    def doubled(self, token: str) -> str:
+    def doubled(self, pair: str) -> str:
         """What ``{{`` or ``}}`` stands for here."""
-        if token == "{{":
+        if pair == "{{":
             self._open.append("{{")
             return "{"
         if self._open[-2:] == ["{", "{"]:
             del self._open[-2:]
-            return token
+            return pair
         if self._open[-1:] == ["{{"]:
             self._open.pop()
         return "}"
