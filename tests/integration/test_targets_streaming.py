@@ -1,12 +1,13 @@
 """Streams through the targets: events arrive whole and verbatim, their sum is the answer, a cut is a failed attempt."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import msgspec
 import pytest
 
 from forebay.domain.attempt import Usage
-from forebay.domain.errors import TargetFailed, TargetThrottled, TargetTimeout
+from forebay.domain.errors import TargetError, TargetFailed, TargetThrottled, TargetTimeout, TargetUnavailable
 from forebay.domain.inference import Call, InferenceResult
 from forebay.domain.target import TargetSpec, TargetType
 from forebay.ports import Target
@@ -140,3 +141,44 @@ def text_in(result: InferenceResult) -> str:
         return str(answer["output"][0]["content"][0]["text"])
     choice = answer["choices"][0]
     return str(choice["text"] if "text" in choice else choice["message"]["content"])
+
+
+SSE_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n"
+TOOL_START = (
+    b'data: {"type":"message_start","message":{"content":[],"usage":{"input_tokens":1}}}\n\n'
+    b'data: {"type":"content_block_start","index":0,"content_block":{"type":"tool_use"}}\n\n'
+    b'data: {"type":"content_block_delta","index":0,"delta":{"type":"input_json_delta","partial_json":"{"}}\n\n'
+    b'data: {"type":"message_stop"}\n\n'
+)
+OVERLOADED = b'event: error\ndata: {"type":"error","error":{"type":"overloaded_error","message":"busy"}}\n\n'
+
+
+@pytest.mark.parametrize(
+    ("events", "kind"),
+    [
+        (b"data: [1]\n\n", TargetFailed),
+        (b'data: {"type":"content_block_delta"}\n\n', TargetFailed),
+        (b"", TargetFailed),
+        (TOOL_START, TargetFailed),
+        (OVERLOADED, TargetUnavailable),
+        (b": hello\n\n" + OVERLOADED, TargetUnavailable),
+        (TOOL_START[:85] + b"\n\n" + OVERLOADED, TargetFailed),
+    ],
+)
+async def test_events_of_a_wrong_shape_or_of_an_error_are_told_as_such(
+    http: AiohttpClient, events: bytes, kind: type[TargetError]
+) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(SSE_HEAD + events)
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        target = build_target(TargetSpec(name="t", type=TargetType.ANTHROPIC, base_url=url), http)
+        sink = Sink()
+        with pytest.raises(TargetError) as caught:
+            await target.call(call_of(body_of("x"), "/v1/messages"), sink)
+    assert type(caught.value) is kind
+    assert not any("overloaded" in text for text in sink.texts)

@@ -68,7 +68,7 @@ def test_an_answer_that_says_nothing_of_usage_has_none_and_not_zero(body: bytes)
     assert read_metering(body).usage is None
 
 
-@pytest.mark.parametrize("body", [b"", b'{"usage":', b"<html>", b'{"a":1} x', b'{"id": "\xff"}'])
+@pytest.mark.parametrize("body", [b"", b'{"usage":', b"<html>", b'{"a":1} x', b'{"id": "\xff"}', b"[" * 99_999])
 def test_what_is_not_json_is_refused(body: bytes) -> None:
     with pytest.raises(msgspec.DecodeError):
         read_metering(body)
@@ -83,6 +83,11 @@ def test_an_estimate_never_raises(body: bytes) -> None:
 def test_the_bound_of_the_output_is_read(name: str) -> None:
     estimate = estimate_request(msgspec.json.encode({name: 77, "n": 2}), CHAT)
     assert (estimate.output_tokens, estimate.is_bounded) == (154, True)
+
+
+def test_a_request_nested_too_deeply_is_estimated_all_the_same() -> None:
+    body = b'{"x":' + b"[" * 99_999 + b"]" * 99_999 + b"}"
+    assert estimate_request(body, CHAT).is_bounded is False
 
 
 def test_without_a_bound_the_estimate_says_so() -> None:

@@ -89,14 +89,11 @@ def read_metering(body: bytes) -> Metering:
     Raises: msgspec.DecodeError: the body is not JSON (truncated, a page of HTML).
     """
     try:
-        if not body.isascii():
-            body.decode()  # the decoder does not look into the text of members that it skips
-        answer = _ANSWER.decode(body)
-    except msgspec.ValidationError:  # JSON of another shape
-        msgspec.json.decode(body)
-        return NOTHING_METERED
+        answer = _decoded(body)
     except UnicodeDecodeError as exc:
         raise msgspec.DecodeError("the body is not UTF-8") from exc
+    except RecursionError as exc:
+        raise msgspec.DecodeError("the body is nested too deeply") from exc
     counts = answer.usage
     if counts is None:
         return Metering(model=answer.model, service_tier=answer.service_tier) if answer.model else NOTHING_METERED
@@ -110,7 +107,7 @@ def estimate_request(body: bytes, endpoint: str) -> Estimate:
         return Estimate(input_tokens=input_tokens, output_tokens=0, is_bounded=True)
     try:
         bounds = _BOUNDS.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         bounds = _Bounds()
     bound = _first(bounds.max_completion_tokens, bounds.max_output_tokens, bounds.max_tokens)
     choices = max(bounds.n or 1, 1)
@@ -119,6 +116,16 @@ def estimate_request(body: bytes, endpoint: str) -> Estimate:
         output_tokens=max(DEFAULT_OUTPUT_TOKENS if bound is None else bound, 0) * choices,
         is_bounded=bound is not None,
     )
+
+
+def _decoded(body: bytes) -> _Answer:
+    if not body.isascii():
+        body.decode()  # the decoder does not look into the text of members that it skips
+    try:
+        return _ANSWER.decode(body)
+    except msgspec.ValidationError:  # JSON of another shape
+        msgspec.json.decode(body)
+        return _Answer()
 
 
 def _metering(answer: _Answer, counts: _Counts) -> Metering:

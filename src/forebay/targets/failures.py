@@ -64,7 +64,7 @@ def error_kind(status: int) -> type[TargetError]:
 def _reason(body: bytes, api_key: str | None) -> str:
     try:
         error = _ENVELOPE.decode(body).error
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return ""
     if error is None or not error.message:
         return ""

@@ -64,7 +64,7 @@ class PythonTarget:
             job_id=call.job_id,
             attempt=call.attempt,
             endpoint=call.endpoint,
-            body=msgspec.json.decode(call.body),
+            body=self._body(call),
             metadata=call.metadata,
         )
         try:
@@ -74,6 +74,12 @@ class PythonTarget:
             message = f"function {self._spec.function!r} did not return within {call.timeout_seconds:g} s"
             raise TargetTimeout(message) from exc
         return self._result(returned, call)
+
+    def _body(self, call: Call) -> dict[str, Any]:
+        try:
+            return msgspec.json.decode(call.body, type=dict[str, Any])
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
+            raise TargetRejected(f"function {self._spec.function!r} takes a JSON object: {exc}") from exc
 
     async def check(self) -> str:
         """Calls nothing: what a function does with a made-up request nobody knows."""

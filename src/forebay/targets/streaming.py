@@ -16,6 +16,8 @@ from forebay.targets.http import Response, StreamResponse
 from forebay.targets.sse import event_data, whole_events
 
 _END_MARK = b"[DONE]"
+#: What decoding events of another shape than the vendor's raises.
+_UNREADABLE = (msgspec.DecodeError, KeyError, TypeError, AttributeError, UnicodeDecodeError, RecursionError)
 _SSE = "text/event-stream"
 _OVERLOADED = frozenset({"overloaded_error", "overloaded"})
 _THROTTLED = frozenset({"rate_limit_error", "rate_limit_exceeded"})
@@ -40,12 +42,13 @@ async def stream_call(
             check_status(response, spec.name, spec.api_key)
             return read_answer(response, call, spec, table)
         assembly = assembly_for(call.endpoint)
-        await _pump(answer, assembly, spec.name, sink)
+        body = await _pump(answer, assembly, spec.name, sink)
     headers = {**answer.headers, "content-type": "application/json"}
-    return read_answer(Response(status=200, headers=headers, body=assembly.body()), call, spec, table)
+    return read_answer(Response(status=200, headers=headers, body=body), call, spec, table)
 
 
-async def _pump(answer: StreamResponse, assembly: Assembly, target: str, sink: StreamSink | None) -> None:
+async def _pump(answer: StreamResponse, assembly: Assembly, target: str, sink: StreamSink | None) -> bytes:
+    """Passes every event on, and returns their sum."""
     is_first = True
     async for event in whole_events(answer.chunks):
         data = event_data(event)
@@ -53,13 +56,17 @@ async def _pump(answer: StreamResponse, assembly: Assembly, target: str, sink: S
             _add(assembly, data)
         except StreamError as exc:
             raise _told(exc, target, is_first=is_first) from exc
-        except (msgspec.DecodeError, KeyError, TypeError, AttributeError, UnicodeDecodeError) as exc:
+        except _UNREADABLE as exc:
             raise TargetFailed(f"target {target!r} sent an event that can't be read", status_code=200) from exc
         if sink is not None:
-            await sink.write(event.decode())
+            await sink.write(event.decode(errors="replace"))
         is_first = is_first and not data
     if not assembly.is_complete:
         raise TargetFailed(f"target {target!r} ended its stream before its end", status_code=200)
+    try:
+        return assembly.body()
+    except _UNREADABLE as exc:
+        raise TargetFailed(f"target {target!r} sent events that do not add up", status_code=200) from exc
 
 
 def _add(assembly: Assembly, data: bytes) -> None:

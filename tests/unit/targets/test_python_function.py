@@ -164,6 +164,13 @@ async def test_what_cannot_be_an_answer_is_told(name: str, kind: type[TargetErro
         await target_of(name).call(call_of())
 
 
+@pytest.mark.parametrize("body", [b"[1]", b"{", b'"x"'])
+async def test_a_body_that_is_no_object_is_rejected(body: bytes) -> None:
+    call = Call(job_id="j", attempt=1, endpoint="/e", body=body, timeout_seconds=5)
+    with pytest.raises(TargetRejected):
+        await target_of("echo").call(call)
+
+
 @pytest.mark.parametrize("name", ["sleeping", "blocking"])
 async def test_a_function_that_overruns_its_time_is_a_timeout(name: str) -> None:
     with pytest.raises(TargetTimeout):

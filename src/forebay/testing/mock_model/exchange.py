@@ -59,7 +59,7 @@ class Exchange:
     def _infer(self) -> None:
         try:
             request = read_request(self._body)
-        except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
             self._end("400")
             self._service.refuse(self._connection, 400, self._path, f"the request can't be read: {exc}")
             return
