@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, cast
 
 import aiohttp
@@ -20,6 +19,7 @@ from forebay.domain.job import ErrorCode, JobError, Result, Status
 from forebay.domain.query import JobQuery
 from forebay.domain.target import Route, RouteEntry, TargetSpec, TargetType
 from forebay.engine.services import Services
+from forebay.settings.records import Settings, StoreSettings
 from forebay.testing.clock import FakeClock
 from forebay.testing.system import open_services, scripted_spec
 from forebay.testing.targets import ScriptedTarget
@@ -192,8 +192,9 @@ async def running_server(
     targets = [ChatTarget("gpt"), MessagesTarget("claude"), ChatTarget("other")]
     routes, clock = tuple(routes), FakeClock()
     async with open_services(folder, targets, specs=specs, routes=routes, clock=clock) as services:
-        settings = SimpleNamespace(max_body_bytes=max_body_bytes, routes=routes)
-        system = System(settings=cast("Any", settings), services=services, store=cast("Any", None))
+        place = StoreSettings(url="sqlite:///:memory:", path=folder / "unused.db")
+        settings = Settings(store=place, blobs=folder / "blobs", routes=routes, max_body_bytes=max_body_bytes)
+        system = System(settings=settings, services=services, store=cast("Any", None))
         started: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         serving = asyncio.create_task(serve(system, port=0, ready=started.set_result))
         await asyncio.wait({serving, started}, return_when=asyncio.FIRST_COMPLETED)
