@@ -1,6 +1,7 @@
 """Names of queues. A queue is one target's lane, or one route; kinds that call no target have queues of their own."""
 
 CONTROL = "control"
+ROUTE_PREFIX = "route:"
 
 
 def target_queue(target: str) -> str:
@@ -8,7 +9,7 @@ def target_queue(target: str) -> str:
 
 
 def route_queue(route: str) -> str:
-    return f"route:{route}"
+    return ROUTE_PREFIX + route
 
 
 def notify_queue(endpoint: str) -> str:

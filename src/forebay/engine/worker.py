@@ -123,11 +123,13 @@ class WorkerProcess:
     async def run_until_idle(self) -> int:
         """Runs what is claimable now, and what that makes claimable, to its end; a step for tests, without any loop."""
         total = 0
-        while claimed := await self.claim_once():
-            total += claimed
+        while True:
             await self._slots.emptied.wait()
             await self._finisher.flush()
-        return total
+            claimed = await self.claim_once()
+            if not claimed:
+                return total
+            total += claimed
 
     async def _claim_suspect(self, wants: list[Want]) -> int:
         mine = [want for want in wants if want.queue in self._suspects]

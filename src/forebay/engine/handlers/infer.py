@@ -7,6 +7,7 @@ from forebay.domain.attempt import Attempt, Outcome
 from forebay.domain.errors import TargetError, TargetTimeout
 from forebay.domain.inference import Call, InferenceResult
 from forebay.domain.job import ErrorCode, Job, JobError, Result
+from forebay.domain.lane import ROUTE_PREFIX
 from forebay.engine.context import Context
 from forebay.engine.handlers.budget import Budget
 from forebay.engine.handlers.results import refusal, result_of
@@ -64,7 +65,7 @@ class InferHandler:
             if budget is not None and not isinstance(error, TargetTimeout):
                 await budget.settle(0.0)  # a call that was refused or failed is not charged for
             is_cut = sink is not None and await sink.close()
-            return await self._failed(error, attempt, context, is_cut=is_cut)
+            return await self._failed(job, error, attempt, context, is_cut=is_cut)
         if sink is not None:
             await sink.close()
         now = clock.now()
@@ -100,7 +101,9 @@ class InferHandler:
             )
         return Done(result=stored)
 
-    async def _failed(self, error: TargetError, attempt: Attempt, context: Context, *, is_cut: bool) -> Answer:
+    async def _failed(
+        self, job: Job, error: TargetError, attempt: Attempt, context: Context, *, is_cut: bool
+    ) -> Answer:
         judgement = judge(error)
         now = self._services.clock.now()
         context.complete(
@@ -119,17 +122,25 @@ class InferHandler:
         answered: Result | None = await refusal(error, self._services)
         if judgement.is_final:
             return Failed(error=failure, result=answered)
+        has_another = self._has_another(job) and not judgement.is_counted
         return Retry(
             error=failure,
-            after_seconds=error.retry_after,
+            # On a route the next claim finds another target, or waits for this one's lane: no pause of its own.
+            after_seconds=0.0 if has_another else error.retry_after,
             is_counted=judgement.is_counted,
             result=answered,
         )
 
-    def _candidate(self, job: Job, lane: Lane) -> Candidate:
+    def _has_another(self, job: Job) -> bool:
+        return job.queue.startswith(ROUTE_PREFIX) and len(self._candidates(job)) > 1
+
+    def _candidates(self, job: Job) -> tuple[Candidate, ...]:
         spec = job.spec
-        resolution = self._services.resolver.resolve(target=spec.target, model=spec.model, endpoint=spec.endpoint)
-        for candidate in resolution.candidates:
+        resolver = self._services.resolver
+        return resolver.resolve(target=spec.target, model=spec.model, endpoint=spec.endpoint).candidates
+
+    def _candidate(self, job: Job, lane: Lane) -> Candidate:
+        for candidate in self._candidates(job):
             if candidate.target == lane.name:
                 return candidate
         return Candidate(target=lane.name, model=None)
