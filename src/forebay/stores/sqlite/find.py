@@ -32,7 +32,8 @@ def _scope(query: JobQuery, conditions: list[str], bindings: dict[str, Binding])
         conditions.append("r.tenant = :tenant")
         bindings["tenant"] = query.tenant
     if query.parent_id == ROOTS_ONLY:
-        conditions.append("r.parent_id = ''")
+        # few jobs wait among many roots: the sign keeps jobs_roots out of it, for jobs_waiting
+        conditions.append("+r.parent_id = ''" if query.statuses == {Status.WAITING} else "r.parent_id = ''")
     elif query.parent_id is not None:
         conditions.append("r.parent_id = :parent AND r.parent_id <> ''")
         bindings["parent"] = query.parent_id
@@ -61,7 +62,10 @@ def _filters(query: JobQuery, conditions: list[str], bindings: dict[str, Binding
         if value is not None:
             conditions.append(text)
             bindings[name] = value
-    if query.kinds:
+    if len(query.kinds) == 1:  # jobs_kinds
+        conditions.append("r.kind = :kind")
+        bindings["kind"] = min(query.kinds)
+    elif query.kinds:
         conditions.append("r.kind IN (SELECT value FROM json_each(:kinds))")
         bindings["kinds"] = as_json(sorted(query.kinds))
     if query.without_kinds:
@@ -81,6 +85,10 @@ def _statuses(asked: frozenset[Status]) -> str:
     text = _among("r.status", stored)
     if (Status.QUEUED in asked) != (Status.RUNNING in asked):
         text += " AND " + _among("r.state", asked)
+    if asked == {Status.RUNNING}:
+        text += " AND r.id IN (SELECT l.job_id FROM leases l)"
+    if asked <= TERMINAL:
+        text += " AND r.status IN ('succeeded', 'failed', 'cancelled')"  # to the letter the condition of jobs_done
     return text
 
 

@@ -47,6 +47,9 @@ CREATE TABLE jobs (
 CREATE UNIQUE INDEX jobs_key ON jobs (tenant, parent_id, key) WHERE key <> '';
 CREATE INDEX jobs_children ON jobs (parent_id, is_collected, status) WHERE parent_id <> '';
 CREATE INDEX jobs_roots ON jobs (tenant, id) WHERE parent_id = '';
+CREATE INDEX jobs_kinds ON jobs (tenant, kind, id) WHERE parent_id = '';
+CREATE INDEX jobs_done ON jobs (tenant, status, id)
+  WHERE parent_id = '' AND status IN ('succeeded', 'failed', 'cancelled');
 CREATE INDEX jobs_origin ON jobs (tenant, origin) WHERE origin <> '';
 CREATE INDEX jobs_deadline ON jobs (deadline) WHERE status IN ('queued', 'waiting') AND ending IS NULL;
 CREATE INDEX jobs_waiting ON jobs (id) WHERE status = 'waiting';
