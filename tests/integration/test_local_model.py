@@ -1,6 +1,7 @@
 """The real thing: SmolLM2-135M, pulled from the package index once and served by llama.cpp."""
 
 import asyncio
+import json
 import os
 import signal
 import sys
@@ -25,6 +26,12 @@ async def main():
     print(url, key, flush=True)
     await asyncio.Event().wait()
 asyncio.run(main())
+"""
+COMMANDS = """
+import sys
+from forebay.cli import models
+from forebay.cli.options import GlobalOptions, with_global_options
+sys.exit(with_global_options(models.app).main(sys.argv[1:], standalone_mode=False, obj=GlobalOptions()))
 """
 
 
@@ -134,3 +141,24 @@ async def test_a_server_dies_with_its_parent_and_its_key_is_on_no_command_line(
         parent.send_signal(death)
         await parent.wait()
     await until_gone(child)
+
+
+@pytest.mark.parametrize(("how", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+async def test_the_serve_command_serves_with_the_given_key_until_it_is_ended(
+    models: LocalModels, how: signal.Signals, code: int
+) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", COMMANDS, "serve", NAME, "--port", "0", "--api-key", "mine", "--json"),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    try:
+        async with asyncio.timeout(LIMIT_SECONDS):
+            said = json.loads(await process.stdout.readline())
+        status, _ = await ask(said["base_url"], "mine", CHAT)
+    finally:
+        process.send_signal(how)
+        ended = await process.wait()
+    assert (said["model"], said["api_key"], status, ended) == (NAME, "mine", 200, code)
+    with pytest.raises(aiohttp.ClientConnectionError):
+        await ask(said["base_url"], "mine", CHAT)
