@@ -12,7 +12,6 @@ from forebay.engine.permits import Permits, permits_for
 from forebay.engine.services import Services
 from forebay.policy.lanes import LaneState
 from forebay.policy.rate_headers import rate_hints
-from forebay.ports import LimitStore
 
 CONTROL_SLOTS = 8  # groups run beside targets, never in their slots: no parent waits behind its children
 SOON_SECONDS = 0.05
@@ -21,11 +20,12 @@ SOON_SECONDS = 0.05
 class Lane:
     """One target's lane in this worker."""
 
-    def __init__(self, spec: TargetSpec, state: LaneState, limits: LimitStore) -> None:
+    def __init__(self, spec: TargetSpec, state: LaneState, services: Services) -> None:
         self.spec = spec
         self.state = state
         self.in_flight = 0
-        self.requests, self.tokens = permits_for(spec.name, spec.limits, limits)
+        self._meters = services.meters
+        self.requests, self.tokens = permits_for(spec.name, spec.limits, services.limits)
 
     @property
     def name(self) -> str:
@@ -56,6 +56,7 @@ class Lane:
     def enter(self, tokens: int) -> None:
         """Counts a claimed job: it holds a slot, and its permits are spent."""
         self.in_flight += 1
+        self._meters.in_flight(self.name, self.in_flight)
         if self.requests is not None:
             self.requests.take(1)
         if self.tokens is not None:
@@ -63,6 +64,7 @@ class Lane:
 
     def leave(self) -> None:
         self.in_flight -= 1
+        self._meters.in_flight(self.name, self.in_flight)
 
     def observe(self, result: InferenceResult, latency_seconds: float, now: float) -> None:
         """Learns from an answer."""
@@ -133,7 +135,7 @@ class Lanes:
     def make(cls, services: Services, served: frozenset[str] | None, failover_after_seconds: float) -> "Lanes":
         """The lanes of the declared targets, or of those that are named."""
         specs = [spec for name, spec in services.specs.items() if served is None or name in served]
-        lanes = [Lane(spec, LaneState(spec.limits.concurrency, services.chance), services.limits) for spec in specs]
+        lanes = [Lane(spec, LaneState(spec.limits.concurrency, services.chance), services) for spec in specs]
         return cls(lanes, services.routes, failover_after_seconds)
 
     async def refill(self, now: float) -> None:

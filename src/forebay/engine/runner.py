@@ -8,7 +8,7 @@ import structlog
 
 from forebay.domain.answer import Answer, Retry
 from forebay.domain.attempt import Attempt, Outcome
-from forebay.domain.change import Claimed, Verdict
+from forebay.domain.change import Change, Claimed, Verdict
 from forebay.domain.errors import LeaseLost, StoreUnavailable
 from forebay.domain.job import ErrorCode, JobError
 from forebay.engine.context import Context, Handler
@@ -39,6 +39,7 @@ class Runner:
         task = asyncio.current_task()
         assert task is not None, "a runner runs in a task"  # noqa: S101 - for the type checker
         self._running[job.id] = (context, task)
+        began_at = self._services.clock.now()
         try:
             answer = await self._answer(claimed, context)
         except LeaseLost:
@@ -53,7 +54,9 @@ class Runner:
             del self._running[job.id]
         now = self._services.clock.now()
         attempts = [_completed(attempt, now) for attempt in context.attempts.values()]
-        self._finisher.put(decide(claimed, answer, attempts, now=now, chance=self._services.chance))
+        change = decide(claimed, answer, attempts, now=now, chance=self._services.chance)
+        self._finisher.put(change)
+        self._measure(claimed, change, began_at, now)
 
     def stop(self, job_ids: tuple[str, ...]) -> None:
         """Asks running jobs to end: a call is broken off, unless its answer is to be kept."""
@@ -88,6 +91,15 @@ class Runner:
         [verdict] = await self._services.jobs.begin([attempt])
         if verdict is Verdict.LEASE_LOST:
             raise LeaseLost(f"the lease of {attempt.job_id!r} was taken by another worker: drop the job")
+
+    def _measure(self, claimed: Claimed, change: Change, began_at: float, now: float) -> None:
+        meters, job = self._services.meters, claimed.job
+        for attempt in change.attempts:
+            meters.attempt_ended(attempt.target, attempt.model, attempt.outcome, attempt.usage, attempt.cost_usd)
+        if change.status.is_terminal:
+            wait = began_at - max(job.due_at, job.created_at)
+            target = None if job.is_group else claimed.lane
+            meters.job_ended(job.kind, target, change.status, wait, now - job.created_at)
 
     def _give_up(self, claimed: Claimed, context: Context) -> None:
         """Hands a broken-off job back; the store ends it instead where it was cancelled."""

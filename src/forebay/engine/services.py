@@ -2,13 +2,14 @@
 
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from forebay.domain.ids import IdSource
 from forebay.domain.target import Route, TargetSpec
 from forebay.policy.pricing import PriceTable
 from forebay.policy.resolution import Resolver
 from forebay.ports import BlobStore, Clock, JobStore, LimitStore, RecordStore, Target
+from forebay.telemetry import MetricsRegistry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,3 +39,4 @@ class Services:
     routes: tuple[Route, ...] = ()
     prices: PriceTable
     bounds: Bounds
+    meters: MetricsRegistry = field(default_factory=MetricsRegistry)

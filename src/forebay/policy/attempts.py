@@ -37,6 +37,14 @@ _UNREADABLE = Judgement(outcome=Outcome.INVALID_OUTPUT, code=ErrorCode.INVALID_O
 _REJECTED = Judgement(outcome=Outcome.REJECTED, code=ErrorCode.TARGET_REJECTED, is_counted=True, is_final=True)
 
 
+def may_be_charged(error: TargetError) -> bool:
+    """Whether the target may have done the work all the same: then a budget's reservation stands."""
+    if isinstance(error, TargetTimeout):
+        return True
+    is_cut = error.status_code is None or error.status_code < FIRST_ERROR_STATUS
+    return isinstance(error, TargetFailed) and is_cut
+
+
 def judge(error: TargetError) -> Judgement:
     """Judges one failed call."""
     match error:

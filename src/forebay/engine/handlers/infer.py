@@ -4,7 +4,7 @@ import msgspec
 
 from forebay.domain.answer import Answer, Done, Failed, Retry
 from forebay.domain.attempt import Attempt, Outcome
-from forebay.domain.errors import TargetError, TargetTimeout
+from forebay.domain.errors import TargetError
 from forebay.domain.inference import Call, InferenceResult
 from forebay.domain.job import ErrorCode, Job, JobError, Result
 from forebay.domain.lane import ROUTE_PREFIX
@@ -16,7 +16,7 @@ from forebay.engine.handlers.validation import Validation, with_feedback
 from forebay.engine.intake import load_text
 from forebay.engine.lanes import Lane, Lanes
 from forebay.engine.services import Services
-from forebay.policy.attempts import judge
+from forebay.policy.attempts import judge, may_be_charged
 from forebay.policy.lifecycle import expired, next_attempt
 from forebay.policy.resolution import Candidate, rewrite_model
 
@@ -62,8 +62,8 @@ class InferHandler:
         except TargetError as error:
             now = clock.now()
             lane.observe_error(error, judge(error).outcome, now - attempt.started_at, now)
-            if budget is not None and not isinstance(error, TargetTimeout):
-                await budget.settle(0.0)  # a call that was refused or failed is not charged for
+            if budget is not None and not may_be_charged(error):
+                await budget.settle(0.0)
             is_cut = sink is not None and await sink.close()
             return await self._failed(job, error, attempt, context, is_cut=is_cut)
         if sink is not None:
