@@ -6,7 +6,9 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import jsonschema_rs
 import pytest
+import schemathesis
 
 from forebay.api.operations import OPERATIONS
 from tests.integration.api_server import CHAT, Server, running_server
@@ -60,6 +62,9 @@ async def test_no_reply_opens_the_server_to_other_origins(server: Server) -> Non
 async def test_the_description_names_every_operation_and_resolves(server: Server) -> None:
     document = await server.get("/openapi.json")
     assert document["openapi"].startswith("3.1")
+    operations = list(schemathesis.openapi.from_dict(document).get_all_operations())
+    assert len(operations) >= len(OPERATIONS)
+    assert [operation for operation in operations if not hasattr(operation, "ok")] == []
     for operation in OPERATIONS:
         assert operation.method in document["paths"][operation.path]
     for reference in references(document):
@@ -80,6 +85,8 @@ async def test_the_job_views_schema_has_every_key_and_requires_it(server: Server
     schema = document["components"]["schemas"]["JobView"]
     job = await server.submit()
     assert set(schema["properties"]) == set(job)
+    validator = jsonschema_rs.validator_for({**schema, "components": document["components"]})
+    validator.validate(job)
 
 
 async def test_the_documentation_loads_nothing_from_elsewhere(server: Server) -> None:

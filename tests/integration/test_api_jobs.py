@@ -255,6 +255,11 @@ async def test_a_method_that_a_path_does_not_take_is_a_405(server: Server, metho
         assert (await reply.json())["error"]["code"] == "method_not_allowed"
 
 
+async def test_a_405_names_all_methods_of_its_path(server: Server) -> None:
+    async with server.http.put("/v1/jobs/x") as reply:
+        assert reply.headers["allow"] == "DELETE, GET, HEAD"
+
+
 @pytest.mark.parametrize(
     "path",
     ["/v1/jobs/x/events", "/v1/rules", "/v1/events", "/v1/keys", "/v1/schedules", "/v1/runs/x", "/graphql", "/v1/ws",

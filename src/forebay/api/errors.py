@@ -8,6 +8,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, HTTPConnection, Request
 from starlette.responses import Response
+from starlette.routing import Route
 
 from forebay.api.context import request_id_of
 from forebay.domain.errors import Conflict, RequestError, StoreUnavailable
@@ -108,12 +109,22 @@ async def handle_error(request: Request, error: Exception) -> Response:
     """The handler of every exception that a route may raise."""
     if isinstance(error, ClientDisconnect):
         return Response(status_code=CLIENT_CLOSED_REQUEST)
+    if isinstance(error, HTTPException) and error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        error = HTTPException(error.status_code, headers={"Allow": ", ".join(_allowed(request, error))})
     return problem_response(problem_of(error), request)
 
 
 async def handle_unforeseen(request: Request, error: Exception) -> Response:
     """The last handler; the framework logs the exception after it."""
     return problem_response(problem_of(error), request)
+
+
+def _allowed(request: Request, error: HTTPException) -> list[str]:
+    """What a path takes: a path may have several routes, and the framework names the methods of the first."""
+    path = request.scope["path"]
+    routes = [route for route in request.app.router.routes if isinstance(route, Route) and route.path_regex.match(path)]
+    methods = {method for route in routes for method in route.methods or ()}
+    return sorted(methods) or [(error.headers or {}).get("Allow", "")]
 
 
 def _invalid(error: RequestValidationError) -> Problem:
@@ -128,8 +139,7 @@ def _framework(error: HTTPException) -> Problem:
     if error.status_code == HTTPStatus.NOT_FOUND and error.detail == HTTPStatus.NOT_FOUND.phrase:
         return Problem(status=404, message="There is nothing at this path; see /docs", code="not_found")
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-        allowed = (error.headers or {}).get("allow") or (error.headers or {}).get("Allow", "")
-        message = f"This path does not take that method; it takes {allowed}" if allowed else "Method not allowed"
+        message = f"This path does not take that method; it takes {(error.headers or {}).get('Allow')}"
         return Problem(status=405, message=message, code="method_not_allowed", headers=error.headers or {})
     status = 400 if error.status_code == HTTPStatus.UNPROCESSABLE_ENTITY else error.status_code
     return Problem(status=status, message=str(error.detail), headers=error.headers or {})

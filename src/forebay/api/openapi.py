@@ -19,6 +19,7 @@ from forebay.api.views import JobView
 
 DESCRIPTION = "The reservoir in front of generative models. Paths work with and without `/v1`."
 REFERENCE = "#/components/schemas/{name}"
+ANY_TYPE = "*/*"
 _ANYTHING: dict[str, Any] = {}
 
 Schemas = dict[type, dict[str, Any]]
@@ -63,7 +64,7 @@ def _described(operation: Operation, schemas: Schemas) -> dict[str, Any]:
         described["parameters"] = [_parameter(parameter) for parameter in operation.parameters]
     if operation.request is not None:
         content = _content(operation.request, operation.media_type, schemas)
-        described["requestBody"] = {"required": True, "content": content}
+        described["requestBody"] = {"required": operation.media_type == JSON, "content": content}
     for status in operation.refusals:
         kind = JobView if status == HTTPStatus.ACCEPTED else ERRORS
         content = {JSON: {"schema": schemas[kind]}}
@@ -73,7 +74,12 @@ def _described(operation: Operation, schemas: Schemas) -> dict[str, Any]:
 
 def _content(kind: Any, media_type: str, schemas: Schemas) -> dict[str, Any]:
     if kind is bytes:
-        return {media_type: {"schema": {"type": "string"} if media_type != JSON else _ANYTHING}}
+        if media_type != JSON:
+            return {media_type: {"schema": {"type": "string"}}}
+        return {
+            JSON: {"schema": _ANYTHING},
+            ANY_TYPE: {"schema": _ANYTHING},
+        }  # a model may answer with events, or speech
     if isinstance(kind, tuple):
         return {media_type: {"schema": {"anyOf": [schemas[one] for one in kind]}}}
     return {media_type: {"schema": schemas[kind]}}
@@ -87,8 +93,11 @@ def _parameter(parameter: Parameter) -> dict[str, Any]:
         "description": parameter.description,
         "schema": dict(parameter.schema),
     }
-    if parameter.schema.get("type") == "object":
-        described |= {"style": "deepObject", "explode": True}
+    match parameter.schema.get("type"):
+        case "object":
+            described |= {"style": "deepObject", "explode": True}
+        case "array":
+            described |= {"style": "form", "explode": False}
     return described
 
 

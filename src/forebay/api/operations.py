@@ -1,9 +1,10 @@
 """What each path takes and gives, for ``/openapi.json``. The routes themselves stand beside their handlers."""
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
+from msgspec import Meta
 
 from forebay.api.bulk import Accepted, Refused
 from forebay.api.dead_letters import RetriedList, RetryRequest
@@ -13,6 +14,7 @@ from forebay.api.models import ModelList, ModelView
 from forebay.api.requests import JobRequest
 from forebay.api.targets import TargetList
 from forebay.api.views import JobList, JobView
+from forebay.domain.job import Status
 
 Method = Literal["get", "post", "delete"]
 JSON, NDJSON, TEXT = "application/json", "application/x-ndjson", "text/plain"
@@ -36,7 +38,7 @@ class Health(msgspec.Struct, kw_only=True):
 class ModelRequest(msgspec.Struct, kw_only=True):
     """A model's request: passed on verbatim, whatever else it has."""
 
-    model: str
+    model: Annotated[str, Meta(min_length=1)]
     stream: bool = False
 
 
@@ -89,15 +91,17 @@ _AFTER = _query("after", _TEXT, "The last id of the page before")
 _PARENT = _query("parent_id", _TEXT, "A group's children instead of top-level jobs")
 _TARGET = _query("target", _TEXT, "Only of this target")
 _MODEL = _query("model", _TEXT, "Only of this model")
+_TIME: Mapping[str, Any] = {"anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "format": "date-time"}]}
 _TIMES = "Unix seconds or RFC 3339"
+_STATUSES: Mapping[str, Any] = {"type": "array", "items": {"enum": list(Status)}, "minItems": 1}
 _JOB_FILTERS = (
-    _query("status", _TEXT, "One status or several, separated by commas"),
+    _query("status", _STATUSES, "One status or several, separated by commas"),
     _query("kind", _TEXT, "One kind or several, separated by commas"),
     _TARGET,
     _MODEL,
     _PARENT,
-    _query("created_after", _TEXT, _TIMES),
-    _query("created_before", _TEXT, _TIMES),
+    _query("created_after", _TIME, _TIMES),
+    _query("created_before", _TIME, _TIMES),
     Parameter(
         name="metadata",
         place="query",

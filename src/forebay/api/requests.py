@@ -26,15 +26,19 @@ NOT_YET = {
 }
 
 Name = Annotated[str, Meta(min_length=1, max_length=512)]
-Time = Annotated[float | str, Meta(description="Unix seconds, RFC 3339, or a duration such as `15m`")]
-Duration = Annotated[float | str, Meta(description="Seconds, or a duration such as `90s`")]
+_DURATION = r"(\d+(\.\d+)?(ms|s|m|h|d|w))+"
+_MOMENT = r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d(\.\d+)?)?([Zz]|[+-]\d\d:\d\d)"
+_TIMES = {"pattern": f"^({_DURATION}|{_MOMENT})$", "examples": ["15m", "2026-11-21T08:00:00Z"]}
+_DURATIONS = {"pattern": f"^{_DURATION}$", "examples": ["90s", "15m"]}
+Time = Annotated[float | str, Meta(description="Unix seconds, RFC 3339, or a duration", extra_json_schema=_TIMES)]
+Duration = Annotated[float | str, Meta(description="Seconds, or a duration", extra_json_schema=_DURATIONS)]
 Metadata = Annotated[dict[str, str], Meta(description="At most 16 pairs; keys of 64, values of 512 characters")]
 
 
 class JobRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """What ``POST /v1/jobs`` takes; null is as good as absent."""
 
-    body: Annotated[msgspec.Raw, Meta(description="The model's request, a JSON object, passed on verbatim")]
+    body: Annotated[msgspec.Raw, Meta(description="Passed on verbatim", extra_json_schema={"type": "object"})]
     target: Name | None = None
     model: Name | None = None
     endpoint: Name | None = None
