@@ -99,6 +99,7 @@ async def serve(
             app,
             http="httptools",
             loop="none",
+            ws="none",  # an upgrade is a GET like any other
             lifespan="on",
             log_config=None,
             access_log=False,

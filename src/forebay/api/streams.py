@@ -53,21 +53,27 @@ class StreamReader:
         until = loop.time() + seconds
         while True:
             signal.clear()
+            if chunks := await self._chunks():
+                return chunks
             job = await self._api.reader.get(self._tenant, self.job_id, ANSWER)
             if job is None:
                 raise no_job(self.job_id)
-            # After the row: what was written before the end is read before the end is told.
-            chunks = await self._api.services.jobs.read(self.job_id, after=self._last, limit=CHUNKS)
-            if chunks:
-                self._last = chunks[-1].number
-                return chunks
             if job.is_terminal:
+                # What was said between the two reads comes before the end.
+                if chunks := await self._chunks():
+                    return chunks
                 self.ended = job
                 return None
             left = until - loop.time()
             if left <= 0 or self._api.waiting.is_closing:
                 return None
             await wait_for_signal(signal, left)
+
+    async def _chunks(self) -> list[Chunk]:
+        chunks = await self._api.services.jobs.read(self.job_id, after=self._last, limit=CHUNKS)
+        if chunks:
+            self._last = chunks[-1].number
+        return chunks
 
 
 async def _events(reader: StreamReader, first: list[Chunk] | None, request: Request, api: Api) -> AsyncIterator[bytes]:
