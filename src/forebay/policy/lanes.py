@@ -7,8 +7,9 @@ from forebay.policy.breaker import Breaker
 from forebay.policy.concurrency import LearnedConcurrency
 from forebay.policy.rate_headers import RateHints
 
-SERVER_ERROR = 500
-SERVICE_UNAVAILABLE = 503
+OVERLOADED = frozenset({503, 529})  # 529 is Anthropic's: https://docs.anthropic.com/en/api/errors
+JITTER = 0.2
+SAYS_NOTHING = frozenset({Outcome.CANCELLED, Outcome.UNKNOWN, Outcome.RUNNING})
 
 
 class LaneState:
@@ -17,6 +18,7 @@ class LaneState:
     def __init__(self, known: int | None, chance: random.Random) -> None:
         self._concurrency = LearnedConcurrency(known)
         self._breaker = Breaker(chance)
+        self._chance = chance
         self._paused_until = 0.0
         self._throttled_since: float | None = None
 
@@ -30,18 +32,21 @@ class LaneState:
         if now < self._paused_until or self._breaker.is_open(now):
             return 0
         if self._breaker.is_half_open(now):
-            return 1 if in_flight == 0 else 0
-        return max(0, self.limit - in_flight)
+            return max(0, 1 - self._breaker.probes_out(in_flight))
+        return self._concurrency.slots(now, in_flight)
 
-    def available(self, now: float) -> bool:
-        """Whether the target is thought to work; a half-open one may be probed."""
+    def available(self, now: float, in_flight: int = 0) -> bool:
+        """Whether the target is thought to work; a half-open one is while no probe of it is out, so that a route's
+        other targets serve meanwhile.
+        """
+        if self._breaker.is_half_open(now):
+            return self._breaker.probes_out(in_flight) == 0
         return not self._breaker.is_open(now)
 
     def resume_at(self, now: float) -> float | None:
         """When a pause ends by itself; None if there is none."""
-        times = [self._paused_until, self._breaker.retry_at or 0.0]
-        latest = max(times)
-        return latest if latest > now else None
+        latest = max(self._paused_until, self._breaker.retry_at or 0.0)
+        return latest if latest > now else self._concurrency.ramps_at(now)
 
     def is_throttled_longer_than(self, seconds: float, now: float) -> bool:
         """Whether it has been, or says that it will be, throttled for longer: then a route fails over."""
@@ -54,32 +59,36 @@ class LaneState:
         *,
         latency_seconds: float,
         now: float,
-        in_flight: int = 0,
+        in_flight: int = 1,
         status_code: int | None = None,
         retry_after: float | None = None,
         hints: RateHints | None = None,
     ) -> None:
-        """Learns from the end of one call."""
-        if outcome is Outcome.THROTTLED:
-            self._throttle(now, in_flight, retry_after)
-        elif outcome is Outcome.UNAVAILABLE and status_code == SERVICE_UNAVAILABLE:
-            self._throttle(now, in_flight, retry_after)
-            self._breaker.failed(now)
+        """Learns from the end of one call. ``in_flight`` counts that call."""
+        sent_at = now - latency_seconds
+        is_overload = outcome is Outcome.THROTTLED or (outcome is Outcome.UNAVAILABLE and status_code in OVERLOADED)
+        if is_overload:
+            self._throttle(now, latency_seconds, in_flight, retry_after or 0.0)
+        if outcome in SAYS_NOTHING:
+            self._breaker.dropped(sent_at=sent_at)
         elif outcome in {Outcome.UNAVAILABLE, Outcome.TIMEOUT}:
-            self._breaker.failed(now)
+            is_refused = outcome is Outcome.UNAVAILABLE and status_code is None
+            self._breaker.failed(now, sent_at=sent_at, in_flight=in_flight, is_refused=is_refused)
         else:
-            self._throttled_since = None
             self._breaker.succeeded()
+        if outcome in {Outcome.SUCCEEDED, Outcome.INVALID_OUTPUT}:
+            self._throttled_since = None
             self._concurrency.succeeded(now, latency_seconds, in_flight)
         if hints is not None:
             self._heed(hints, now)
 
-    def _throttle(self, now: float, in_flight: int, retry_after: float | None) -> None:
-        self._concurrency.refused(now, in_flight)
+    def _throttle(self, now: float, latency_seconds: float, in_flight: int, retry_after: float) -> None:
+        pause = self._concurrency.refused(now, latency_seconds, in_flight, retry_after)
         if self._throttled_since is None:
             self._throttled_since = now
-        if retry_after:
-            self._paused_until = max(self._paused_until, now + retry_after)
+        if pause > retry_after:  # our own: several workers must not come back at once
+            pause *= 1 + JITTER * self._chance.random()
+        self._paused_until = max(self._paused_until, now + pause)
 
     def _heed(self, hints: RateHints, now: float) -> None:
         """Stops before the wall: nothing remains until the reset."""
