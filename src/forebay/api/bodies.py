@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 import msgspec
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from forebay.domain.errors import RequestError, TooLarge
 
@@ -25,12 +25,17 @@ async def read_body(request: Request, limit_bytes: int) -> bytes:
         raise _too_large(limit_bytes)
     pieces: list[bytes] = []
     size = 0
-    async for piece in request.stream():
+    while True:  # by hand: a generator of the framework's costs more than the body of a job
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        piece: bytes = message.get("body", b"")
         size += len(piece)
         if size > limit_bytes:
             raise _too_large(limit_bytes)
+        if not message.get("more_body", False):
+            return b"".join([*pieces, piece]) if pieces else piece
         pieces.append(piece)
-    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
 def decode(decoder: msgspec.json.Decoder[T], data: bytes, *, known: Sequence[str] = ()) -> T:

@@ -5,7 +5,7 @@ import hashlib
 import msgspec
 from starlette.requests import Request
 
-from forebay.api.context import caller_of
+from forebay.api.context import key_of
 from forebay.domain.errors import Conflict, RequestError
 from forebay.domain.record import Record
 
@@ -38,7 +38,7 @@ def identify(request: Request, body: bytes, *, body_key: str | None = None) -> I
         fingerprint = fingerprint_of(body)
     repeats = headers.get(_REPEAT_HEADER)
     if repeats is not None:
-        origin = _digest(caller_of(request).key.encode(), path.encode(), body)
+        origin = _digest(key_of(request).encode(), path.encode(), body)
     is_repeat = repeats is not None and repeats.isdigit() and int(repeats) >= 1
     return Identity(key=key, fingerprint=fingerprint, origin=origin, is_repeat=is_repeat)
 
