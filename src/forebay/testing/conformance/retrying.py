@@ -39,6 +39,12 @@ class Retrying:
             await world.jobs.retry("default", [job.id])
             assert (await world.row(job.id)).deadline == world.clock.now() + 100
 
+    async def test_an_exhausted_job_has_all_its_attempts_again(self, world: World) -> None:
+        job = await world.add()
+        await world.answer(await world.take(), Status.FAILED, attempts_used=5)
+        await world.jobs.retry("default", [job.id])
+        assert (await world.take()).job.attempts_used == 0
+
     async def test_a_retried_job_can_end_well(self, world: World) -> None:
         job = await world.add()
         await world.answer(await world.take(), Status.FAILED, result=result("no"))

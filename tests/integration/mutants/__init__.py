@@ -1,0 +1,1 @@
+"""Stores that were broken on purpose, for test_suite_bites."""
