@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping
 
+from forebay.domain.batch import BATCH
 from forebay.engine.context import Handler
+from forebay.engine.handlers.batch import handle_batch
 from forebay.engine.handlers.infer import InferHandler
 from forebay.engine.intake import INFER
 from forebay.engine.lanes import Lanes
@@ -11,4 +13,4 @@ from forebay.engine.services import Services
 
 def make_handlers(services: Services, lanes: Lanes) -> Mapping[str, Handler]:
     """The built-in kinds."""
-    return {INFER: InferHandler(services, lanes)}
+    return {INFER: InferHandler(services, lanes), BATCH: handle_batch}
