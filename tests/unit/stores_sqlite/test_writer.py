@@ -154,9 +154,8 @@ async def test_an_error_within_the_careful_run_undoes_only_its_own_statements(cl
     calls = [asyncio.create_task(writer.call(Order.BARRIER, run, x)) for x in (1, 2, 3)]
     replies = await asyncio.gather(*calls, return_exceptions=True)
     assert [reply if isinstance(reply, int) else type(reply) for reply in replies] == [1, ValueError, 3]
-    await writer.close()
     assert connection.execute("SELECT x FROM t ORDER BY x").fetchall() == [(1,), (3,)]
-    connection.close()
+    await writer.close()
 
 
 async def test_a_cancelled_caller_does_not_stop_the_commit(store: SqliteStore, make: Callable[..., Job]) -> None:
@@ -167,3 +166,32 @@ async def test_a_cancelled_caller_does_not_stop_the_commit(store: SqliteStore, m
     await asyncio.gather(adding, return_exceptions=True)
     await store.jobs.renew(Worker(id="w"))
     assert await store.jobs.get(None, [job.id]) != [None]
+
+
+async def test_the_writer_outlives_whatever_goes_wrong(clock: FakeClock) -> None:
+    connection = apsw.Connection(":memory:")
+    times = iter([ValueError("no time"), ValueError("no time"), 7.0])
+
+    class Broken:
+        def now(self) -> float:
+            time = next(times)
+            if isinstance(time, ValueError):
+                raise time
+            return time
+
+    def fails(_: apsw.Connection) -> None:
+        raise apsw.IOError("no disk")
+
+    writer = Writer(connection, Broken(), IdSource(clock.now), list, fails)
+    with pytest.raises(StoreUnavailable):
+        await writer.call(Order.BARRIER, _echo, 1)
+    assert await writer.call(Order.BARRIER, _echo, 2) == 2
+    await writer.close()
+
+
+async def test_closing_leaves_the_store_in_one_file(path: Path, clock: FakeClock, make: Callable[..., Job]) -> None:
+    store = await open_store(path, clock=clock)
+    await store.jobs.add([make()])
+    await store.jobs.depths()
+    await store.close()
+    assert [found.name for found in await asyncio.to_thread(lambda: list(path.parent.iterdir()))] == [path.name]

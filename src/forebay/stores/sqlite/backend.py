@@ -43,30 +43,32 @@ class Backend:
         result: Result = await self._writer.call(order, run, argument)
         return result
 
-    async def read(self, query: Callable[[Session], Result]) -> Result:
-        """Runs a query on a snapshot that holds every commit acknowledged before."""
+    async def read(self, query: Callable[[Session], Result], *, is_snapshot: bool = False) -> Result:
+        """Runs a query that sees every commit acknowledged before; ``is_snapshot``: all its statements see the same."""
         if self._is_closed:
             raise StoreUnavailable("the store is closed")
         if self._pool is None:
             result: Result = await self._writer.call(Order.READ, _read, query)
             return result
-        return await asyncio.get_running_loop().run_in_executor(self._pool, self._query, query)
+        return await asyncio.get_running_loop().run_in_executor(self._pool, self._query, query, is_snapshot)
 
     async def close(self) -> None:
         """Commits what is queued, then closes every connection."""
         if self._is_closed:
             return
         self._is_closed = True
-        await self._writer.close()
         if self._pool is not None:
             await asyncio.to_thread(self._pool.shutdown)
         for reader in self._readers:
             reader.connection.close()
+        await self._writer.close()  # last: it copies the log into the file
 
-    def _query(self, query: Callable[[Session], Result]) -> Result:
+    def _query(self, query: Callable[[Session], Result], is_snapshot: bool) -> Result:
         session = self._idle.get()  # there are as many as threads
         try:
-            session.connection.execute("BEGIN")  # several statements, one snapshot
+            if not is_snapshot:
+                return query(session)
+            session.connection.execute("BEGIN")
             try:
                 return query(session)
             finally:

@@ -87,13 +87,15 @@ class SqliteJobs:
         return await self._one(prune, Pruning(older_than, limit))
 
     async def get(self, tenant: str | None, job_ids: Sequence[str], parts: Parts = ROW) -> list[Job | None]:
-        return await self._backend.read(lambda session: reads.get(session, tenant, job_ids, parts))
+        return await self._backend.read(
+            lambda session: reads.get(session, tenant, job_ids, parts), is_snapshot=parts != ROW
+        )
 
     async def find(self, query: JobQuery) -> list[Job]:
-        return await self._backend.read(lambda session: find.find(session, query))
+        return await self._backend.read(lambda session: find.find(session, query), is_snapshot=query.parts != ROW)
 
     async def tally(self, job_ids: Sequence[str]) -> list[Tally]:
-        return await self._backend.read(lambda session: reads.tally(session, job_ids))
+        return await self._backend.read(lambda session: reads.tally(session, job_ids), is_snapshot=True)
 
     async def depths(self) -> list[Depth]:
         return await self._backend.read(reads.depths)

@@ -32,7 +32,7 @@ class Hub:
         self._watches: dict[str, set[StoreWatch]] = {}
         self._is_shared = is_shared  # other processes may commit
         self._version: int | None = None  # None: unknown, so the next look counts as a change
-        self._seen: dict[str, tuple[bool, int | None]] = {}
+        self._seen: dict[str, tuple[float | None, int | None]] = {}
         self._pause = POLL_SECONDS
         self.wake: Callable[[], None] = lambda: None  # makes the writer's thread poll; set by whoever made it
 
@@ -102,9 +102,9 @@ class Hub:
         if not job_ids:
             return []
         changed: list[str] = []
-        for job_id, is_ended, last_chunk in session.bulk("read.watched", job_ids):
-            topic, state = _JOB + job_id, (bool(is_ended), last_chunk)
-            if self._seen.get(topic, (False, None)) != state:
+        for job_id, finished_at, last_chunk in session.bulk("read.watched", job_ids):
+            topic, state = _JOB + job_id, (finished_at, last_chunk)
+            if self._seen.get(topic, (None, None)) != state:
                 changed.append(topic)
                 self._seen[topic] = state
         return changed

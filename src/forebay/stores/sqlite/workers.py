@@ -97,14 +97,12 @@ def free_leases(tx: Tx, fences: list[int], *, is_counted: bool) -> None:
 
 
 def _end_of_freed(row: Row, lone_rescues: int) -> End | None:
-    """How a freed job ends, if it does: poison, a held unknown outcome, or as it was asked to."""
+    """How a freed job ends, if it does: as it was asked to, as poison, or held with an unknown outcome."""
     job_id, ending, is_group = row[1], row[4], row[5]
+    if ending is not None and not is_group:
+        return End(job_id, *end_of(Ending(ending)))
     if lone_rescues >= POISON_LONE_RESCUES:
         return End(job_id, Status.FAILED, POISON_ERROR)
-    if is_group:
-        return None
-    if row[10] and row[8] == OnUnknown.HOLD:
+    if row[10] and row[8] == OnUnknown.HOLD and not is_group:
         return End(job_id, Status.FAILED, UNKNOWN_ERROR)
-    if ending is not None:
-        return End(job_id, *end_of(Ending(ending)))
     return None

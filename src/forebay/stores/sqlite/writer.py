@@ -19,6 +19,7 @@ from forebay.ports import Clock
 from forebay.stores.sqlite.transaction import Redo, Tx
 
 MAX_CALLS = 2000  # of one commit
+RETRY_POLL_SECONDS = 1.0
 TRANSIENT = (
     apsw.BusyError,
     apsw.LockedError,
@@ -98,11 +99,12 @@ class Writer:
         self._queue.put(None)
 
     async def close(self) -> None:
-        """Commits what is queued and ends the thread."""
+        """Commits what is queued, ends the thread and closes the connection."""
         if not self._is_closed:
             self._is_closed = True
             self._queue.put(_STOP)
             await asyncio.to_thread(self._thread.join)
+            self._connection.close()
 
     def _serve(self) -> None:
         pause: float | None = None
@@ -113,7 +115,10 @@ class Writer:
             if is_stopping:
                 self._refuse()
                 return
-            pause = self._poll(self._connection)
+            try:
+                pause = self._poll(self._connection)
+            except apsw.Error:
+                pause = RETRY_POLL_SECONDS
 
     def _gather(self, pause: float | None) -> tuple[list[Call], bool]:
         calls: list[Call] = []
@@ -154,8 +159,8 @@ class Writer:
             return self._transact([[call] for group in groups for call in group], self._alone, is_careful=True)
         except TRANSIENT as exc:
             return _all_unavailable(calls, exc)
-        except apsw.Error as exc:
-            return [(call, StoreUnavailable(f"the store failed: {exc}")) for call in calls]
+        except Exception as exc:  # noqa: BLE001 -- the writer is a service loop: it outlives whatever goes wrong
+            return [(call, _caused(StoreUnavailable(f"the store failed: {exc}"), exc)) for call in calls]
 
     def _transact(
         self, groups: list[list[Call]], run: Callable[[Tx, list[Call]], list[Reply]], *, is_careful: bool = False

@@ -54,8 +54,8 @@ SELECT queue, sum(queued), sum(running), min(oldest), sum(dead) FROM (
 ) GROUP BY queue ORDER BY queue;
 
 -- name: watched
--- Of watched jobs: whether each has ended, and its last chunk.
-SELECT j.id, j.status IN ('succeeded', 'failed', 'cancelled'),
+-- Of watched jobs: when each ended, and its last chunk.
+SELECT j.id, j.finished_at,
        (SELECT max(c.number) FROM chunks c WHERE c.job_id = j.id)
 FROM jsonb_each(?1) q JOIN jobs j ON j.id = q.value;
 
