@@ -1,10 +1,14 @@
 """Metrics: what the runner tells of its work, and the names under which Prometheus reads it. No label holds an id."""
 
+from typing import Any, TypeVar, cast
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from forebay.domain.attempt import Outcome, Usage
 from forebay.domain.job import Status
 from forebay.domain.lane import CONTROL
+
+M = TypeVar("M", Counter, Gauge, Histogram)
 
 NO_LABEL = ""
 LIVE_LANE = "live"
@@ -47,31 +51,40 @@ class MetricsRegistry:
             "forebay_cost_usd", "Cost in USD, where the price is known.", ["target", "model"], registry=self.registry
         )
         self._in_flight = Gauge("forebay_in_flight", "Calls under way here.", ["target"], registry=self.registry)
+        self._children: dict[tuple[int | str, ...], Any] = {}
 
     def job_ended(
         self, kind: str, target: str | None, status: Status, wait_seconds: float | None, duration_seconds: float
     ) -> None:
         """Counts a job that reached a terminal state. ``wait_seconds`` None: it was never claimed."""
         name = target or NO_LABEL
-        self._jobs.labels(kind, name, status).inc()
+        self._of(self._jobs, kind, name, status).inc()
         if wait_seconds is not None:
-            self._wait.labels(name).observe(max(wait_seconds, 0.0))
-        self._duration.labels(name).observe(max(duration_seconds, 0.0))
+            self._of(self._wait, name).observe(max(wait_seconds, 0.0))
+        self._of(self._duration, name).observe(max(duration_seconds, 0.0))
 
     def attempt_ended(
         self, target: str, model: str | None, outcome: Outcome, usage: Usage | None, cost_usd: float | None
     ) -> None:
         """Counts a call with what it used and cost; what is unknown is not counted."""
-        self._attempts.labels(target, outcome).inc()
+        self._of(self._attempts, target, outcome).inc()
         if usage is not None:
-            self._tokens.labels(target, model or NO_LABEL, "input").inc(usage.input_tokens)
-            self._tokens.labels(target, model or NO_LABEL, "output").inc(usage.output_tokens)
+            self._of(self._tokens, target, model or NO_LABEL, "input").inc(usage.input_tokens)
+            self._of(self._tokens, target, model or NO_LABEL, "output").inc(usage.output_tokens)
         if cost_usd is not None and cost_usd >= 0:
-            self._cost.labels(target, model or NO_LABEL).inc(cost_usd)
+            self._of(self._cost, target, model or NO_LABEL).inc(cost_usd)
 
     def in_flight(self, target: str, calls: int) -> None:
         """Sets how many calls of a target are under way in this process."""
-        self._in_flight.labels(target).set(calls)
+        self._of(self._in_flight, target).set(calls)
+
+    def _of(self, metric: M, *labels: str) -> M:
+        """The metric's child, kept: finding it in the library costs more than counting."""
+        key: tuple[int | str, ...] = (id(metric), *labels)
+        child = self._children.get(key)
+        if child is None:
+            child = self._children[key] = metric.labels(*labels)
+        return cast("M", child)
 
 
 def queue_labels(queue: str) -> tuple[str, str]:

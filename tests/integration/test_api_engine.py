@@ -92,6 +92,11 @@ async def test_a_submitted_job_is_done_with_usage_and_attempts(house: House) -> 
     assert (done["status"], done["result"]["status_code"]) == ("succeeded", 200)
     assert done["usage"]["total_tokens"] > 0
     assert [attempt["outcome"] for attempt in done["attempts"]] == ["succeeded"]
+    async with house.http.get("/metrics") as reply:
+        lines = (await reply.text()).splitlines()
+    assert 'forebay_jobs_total{kind="infer",status="succeeded",target="gpt"} 1.0' in lines
+    assert 'forebay_attempts_total{outcome="succeeded",target="gpt"} 1.0' in lines
+    assert 'forebay_in_flight{target="gpt"} 0.0' in lines
 
 
 async def test_the_models_refusal_reaches_openais_client(house: House) -> None:

@@ -10,7 +10,6 @@ from forebay.api.reading import JobReader
 from forebay.api.waiting import Waiting
 from forebay.app import System
 from forebay.engine.services import Services
-from forebay.telemetry import MetricsRegistry
 
 DEFAULT_TENANT = "default"
 REQUEST_ID = "forebay.request_id"  # where the gate leaves it in the ASGI scope
@@ -23,7 +22,6 @@ class Api:
     system: System
     reader: JobReader
     waiting: Waiting
-    metrics: MetricsRegistry
     started_at: float
 
     @property

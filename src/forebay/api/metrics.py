@@ -17,7 +17,7 @@ async def metrics(request: Request) -> Response:
     api = api_of(request)
     depths = await api.services.jobs.depths()
     queues = queue_metrics(depths, list(api.services.targets), api.services.clock.now())
-    body = generate_latest(queues) + generate_latest(api.metrics.registry)
+    body = generate_latest(queues) + generate_latest(api.services.meters.registry)
     return Response(body, headers={"content-type": CONTENT_TYPE_LATEST})
 
 

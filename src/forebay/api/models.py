@@ -57,7 +57,7 @@ def known_models(api: Api) -> Iterator[ModelView]:
     for spec in api.services.specs.values():
         exact = spec.exact_models or ((spec.model,) if spec.model else ())
         named += [(name, spec.name) for name in exact]
-    named += [(route.name, ROUTE_OWNER) for route in api.system.settings.routes]
+    named += [(route.name, ROUTE_OWNER) for route in api.services.routes]
     for name, owner in named:
         if name not in seen:
             seen.add(name)

@@ -7,7 +7,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 
 import uvicorn
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from fastapi.exceptions import RequestValidationError
 from fastapi.telemetry import TelemetryConfig
 from starlette.exceptions import HTTPException
@@ -23,7 +23,6 @@ from forebay.api.reading import JobReader
 from forebay.api.waiting import Waiting
 from forebay.app import System
 from forebay.domain.errors import ConfigurationError, ForebayError
-from forebay.telemetry import MetricsRegistry
 
 LOOPBACK = "127.0.0.1"
 KEEP_ALIVE_SECONDS = 75  # longer than clients keep idle connections, so that it is they who close them
@@ -39,6 +38,7 @@ ROUTES = [
     *metrics.ROUTES,
     *openapi.ROUTES,
 ]
+ROUTERS: tuple[APIRouter, ...] = ()  # of FastAPI's own kind: they describe themselves
 
 HOT = {
     ("POST", "/v1/jobs"): jobs.submit,
@@ -49,17 +49,13 @@ HOT = {
 }
 
 
-def create_app(system: System, *, host: str = LOOPBACK, metrics: MetricsRegistry | None = None) -> FastAPI:
-    """Makes the ASGI app of an opened system. ``host`` is where it will listen: loopback answers to no other name.
-
-    ``metrics``: the registry that this process's worker counts into, if it has one.
-    """
+def create_app(system: System, *, host: str = LOOPBACK) -> FastAPI:
+    """Makes the ASGI app of an opened system. ``host`` is where it will listen: loopback answers to no other name."""
     services = system.services
     api = Api(
         system=system,
         reader=JobReader(services.jobs),
         waiting=Waiting(services.jobs),
-        metrics=metrics or MetricsRegistry(),
         started_at=services.clock.now(),
     )
     app = _Application(
@@ -68,6 +64,8 @@ def create_app(system: System, *, host: str = LOOPBACK, metrics: MetricsRegistry
     app.state.api = api
     app.state.is_loopback = is_loopback_host(host)
     app.router.routes[:0] = ROUTES
+    for router in ROUTERS:
+        app.include_router(router)
     app.router.redirect_slashes = False
     app.router.default = model_endpoint
     for expected in (ForebayError, HTTPException, RequestValidationError, ClientDisconnect):
@@ -82,13 +80,12 @@ async def serve(
     host: str = LOOPBACK,
     port: int = 8700,
     ready: Callable[[str], None] | None = None,
-    metrics: MetricsRegistry | None = None,
 ) -> None:
     """Serves until cancelled, then lets replies under way finish. ``ready`` is told the URL; signals are the caller's.
 
     Raises: ConfigurationError: the address can't be listened on.
     """
-    app = create_app(system, host=host, metrics=metrics)
+    app = create_app(system, host=host)
     listener = _listen(host, port)
     if not is_loopback_host(listener.getsockname()[0]):
         sys.stderr.write(
