@@ -1,6 +1,7 @@
 """Batch: a group whose children are the lines of a file. What its job carries, its cursor, and its report."""
 
 from enum import StrEnum
+from typing import Any
 
 import msgspec
 
@@ -35,7 +36,7 @@ class BatchArgs(Record, frozen=True, kw_only=True):
     retry_of: str | None = None
     target: str | None = None  # this and the rest: for every line
     model: str | None = None  # in place of `body.model`
-    schema: msgspec.Raw | None = None
+    schema: Any = None  # a JSON schema; msgspec decodes no `Raw | None`
     max_attempts: int = 5
     timeout_seconds: float | None = None
     on_unknown: OnUnknown = OnUnknown.RETRY
