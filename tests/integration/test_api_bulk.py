@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from forebay.domain.errors import StoreUnavailable
 from forebay.domain.query import JobQuery
 from tests.integration.api_server import CHAT, Server, running_server
 
@@ -85,3 +86,36 @@ async def test_lines_are_taken_as_they_come(server: Server) -> None:
             yield data[start : start + 17]
 
     assert len(await bulk(server, pieces())) == 5
+
+
+async def test_a_store_that_is_away_from_the_start_refuses_the_whole_request(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server.services.jobs, "add", failing(server.services.jobs.add, after=0))
+    async with server.http.post("/v1/jobs/bulk", data=GOOD) as reply:
+        assert reply.status == 503
+        assert reply.headers["retry-after"]
+
+
+async def test_a_store_that_goes_away_refuses_only_what_was_not_durable_yet(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server.services.jobs, "add", failing(server.services.jobs.add, after=1))
+    replies = await bulk(server, "\n".join([GOOD] * 501).encode())
+    assert ["id" in reply for reply in replies] == [True] * 500 + [False]
+    assert replies[500]["error"]["code"] == "store_unavailable"
+    assert len(await server.services.jobs.find(JobQuery(tenant="default", limit=1000))) == 500
+
+
+def failing(add: Any, after: int) -> Any:
+    """The verb, out of order after so many calls."""
+    calls = 0
+
+    async def away(jobs: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls > after:
+            raise StoreUnavailable("the disk is full")
+        return await add(jobs)
+
+    return away

@@ -11,6 +11,7 @@ import pytest
 import schemathesis
 
 from forebay.api.operations import OPERATIONS
+from forebay.domain.errors import StoreUnavailable
 from tests.integration.api_server import CHAT, Server, running_server
 
 
@@ -121,3 +122,16 @@ async def test_what_nobody_foresaw_is_a_500_in_the_envelope(
         assert reply.headers["x-request-id"]
     assert json.loads(text)["error"]["type"] == "server_error"
     assert "secret" not in text
+
+
+async def test_a_store_that_is_away_is_a_503_to_be_tried_again(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def away(*_: object) -> None:
+        raise StoreUnavailable("the disk is full")
+
+    for verb in ("add", "get"):
+        monkeypatch.setattr(server.services.jobs, verb, away)
+    async with server.http.post("/v1/jobs", json={"body": CHAT}) as reply:
+        assert (reply.status, reply.headers["retry-after"]) == (503, "1")
+        assert (await reply.json())["error"]["code"] == "store_unavailable"
+    assert (await server.get("/readyz", 503))["status"] == "unavailable"
+    assert await server.get("/livez") == {"status": "ok"}

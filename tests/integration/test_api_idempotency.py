@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
+from forebay.domain.errors import NotFound
 from forebay.domain.query import JobQuery
+from forebay.policy.resolution import Resolver
 from tests.integration.api_server import ANSWER, CHAT, Server, running_server
 
 
@@ -123,3 +125,15 @@ async def test_a_repeated_awaited_call_gets_the_answer_of_the_first(server: Serv
     await server.hand.succeed(claimed)
     assert await first == await again == (ANSWER, claimed.job.id)
     assert await count(server) == 1
+
+
+async def test_a_repeat_is_answered_though_its_model_is_gone(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(*_: object, **__: object) -> None:
+        raise NotFound("there is no such model any more")
+
+    _, first, _ = await submit(server, {"body": CHAT}, idempotency_key="k")
+    monkeypatch.setattr(Resolver, "resolve", gone)
+    status, again, _ = await submit(server, {"body": CHAT}, idempotency_key="k")
+    assert (status, again["id"]) == (202, first["id"])
+    assert (await submit(server, {"body": CHAT, "priority": 1}, idempotency_key="k"))[0] == 409
+    assert (await submit(server, {"body": CHAT}, idempotency_key="other"))[0] == 404
