@@ -16,6 +16,7 @@ from forebay.domain.target import Route, RouteEntry, TargetSpec, TargetType
 
 CHAT = "/v1/chat/completions"
 MESSAGES = "/v1/messages"
+MOST_REMEMBERED = 10_000
 _FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
@@ -41,9 +42,19 @@ class Resolver:
     def __init__(self, targets: Sequence[TargetSpec], routes: Sequence[Route]) -> None:
         self._targets = {spec.name: spec for spec in targets}
         self._routes = {route.name: route for route in routes}
+        self._known: dict[tuple[str | None, str | None, str | None], Resolution] = {}
 
     def resolve(self, *, target: str | None, model: str | None, endpoint: str | None) -> Resolution:
         """Chooses. Raises: NotFound (`model_not_found`), RequestError (`endpoint_not_supported`)."""
+        asked = (target, model, endpoint)
+        known = self._known.get(asked)
+        if known is None:
+            known = self._resolve(target, model, endpoint)
+            if len(self._known) < MOST_REMEMBERED:  # models that match a pattern are the client's to invent
+                self._known[asked] = known
+        return known
+
+    def _resolve(self, target: str | None, model: str | None, endpoint: str | None) -> Resolution:
         if target is not None:
             return self._named(target, model, endpoint)
         if model is None:
