@@ -30,6 +30,7 @@ class Input:
     name: str
     columns: tuple[str, ...] | None
     records: Callable[[], Records]
+    path: Path | None = None  # of a file
 
 
 def open_input(name: str, stdin: TextIO | None = None, *, output: str | None = None) -> Input:
@@ -40,7 +41,7 @@ def open_input(name: str, stdin: TextIO | None = None, *, output: str | None = N
     """
     if name == STDIN:
         stream = (stdin or sys.stdin).buffer
-        return Input(name="stdin", columns=None, records=lambda: _json_lines(stream, "stdin"))
+        return Input(name=STDIN, columns=None, records=lambda: _json_lines(stream, "stdin"))
     if name.startswith("s3://"):
         raise ConfigurationError(f"{name!r}: this version reads no s3:// input; copy the file to this machine first")
     path = Path(name)
@@ -50,13 +51,13 @@ def open_input(name: str, stdin: TextIO | None = None, *, output: str | None = N
         raise ConfigurationError(f"{name!r} does not exist")
     match path.suffix.lower():
         case ".jsonl" | ".ndjson":
-            return Input(name=name, columns=None, records=lambda: _opened_lines(path))
+            return Input(name=name, columns=None, records=lambda: _opened_lines(path), path=path)
         case ".txt":
-            return Input(name=name, columns=("text",), records=lambda: _texts(path))
+            return Input(name=name, columns=("text",), records=lambda: _texts(path), path=path)
         case ".csv" | ".tsv":
-            return Input(name=name, columns=tuple(_header(path)), records=lambda: _rows(path))
+            return Input(name=name, columns=tuple(_header(path)), records=lambda: _rows(path), path=path)
         case ".parquet":
-            return Input(name=name, columns=_parquet_columns(path), records=lambda: _parquet(path))
+            return Input(name=name, columns=_parquet_columns(path), records=lambda: _parquet(path), path=path)
         case _:
             message = f"{name!r}: an input is .jsonl, .csv, .parquet, .txt, a folder, or - for JSONL on stdin"
             raise ConfigurationError(message)

@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 from forebay.domain.errors import ConfigurationError, ForebayError
 from forebay.run.rows import Members, encode
@@ -19,6 +19,12 @@ def partial_path(output: Path) -> Path:
 def errors_path(output: Path) -> Path:
     """Where failed records stand."""
     return output.with_name(output.name + ".errors.jsonl")
+
+
+class Rows(Protocol):
+    """Where rows go as they come."""
+
+    def write(self, rows: Iterable[Members]) -> None: ...
 
 
 class PartialOutput:
@@ -56,3 +62,10 @@ class PartialOutput:
     def remove(self) -> None:
         """The output is whole: the rows so far are not needed any more."""
         self._path.unlink(missing_ok=True)
+
+
+class Nowhere:
+    """Takes rows and keeps none: of a run that writes nothing."""
+
+    def write(self, rows: Iterable[Members]) -> None:
+        del rows

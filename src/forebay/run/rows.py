@@ -1,6 +1,6 @@
 """Rows: an input's record with what was added to it, as JSON members whose values are passed through unread."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from enum import StrEnum
 
 import msgspec
@@ -8,6 +8,7 @@ import msgspec
 OUTPUT = "output"
 FULL = ("response", "usage", "cost", "attempts")
 PREFIX = "input_"
+OPENAI_COLUMNS = ("id", "custom_id", "response", "error")
 
 Members = dict[str, msgspec.Raw]
 
@@ -32,22 +33,35 @@ def encode(members: Mapping[str, object]) -> bytes:
     return msgspec.json.encode(members)
 
 
-def joined(record: bytes, payload: bytes, shape: Shape) -> Members:
-    """Returns the row of the output. Input fields whose names are taken are kept under ``input_<name>``."""
-    added = members_of(payload)
-    fields = members_of(record)
-    if shape is Shape.OPENAI_LINE:
-        return {**added, "custom_id": fields["custom_id"]}
-    kept = {renamed(name, added, fields): value for name, value in fields.items()}
-    return {**kept, **added}
+class Joiner:
+    """Joins records with what was added to them. ``columns`` are the names that its rows have, in order.
+
+    Input fields whose names are taken are kept as ``input_<name>``, the same in every row.
+    """
+
+    def __init__(self, shape: Shape, columns: Sequence[str], *, is_full: bool = False) -> None:
+        self._shape = shape
+        added = (OUTPUT, *FULL) if is_full else (OUTPUT,)
+        taken = set(columns) | set(added)
+        self._names: dict[str, str] = {}
+        for name in columns:
+            if name in added:
+                self._names[name] = _free(PREFIX + name, taken)
+                taken.add(self._names[name])
+        kept = [self._names.get(name, name) for name in columns]
+        self.columns = OPENAI_COLUMNS if shape is Shape.OPENAI_LINE else (*kept, *added)
+
+    def row(self, record: bytes, payload: bytes) -> Members:
+        """Returns the row of the output."""
+        fields, added = members_of(record), members_of(payload)
+        if self._shape is Shape.OPENAI_LINE:
+            return {**added, "custom_id": fields["custom_id"]}
+        names = self._names
+        return {**{names.get(name, name): value for name, value in fields.items()}, **added}
 
 
-def renamed(name: str, added: Mapping[str, object], fields: Mapping[str, object]) -> str:
-    """The name under which an input field stands in the output."""
-    if name not in added:
-        return name
-    name = PREFIX + name
-    while name in added or name in fields:
+def _free(name: str, taken: Collection[str]) -> str:
+    while name in taken:
         name = PREFIX + name
     return name
 

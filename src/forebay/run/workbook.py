@@ -5,6 +5,7 @@ store.
 """
 
 import sqlite3
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Self
@@ -46,7 +47,10 @@ class Row(Record, frozen=True, kw_only=True):
 
 
 class Workbook:
-    """``with`` opens it. Not shared between threads at once."""
+    """``with`` opens it. One thread at a time."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[tuple[bool, bool]] = Counter()
 
     def __enter__(self) -> Self:
         self._database = sqlite3.connect("", isolation_level=None, check_same_thread=False)
@@ -76,6 +80,7 @@ class Workbook:
     def refuse(self, failures: Sequence[tuple[int, bytes]]) -> None:
         """Enters failures of records that are never sent."""
         self._write("INSERT INTO results VALUES (?, 0, 0, ?)", failures)
+        self._counts[False, False] += len(failures)
 
     def enter(self, outcomes: Iterable[Outcome], *, is_reused: bool) -> list[Row]:
         """Enters results by key; returns the new successes. A success stands; it replaces a failure, nothing else
@@ -85,9 +90,14 @@ class Workbook:
         self._database.execute("BEGIN")
         for outcome in outcomes:
             found = self._database.execute(_FIND, (outcome.key,)).fetchone()
-            if found is None or found[2] == 1 or (found[2] == 0 and not outcome.is_success):
+            if found is None:
                 continue
-            number, record, _ = found
+            number, record, was_success, was_reused = found
+            if was_success is not None:
+                if was_success or not outcome.is_success:
+                    continue
+                self._counts[False, bool(was_reused)] -= 1
+            self._counts[outcome.is_success, is_reused] += 1
             self._database.execute(
                 "INSERT OR REPLACE INTO results VALUES (?, ?, ?, ?)",
                 (number, outcome.is_success, is_reused, outcome.payload),
@@ -100,6 +110,7 @@ class Workbook:
     def forget_failures(self) -> None:
         """Makes reused failures pending again (``--retry-failed``)."""
         self._database.execute("DELETE FROM results WHERE is_success = 0 AND is_reused = 1")
+        self._counts[False, True] = 0
 
     def pending(self) -> Iterator[Entry]:
         """Records without a result, in the order of the input."""
@@ -124,9 +135,11 @@ class Workbook:
 
     def count(self, *, is_success: bool | None = None, is_reused: bool | None = None) -> int:
         """Counts results; None: of either kind."""
-        count = "SELECT count(*) FROM results WHERE is_success IS coalesce(?, is_success)"
-        count += " AND is_reused IS coalesce(?, is_reused)"
-        return int(self._database.execute(count, (is_success, is_reused)).fetchone()[0])
+        return sum(
+            number
+            for (success, reused), number in self._counts.items()
+            if is_success in (None, success) and is_reused in (None, reused)
+        )
 
     def _write(self, statement: str, rows: Sequence[Sequence[object]]) -> None:
         self._database.execute("BEGIN")
@@ -135,6 +148,7 @@ class Workbook:
 
 
 _FIND = """
-SELECT records.number, records.record, results.is_success FROM records LEFT JOIN results USING (number)
+SELECT records.number, records.record, results.is_success, results.is_reused
+FROM records LEFT JOIN results USING (number)
 WHERE key = ?
 """

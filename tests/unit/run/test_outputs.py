@@ -10,15 +10,14 @@ import pytest
 
 from forebay.domain.errors import ConfigurationError
 from forebay.run.outputs import check_form, write_lines, write_output
-from forebay.run.rows import Members, Shape, joined
+from forebay.run.rows import Joiner, Members, Shape
 
+JOINER = Joiner(Shape.RECORD, ("id", "text", "day", "extra"))
 ROWS: list[Members] = [
-    joined(
-        b'{"id":1,"text":"a, \\"b\\"\\nc","day":"2026-01-02"}', b'{"output":{"label":"good","n":[1]}}', Shape.RECORD
-    ),
-    joined(b'{"id":2,"text":null,"day":"x","extra":true}', b'{"output":{"label":null,"n":[]}}', Shape.RECORD),
+    JOINER.row(b'{"id":1,"text":"a, \\"b\\"\\nc","day":"2026-01-02"}', b'{"output":{"label":"good","n":[1]}}'),
+    JOINER.row(b'{"id":2,"text":null,"day":"x","extra":true}', b'{"output":{"label":null,"n":[]}}'),
 ]
-COLUMNS = ("id", "text", "day", "extra", "output")
+COLUMNS = JOINER.columns
 
 
 def test_jsonl_holds_the_rows_as_they_are(tmp_path: Path) -> None:
@@ -57,12 +56,15 @@ def test_an_output_without_rows_is_a_whole_file(tmp_path: Path, form: str) -> No
 
 def test_parquet_takes_numbers_without_a_sign_of_64_bits(tmp_path: Path) -> None:
     path = tmp_path / "out.parquet"
-    write_output(path, [joined(b'{"n":18446744073709551615}', b'{"output":"x"}', Shape.RECORD)], ("n", "output"))
+    joiner = Joiner(Shape.RECORD, ("n",))
+    write_output(path, [joiner.row(b'{"n":18446744073709551615}', b'{"output":"x"}')], joiner.columns)
     assert duckdb.sql(f"SELECT n FROM '{path}'").fetchall() == [(18446744073709551615,)]
 
 
 def test_an_input_field_named_output_is_kept_under_another_name() -> None:
-    row = joined(b'{"output":1,"input_output":2}', b'{"output":"new"}', Shape.RECORD)
+    joiner = Joiner(Shape.RECORD, ("output", "input_output"))
+    row = joiner.row(b'{"output":1,"input_output":2}', b'{"output":"new"}')
+    assert set(joiner.columns) == set(row)
     assert {name: msgspec.json.decode(value) for name, value in row.items()} == {
         "input_input_output": 1,
         "input_output": 2,
@@ -71,7 +73,8 @@ def test_an_input_field_named_output_is_kept_under_another_name() -> None:
 
 
 def test_an_openai_line_has_the_clients_own_custom_id() -> None:
-    row = joined(b'{"custom_id":"mine","body":{}}', b'{"id":"x","custom_id":"hash"}', Shape.OPENAI_LINE)
+    joiner = Joiner(Shape.OPENAI_LINE, ("custom_id", "body"))
+    row = joiner.row(b'{"custom_id":"mine","body":{}}', b'{"id":"x","custom_id":"hash"}')
     assert {name: msgspec.json.decode(value) for name, value in row.items()} == {"id": "x", "custom_id": "mine"}
 
 

@@ -1,0 +1,151 @@
+"""`forebay doctor`: whether an installation is well: one line a check, exit 1 if one failed."""
+
+import asyncio
+import shutil
+import sqlite3
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from enum import StrEnum
+from pathlib import Path
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from forebay.app import open_system
+from forebay.cli.failures import DONE, FAILED
+from forebay.cli.logging import set_up_logging
+from forebay.cli.options import options_of, refuse_server
+from forebay.cli.remote import print_json
+from forebay.domain.change import Depth, Worker
+from forebay.domain.errors import ForebayError
+from forebay.domain.record import Record
+from forebay.settings import Settings
+
+LOW_BYTES, SCARCE_BYTES = 2 * 10**9, 2 * 10**8
+CLOCK_SECONDS = 5.0  # a heartbeat that far ahead: some clock is wrong
+
+
+class Level(StrEnum):
+    """How a check ended."""
+
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "fail"
+
+
+class Check(Record, frozen=True, kw_only=True):
+    """One line of the report."""
+
+    name: str
+    level: Level
+    message: str
+
+
+STYLES = {Level.OK: "green", Level.WARN: "yellow", Level.FAIL: "bold red"}
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command("doctor", epilog="Example: forebay doctor --config forebay.yaml")(doctor)
+
+
+def doctor(context: typer.Context) -> None:
+    """Check the store, the blobs, the disk, the queues and the workers. Exit 1 if a check failed."""
+    options = options_of(context)
+    refuse_server(options, "doctor")
+    settings = options.settings()
+    set_up_logging("debug" if options.debug else "error")
+    checks = asyncio.run(examine(settings))
+    if options.as_json:
+        print_json(msgspec.json.encode({"object": "list", "data": checks}))
+    else:
+        console = Console(highlight=False, soft_wrap=True)
+        for check in checks:
+            console.print(Text.assemble((f"{check.level:<5}", STYLES[check.level]), f"{check.name}: {check.message}"))
+    raise typer.Exit(FAILED if any(check.level is Level.FAIL for check in checks) else DONE)
+
+
+async def examine(settings: Settings) -> list[Check]:
+    """Runs every check."""
+    targets = ", ".join(spec.name for spec in settings.targets)
+    checks = [Check(name="configuration", level=Level.OK, message=f"targets: {targets or 'none'}")]
+    path = settings.store.path
+    of_the_file = await asyncio.to_thread(_of_the_file, path)
+    checks += of_the_file
+    if len(of_the_file) == 1:
+        return [*checks, Check(name="store", level=Level.OK, message=f"{path} does not exist yet; first use makes it")]
+    try:
+        async with open_system(settings) as system:
+            checks.append(Check(name="store", level=Level.OK, message=f"{path} opens"))
+            checks.append(Check(name="blobs", level=Level.OK, message=system.services.blobs.store_id))
+            jobs = system.services.jobs
+            depths, workers = await jobs.depths(), await jobs.workers()
+    except ForebayError as error:
+        return [*checks, Check(name="store", level=Level.FAIL, message=str(error))]
+    now = time.time()
+    return [*checks, *_of_queues(depths, now), *_of_workers(workers, now), *_unserved(depths, workers, now)]
+
+
+def _of_the_file(path: Path) -> list[Check]:
+    """The disk's check, and the file's integrity if there is a file."""
+    disk = _disk(path.parent if path.parent.is_dir() else Path.cwd())
+    return [disk, _integrity(path)] if path.exists() else [disk]
+
+
+def _integrity(path: Path) -> Check:
+    try:
+        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
+            found = [str(row[0]) for row in connection.execute("PRAGMA quick_check(5)")]
+    except sqlite3.Error as error:
+        return Check(name="integrity", level=Level.FAIL, message=f"{path}: {error}")
+    if found == ["ok"]:
+        return Check(name="integrity", level=Level.OK, message=f"{_size(path.stat().st_size)}, nothing wrong")
+    return Check(name="integrity", level=Level.FAIL, message="; ".join(found))
+
+
+def _disk(folder: Path) -> Check:
+    usage = shutil.disk_usage(folder)
+    level = Level.FAIL if usage.free < SCARCE_BYTES else Level.WARN if usage.free < LOW_BYTES else Level.OK
+    return Check(name="disk", level=level, message=f"{_size(usage.free)} of {_size(usage.total)} free at {folder}")
+
+
+def _of_queues(depths: Sequence[Depth], now: float) -> Iterator[Check]:
+    for depth in depths:
+        age = "" if depth.oldest_queued_at is None else f", the oldest for {now - depth.oldest_queued_at:,.0f} s"
+        dead = f", {depth.dead:,} dead letters" if depth.dead else ""
+        message = f"{depth.queued:,} queued{age}, {depth.running:,} running{dead}"
+        yield Check(name=f"queue {depth.queue}", level=Level.OK, message=message)
+
+
+def _of_workers(workers: Sequence[Worker], now: float) -> Iterator[Check]:
+    for worker in workers:
+        age = now - worker.heartbeat_at
+        where = f"pid {worker.pid} on {worker.host}, heartbeat {max(age, 0):,.1f} s ago"
+        if age < -CLOCK_SECONDS:
+            ahead = f"{where}: its heartbeat lies {-age:,.0f} s ahead; check the clocks"
+            yield Check(name="clock", level=Level.WARN, message=ahead)
+        elif age > worker.lease_seconds:
+            dead = f"{where}: dead; any other worker takes its jobs back"
+            yield Check(name=f"worker {worker.id}", level=Level.WARN, message=dead)
+        else:
+            yield Check(name=f"worker {worker.id}", level=Level.OK, message=where)
+
+
+def _unserved(depths: Sequence[Depth], workers: Sequence[Worker], now: float) -> Iterator[Check]:
+    alive = [worker for worker in workers if now - worker.heartbeat_at <= worker.lease_seconds]
+    served = {queue for worker in alive for queue in worker.queues}
+    for depth in depths:
+        if depth.queued and depth.queue not in served:
+            message = f"{depth.queued:,} jobs wait and no live worker serves it: start `forebay worker` with its target"
+            yield Check(name=f"queue {depth.queue}", level=Level.WARN, message=message)
+
+
+def _size(size: float) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}"
+        size /= 1000
+    return f"{size:.1f} TB"

@@ -1,0 +1,67 @@
+"""`forebay`: the entry point. Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 130 Ctrl-C."""
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from forebay.cli import batches, dead_letters, doctor, jobs, mock_model, models, run, serve, targets, worker
+from forebay.cli.failures import DONE, FAILED, INTERRUPTED, WRONG_USAGE, report, sentence
+from forebay.cli.options import GlobalOptions, with_global_options
+
+app = typer.Typer(
+    name="forebay",
+    help="The reservoir in front of generative models: durable model requests, one by one and by the file.",
+    epilog="Example: forebay run reviews.csv -o labels.csv --prompt 'Classify: {review}' --model qwen2.5-coder-1.5b",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for module in (run, serve, worker, jobs, batches, dead_letters, targets, models, mock_model, doctor):
+    module.register(app)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs one command line and exits."""
+    sys.exit(execute(arguments))
+
+
+def execute(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command line. Returns the exit code; what went wrong is on stderr as one sentence."""
+    options = GlobalOptions()
+    command = with_global_options(app)
+    try:
+        code = command.main(args=arguments, prog_name="forebay", standalone_mode=False, obj=options)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        return _hang_up()
+    except typer.Abort:
+        return INTERRUPTED
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the outermost edge: every failure becomes a sentence
+        return _refused(error, options)
+    return code if isinstance(code, int) else DONE
+
+
+@app.callback()
+def _root(
+    show_version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
+) -> None:
+    if show_version:
+        typer.echo(f"forebay {version('forebay')}")
+        raise typer.Exit(DONE)
+
+
+def _refused(error: BaseException, options: GlobalOptions) -> int:
+    if isinstance(error, typer.TyperException) and not sentence(error).strip():
+        return WRONG_USAGE  # help was shown instead
+    return report(error, debug=options.debug)
+
+
+def _hang_up() -> int:
+    """The reader of our output went away (`| head`): nobody is left to tell."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    return FAILED

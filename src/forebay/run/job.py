@@ -1,0 +1,85 @@
+"""The main job: an input through a model into an output, whole or resumable. The command and `forebay.run` call it."""
+
+import asyncio
+import time
+from contextlib import ExitStack, closing
+
+import msgspec
+
+from forebay.app import open_system
+from forebay.run.backend import Backend
+from forebay.run.execution import Execution, Spent
+from forebay.run.inputs import Input
+from forebay.run.local import LocalBatches
+from forebay.run.options import RunOptions
+from forebay.run.outputs import write_lines, write_output
+from forebay.run.partial import PartialOutput, errors_path
+from forebay.run.prepared import Prepared, prepare
+from forebay.run.progress import Reporter
+from forebay.run.rows import encode, members_of
+from forebay.run.summary import Summary, usage_view
+from forebay.run.workbook import Row, Workbook
+from forebay.settings import Settings
+
+
+async def execute(
+    source: Input, options: RunOptions, settings: Settings, reporter: Reporter, stop: asyncio.Event
+) -> Summary:
+    """Runs to the end. ``stop`` set: leaves in good order.
+
+    Raises: Stopped: the same command goes on; ConfigurationError: nothing was sent; ForebayError: what went wrong.
+    """
+    started_at = time.monotonic()
+    with ExitStack() as stack:
+        workbook = stack.enter_context(Workbook())
+        prepared = await asyncio.to_thread(prepare, source, options, settings, workbook)
+        partial = stack.enter_context(PartialOutput(prepared.output))
+        async with open_system(prepared.settings) as system:
+            with closing(LocalBatches(system, prepared.place.serving, is_full=options.is_full)) as batches:
+                spent = await _work(Execution(prepared, batches, partial, reporter, stop), batches)
+        await asyncio.to_thread(publish, prepared)
+        partial.remove()
+    return summarize(prepared, spent, time.monotonic() - started_at)
+
+
+async def _work(work: Execution, backend: Backend) -> Spent:
+    async with backend.working():
+        adopted = await work.recall()
+        with work.showing():
+            spent = Spent()
+            if adopted is not None:
+                spent = await work.follow(adopted.id, is_adopted=True)
+            batch_id = await work.submit()
+            if batch_id is not None:
+                spent = spent.plus(await work.follow(batch_id))
+            return spent
+
+
+def publish(prepared: Prepared) -> None:
+    """Writes output and errors, each whole or not at all."""
+    workbook, joiner = prepared.workbook, prepared.joiner
+    rows = (joiner.row(row.record, row.payload) for row in workbook.rows(is_success=True))
+    write_output(prepared.output, rows, joiner.columns)
+    write_lines(errors_path(prepared.output), (_error_line(row) for row in workbook.rows(is_success=False)))
+
+
+def summarize(prepared: Prepared, spent: Spent, seconds: float) -> Summary:
+    """The run's numbers."""
+    workbook = prepared.workbook
+    failed = workbook.count(is_success=False)
+    return Summary(
+        records=prepared.plan.records,
+        succeeded=workbook.count(is_success=True),
+        failed=failed,
+        reused=workbook.count(is_success=True, is_reused=True),
+        calls=spent.calls,
+        usage=usage_view(spent.usage),
+        cost_usd=spent.cost_usd,
+        seconds=round(seconds, 3),
+        output=str(prepared.output),
+        errors=str(errors_path(prepared.output)) if failed else None,
+    )
+
+
+def _error_line(row: Row) -> bytes:
+    return encode({"record": row.number, "input": msgspec.Raw(row.record), **members_of(row.payload)})
