@@ -32,7 +32,7 @@ def test_every_documented_dependency_is_one() -> None:
 
 def test_every_make_task_of_the_readme_exists() -> None:
     tasks = set(re.findall(r"^([a-z]+):.*##", (REPOSITORY / "Makefile").read_text(), flags=re.MULTILINE))
-    assert set(re.findall(r"make ([a-z]+)", (REPOSITORY / "README.md").read_text())) <= tasks
+    assert set(re.findall(r"(?:`|\$ )make ([a-z]+)", (REPOSITORY / "README.md").read_text())) <= tasks
     assert {"help", "setup", "demo", "dev", "check", "test", "bench"} <= tasks
 
 

@@ -17,11 +17,11 @@ from forebay.engine.handlers.table import make_handlers
 from forebay.engine.heartbeat import Heartbeat
 from forebay.engine.lanes import Lanes
 from forebay.engine.maintenance import Maintenance
-from forebay.engine.process import start_of_process
 from forebay.engine.runner import Runner
 from forebay.engine.services import Services
 from forebay.engine.slots import Slots
 from forebay.ports import Watch
+from forebay.processes import started_at
 
 log = structlog.get_logger(__name__)
 POLL_SECONDS = 1.0  # hints make it fast; polling must suffice
@@ -49,7 +49,7 @@ class WorkerProcess:
             id=services.ids.new("worker"),
             host=socket.gethostname(),
             pid=os.getpid(),
-            pid_started=start_of_process(os.getpid()),
+            pid_started=started_at(os.getpid()),
             queues=lanes.queues,
             lease_seconds=options.lease_seconds,
         )

@@ -15,7 +15,7 @@ from forebay.domain.change import Want, Worker
 from forebay.domain.job import Job, Status
 from forebay.domain.query import JobQuery
 from forebay.stores.sqlite import SqliteStore, open_store
-from forebay.stores.sqlite.processes import is_gone, started_at
+from forebay.processes import is_gone, started_at
 from forebay.testing.clock import FakeClock
 from tests.unit.stores_sqlite.conftest import QUEUE
 

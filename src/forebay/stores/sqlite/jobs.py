@@ -22,13 +22,13 @@ from forebay.domain.content import Chunk, Segment
 from forebay.domain.job import Job
 from forebay.domain.query import ROW, JobQuery, Parts
 from forebay.ports import StoreFacts, Watch
+from forebay.processes import IsGone
 from forebay.stores.sqlite import asking, find, reads
 from forebay.stores.sqlite.adding import add_calls
 from forebay.stores.sqlite.answers import apply_calls, begin_calls
 from forebay.stores.sqlite.backend import Backend
 from forebay.stores.sqlite.claims import Asking, claim_calls
 from forebay.stores.sqlite.joins import settle_calls
-from forebay.stores.sqlite.processes import IsGone
 from forebay.stores.sqlite.pruning import Pruning, prune
 from forebay.stores.sqlite.recover import Sweep
 from forebay.stores.sqlite.transaction import Tx

@@ -10,10 +10,10 @@ import apsw
 from forebay.domain.errors import StoreRefused, StoreUnavailable
 from forebay.domain.ids import IdSource
 from forebay.ports import Clock
+from forebay.processes import IsGone, is_gone
 from forebay.stores.sqlite.backend import Backend
 from forebay.stores.sqlite.jobs import SqliteJobs
 from forebay.stores.sqlite.limits import SqliteLimits
-from forebay.stores.sqlite.processes import IsGone, is_gone
 from forebay.stores.sqlite.records import SqliteRecords
 from forebay.stores.sqlite.statements import migrations
 from forebay.stores.sqlite.transaction import Session, Tx

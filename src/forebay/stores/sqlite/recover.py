@@ -2,11 +2,11 @@
 
 from forebay.domain.change import Recovered
 from forebay.domain.job import Ending, Status
+from forebay.processes import IsGone
 from forebay.stores.sqlite.adding import EXPIRED_ERROR
 from forebay.stores.sqlite.ending import End, ask_groups, end_leaves, hasten
 from forebay.stores.sqlite.joins import settle
 from forebay.stores.sqlite.placing import move_due
-from forebay.stores.sqlite.processes import IsGone
 from forebay.stores.sqlite.transaction import Tx
 from forebay.stores.sqlite.workers import free_leases, read_worker
 

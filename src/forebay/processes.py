@@ -1,4 +1,4 @@
-"""Whether a process of this machine still exists: the sweep takes a dead one's jobs back without waiting."""
+"""Processes of this machine: when one started, and whether it is gone. A dead one's jobs are taken back at once."""
 
 import os
 import socket
