@@ -31,6 +31,10 @@ class Waiting:
                 log.error("store_unavailable", verb="watch", reason=str(unavailable))  # noqa: TRY400 - no traceback
                 await asyncio.sleep(STORE_PAUSE_SECONDS)
                 continue
+            except Exception:
+                log.exception("watch_failed")  # those who wait still look by themselves, now and then
+                await asyncio.sleep(STORE_PAUSE_SECONDS)
+                continue
             for topic in topics:
                 for signal in self._signals.get(topic, ()):
                     signal.set()
