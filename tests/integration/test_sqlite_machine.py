@@ -19,7 +19,7 @@ async def on_file(folder: Path, clock: Clock) -> SqliteStore:
 
 
 QUICK = settings(
-    max_examples=60,
+    max_examples=80,
     stateful_step_count=40,
     deadline=None,
     derandomize=True,
@@ -36,4 +36,4 @@ TestOnFile.settings = settings(QUICK, max_examples=15)
 
 @pytest.mark.slow
 class TestDeeper(machine_for(in_memory, is_durable=False).TestCase):
-    settings = settings(QUICK, max_examples=100, stateful_step_count=60)
+    settings = settings(QUICK, max_examples=120, stateful_step_count=60)

@@ -106,6 +106,13 @@ class Adding:
         assert sum(one.is_new for one in added) == 1000
         assert len({one.job.id for one in await world.claim(slots=1000)}) == 1000
 
+    async def test_a_group_and_its_children_are_added_by_one_call(self, world: World) -> None:
+        group = world.make_group(deadline=world.clock.now() + 60)
+        children = world.under(group.id, [world.make(), world.make()])
+        added = await world.jobs.add([children[0], group, children[1]])
+        assert [one.is_new for one in added] == [True] * 3
+        assert [row.deadline for row in await world.children(group.id)] == [group.deadline] * 2
+
     async def test_a_child_has_no_later_deadline_than_its_parent(self, world: World) -> None:
         now = world.clock.now()
         group = await world.put(world.make_group(deadline=now + 100))

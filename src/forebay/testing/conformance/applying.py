@@ -1,5 +1,8 @@
 """``apply``: what each status does to a job, and what is written together or not at all."""
 
+import pytest
+
+from forebay.domain.change import Verdict
 from forebay.domain.content import Content
 from forebay.domain.job import Join, Notice, Result, Status
 from forebay.domain.query import Parts
@@ -106,6 +109,36 @@ class Spawning:
         await world.answer(await world.take(queue="control"))
         assert [row.status for row in await world.children(inner.job.id)] == [Status.CANCELLED]
         assert await world.claim() == []
+
+    async def test_answers_of_leaves_and_of_groups_are_applied_by_one_call(self, world: World) -> None:
+        group = await world.put(world.make_group())
+        one, two = await world.add(), await world.add()
+        spawning = await world.take(queue="control")
+        leaves = await world.claim()
+        children = world.under(group.id, [world.make()])
+        changes = [
+            world.change(leaves[0]),
+            world.change(spawning, Status.WAITING, children=children),
+            world.change(leaves[1], Status.FAILED),
+        ]
+        assert await world.jobs.apply(changes) == [Verdict.APPLIED] * 3
+        statuses = [await world.status(job_id) for job_id in (one.id, group.id, two.id, children[0].id)]
+        assert statuses == [Status.SUCCEEDED, Status.WAITING, Status.FAILED, Status.QUEUED]
+
+    @pytest.mark.parametrize("is_parent_first", [False, True])
+    @pytest.mark.parametrize(
+        ("answered", "expected"), [(Status.SUCCEEDED, Status.SUCCEEDED), (Status.QUEUED, Status.CANCELLED)]
+    )
+    async def test_a_parent_and_its_child_that_answer_together_both_count(
+        self, world: World, is_parent_first: bool, answered: Status, expected: Status
+    ) -> None:
+        group, [winner, child] = await world.family(2, join=Join(successes=1))
+        await world.answer(winner)
+        parent = await world.take(queue="control")
+        changes = [world.change(child, answered), world.change(parent)]
+        verdicts = await world.jobs.apply(changes[::-1] if is_parent_first else changes)
+        assert verdicts == [Verdict.APPLIED] * 2
+        assert (await world.status(group), await world.status(child.job.id)) == (Status.SUCCEEDED, expected)
 
 
 class Outbox:

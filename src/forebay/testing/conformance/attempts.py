@@ -5,7 +5,7 @@ from msgspec.structs import replace
 from forebay.domain.attempt import Outcome, Usage
 from forebay.domain.change import Verdict
 from forebay.domain.job import OnUnknown, Spec, Status
-from forebay.testing.conformance.world import SOME_ERROR, World, result
+from forebay.testing.conformance.world import SOME_ERROR, TELL, World, result
 
 USAGE = Usage(input_tokens=10, cached_tokens=2, output_tokens=5, reasoning_tokens=1)
 
@@ -168,6 +168,13 @@ class LateAnswers:
         assert row.error is not None
         assert row.error.code == "outcome_unknown"
         assert [one.outcome for one in await world.ledger(job.id)] == [Outcome.UNKNOWN]
+
+    async def test_a_held_job_tells_of_its_end(self, world: World) -> None:
+        job = await world.add(spec=Spec(on_unknown=OnUnknown.HOLD), on_end=(TELL,))
+        await world.begin(await world.take())
+        await world.lose_workers()
+        [notice] = await world.notices(job.id)
+        assert world.args(notice) == {"url": "https://example.org", "job_id": job.id, "status": "failed"}
 
     async def test_a_job_that_asks_to_be_held_is_sent_again_if_nothing_was_sent(self, world: World) -> None:
         job = await world.add(spec=Spec(on_unknown=OnUnknown.HOLD))

@@ -121,6 +121,15 @@ class Retiring:
         await world.jobs.retire(world.known())
         assert await world.status(job.id) == Status.CANCELLED
 
+    async def test_a_zombie_hands_back_nothing_of_the_worker_that_started_anew(self, world: World) -> None:
+        job = await world.add()
+        await world.take("one")
+        await world.lose_workers()
+        zombie = world.known("one")
+        await world.take("one")
+        assert await world.jobs.retire(zombie) == 0
+        assert await world.status(job.id) == Status.RUNNING
+
     async def test_a_worker_without_leases_retires_too(self, world: World) -> None:
         assert await world.jobs.retire(await world.worker()) == 0
         assert await world.jobs.workers() == []

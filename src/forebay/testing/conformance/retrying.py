@@ -8,7 +8,7 @@ from forebay.domain.change import Lookup, Tally
 from forebay.domain.content import Content
 from forebay.domain.job import Status, Taken
 from forebay.domain.query import Parts
-from forebay.testing.conformance.world import DAY, SOME_ERROR, World, result
+from forebay.testing.conformance.world import DAY, SOME_ERROR, TELL, World, result
 
 ONE = Usage(input_tokens=10, output_tokens=1)
 
@@ -143,6 +143,15 @@ class Retrying:
         await world.answer(await world.take())
         await world.answer(await world.take(queue="control"))
         assert await world.status(group.job.id) == Status.SUCCEEDED
+
+    async def test_a_retried_job_tells_of_each_of_its_ends(self, world: World) -> None:
+        job = await world.add(on_end=(TELL,))
+        await world.answer(await world.take(), Status.FAILED)
+        await world.jobs.retry("default", [job.id])
+        await world.answer(await world.take())
+        told = [world.args((await world.take(queue=TELL.queue)).job) for _ in range(2)]
+        statuses = [args["status"] for args in told if isinstance(args, dict)]
+        assert sorted(statuses) == ["failed", "succeeded"]
 
     async def test_an_expired_job_lives_again_until_its_new_deadline(self, world: World) -> None:
         job = await world.add(deadline=world.clock.now() + 10)
