@@ -1,5 +1,6 @@
 """Loads Settings: defaults, then ``forebay.yaml``, then ``FOREBAY_<NAME>`` of the environment, validated whole."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,25 +11,25 @@ from forebay.domain.errors import ConfigurationError
 from forebay.domain.target import TargetSpec
 from forebay.settings.reading import EMPTY, Reader
 from forebay.settings.records import Settings, StoreSettings
-from forebay.settings.source import Item, Source
+from forebay.settings.source import ENVIRONMENT, Item, Problem, Source
 from forebay.settings.targets import read_routes, read_targets
 
 DEFAULT_FILE = "forebay.yaml"
 DEFAULT_STORE = "sqlite:///forebay.db"
 SQLITE = "sqlite:///"
 LOG_LEVELS = ("debug", "info", "warning", "error")
-SCALARS = [
+SCALARS = (
     "store",
     "blobs",
     "lease_seconds",
+    "failover_after",
     "log_level",
     "max_body_bytes",
     "max_batch_lines",
     "max_batch_bytes",
     "default_deadline",
     "result_ttl",
-    "webhook_allow",
-]
+)
 LATER = ("rules", "pipelines", "notify", "webhook_allow")  # documented; refused until their features are built
 KEYS = (*SCALARS, "targets", "routes", *LATER)
 
@@ -45,7 +46,7 @@ def load_settings(path: Path | None, environ: Mapping[str, str]) -> Settings:
     settings = _settings(Reader(root, source.problems), environ, folder, file)
     if source.problems:
         shown = str(file) if file else "the environment"
-        raise ConfigurationError("\n".join(problem.sentence(shown) for problem in source.problems))
+        raise ConfigurationError("\n".join(problem.sentence(shown) for problem in sorted(source.problems, key=_line)))
     return settings
 
 
@@ -66,12 +67,12 @@ def redacted(settings: Settings) -> dict[str, Any]:
 
 def _settings(reader: Reader, environ: Mapping[str, str], folder: Path, file: Path | None) -> Settings:
     reader.only(KEYS)
-    for name in LATER:
-        if name in reader.items and reader.items[name].value:
-            reader.wrong(reader.items[name], f"this version of Forebay does not have {name} yet; remove the key")
     targets = read_targets(reader)
     routes = read_routes(reader, targets)
     reader.items = {**reader.items, **_from_environment(environ)}
+    for name in LATER:
+        if name in reader.items and reader.items[name].value not in (None, "", [], {}):
+            reader.wrong(reader.items[name], f"this version of Forebay does not have {name} yet; remove the key")
     default = Settings(store=_store(reader, folder), blobs=Path())
     return Settings(
         store=default.store,
@@ -79,20 +80,25 @@ def _settings(reader: Reader, environ: Mapping[str, str], folder: Path, file: Pa
         targets=targets,
         routes=routes,
         lease_seconds=reader.seconds("lease_seconds") or default.lease_seconds,
+        failover_after_seconds=reader.seconds("failover_after") or default.failover_after_seconds,
         log_level=reader.choice("log_level", LOG_LEVELS) or default.log_level,
-        max_body_bytes=reader.whole("max_body_bytes", least=1) or default.max_body_bytes,
+        max_body_bytes=reader.size("max_body_bytes") or default.max_body_bytes,
         max_batch_lines=reader.whole("max_batch_lines", least=1) or default.max_batch_lines,
-        max_batch_bytes=reader.whole("max_batch_bytes", least=1) or default.max_batch_bytes,
+        max_batch_bytes=reader.size("max_batch_bytes") or default.max_batch_bytes,
         default_deadline_seconds=reader.seconds("default_deadline") or default.default_deadline_seconds,
         result_ttl_seconds=reader.seconds("result_ttl") or default.result_ttl_seconds,
         file=file,
     )
 
 
+def _line(problem: Problem) -> float:
+    return math.inf if problem.line is None else problem.line
+
+
 def _from_environment(environ: Mapping[str, str]) -> dict[str, Item]:
     found: dict[str, Item] = {}
-    for name in SCALARS:
-        variable = f"FOREBAY_{name.upper()}"
+    for name in (*SCALARS, "webhook_allow"):
+        variable = ENVIRONMENT + name.upper()
         if environ.get(variable):
             found[name] = Item(environ[variable], None, variable)
     return found
@@ -100,24 +106,32 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Item]:
 
 def _store(reader: Reader, folder: Path) -> StoreSettings:
     url = reader.text("store") or DEFAULT_STORE
-    if url.startswith(SQLITE) and len(url) > len(SQLITE):
-        return StoreSettings(url=url, path=folder / url.removeprefix(SQLITE))
-    if url.partition("://")[0] in {"postgresql", "postgres", "aws"}:
-        message = f"this version of Forebay has no {url.partition('://')[0]} store yet; use sqlite:///forebay.db"
+    name = url.removeprefix(SQLITE)
+    if url.startswith(SQLITE) and name.strip("/") and "?" not in name and not name.startswith(":"):
+        return StoreSettings(url=url, path=folder / name)
+    scheme = url.partition("://")[0]
+    if scheme in {"postgresql", "postgres", "aws"}:
+        message = f"this version of Forebay has no {scheme} store yet; use {DEFAULT_STORE}"
     else:
-        message = "must be sqlite:///FILE (relative to this file's folder) or sqlite:////ABSOLUTE/FILE"
+        message = "must be sqlite:///FILE (relative to the configuration's folder) or sqlite:////ABSOLUTE/FILE"
     reader.wrong(reader.items["store"], message)
     return StoreSettings(url=DEFAULT_STORE, path=folder / "forebay.db")
 
 
 def _blobs(reader: Reader, folder: Path, store: StoreSettings) -> Path:
     url = reader.text("blobs")
-    if url is None:
+    if not url:
         return store.path.with_name(store.path.name + ".blobs")
-    if url.startswith("file://"):
-        return folder / url.removeprefix("file://")
+    if url.startswith("file:///"):
+        return Path(url.removeprefix("file://"))
+    if "://" not in url:
+        return folder / url
     scheme = url.partition("://")[0]
-    reader.wrong(reader.items["blobs"], f"this version of Forebay keeps blobs in file:///FOLDER alone, not {scheme!r}")
+    if scheme == "file":
+        message = "must be file:///FOLDER with three slashes, or a path relative to the configuration's folder"
+    else:
+        message = f"this version of Forebay does not keep blobs in {scheme}:// yet; use file:///FOLDER"
+    reader.wrong(reader.items["blobs"], message)
     return folder
 
 

@@ -1,6 +1,7 @@
 """Typed reading of a configuration's items: every mismatch becomes a Problem with its line and key."""
 
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
 
@@ -9,7 +10,10 @@ from forebay.policy.nearest import hint
 from forebay.settings.source import Item, Problem
 
 T = TypeVar("T")
+_SIZE = re.compile(r"(\d+(?:\.\d+)?) ?(B|[kKMG]B|[KMG]iB)", re.ASCII)
+_UNIT_BYTES = {"b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
 EMPTY = Item({}, None, "")
+NOTHING = Item(None, None, "")
 
 
 class Reader:
@@ -19,9 +23,11 @@ class Reader:
         self.problems = problems
         self.item = item
         self.items: Mapping[str, Item] = {}
+        self.is_mapping = True
         if isinstance(item.value, dict):
             self.items = item.value
         elif item.value is not None:
+            self.is_mapping = False
             self.wrong(item, f"must be a mapping, not {_kind(item.value)}")
 
     def wrong(self, item: Item, message: str) -> None:
@@ -53,6 +59,17 @@ class Reader:
             self.wrong(self.items[name], f"must be a whole number, not {value!r}")
             return None
         return None if value is None else int(value)
+
+    def size(self, name: str) -> int | None:
+        """A number of bytes, or a text such as ``16MiB`` or ``4GB``."""
+        item = self.items.get(name)
+        if item is None or not isinstance(item.value, str) or _number(item.value) is not None:
+            return self.whole(name, least=1)
+        found = _SIZE.fullmatch(item.value.strip())
+        if found is None or not (count := int(float(found.group(1)) * _UNIT_BYTES[found.group(2).lower()])):
+            self.wrong(item, f"must be a size such as 16MiB or 4GB, not {item.value!r}")
+            return None
+        return count
 
     def seconds(self, name: str) -> float | None:
         """A duration (``15m``) or a number of seconds."""
@@ -100,6 +117,11 @@ class Reader:
     def mapping(self, name: str) -> "Reader":
         """The mapping under a key, empty if there is none."""
         return Reader(self.items.get(name, EMPTY), self.problems)
+
+    def mapping_items(self, name: str) -> Mapping[str, Item]:
+        """The items under a key; empty if it is no mapping, which is another reading's problem."""
+        item = self.items.get(name, EMPTY)
+        return item.value if isinstance(item.value, dict) else {}
 
     def named(self, name: str) -> "list[tuple[str, Reader]]":
         """The mappings under a mapping's names, in file order."""

@@ -1,9 +1,19 @@
-"""Settings: one frozen record, made once at start. docs/settings.md is generated from it."""
+"""Settings: one frozen record, made once at start. docs/settings.md is generated from it (``settings.document``)."""
 
 from pathlib import Path
+from typing import Annotated, Any
+
+from msgspec import Meta
 
 from forebay.domain.record import Record
 from forebay.domain.target import Route, TargetSpec
+
+SECONDS, BYTES, NUMBER, TEXT = "duration", "size", "whole number", "text"
+
+
+def _meaning(description: str, kind: str, **extra: Any) -> Meta:
+    """``key``: the name in forebay.yaml, where not the field's own; ``shown``: the default as people write it."""
+    return Meta(description=description, extra={"kind": kind, **extra})
 
 
 class StoreSettings(Record, frozen=True, kw_only=True):
@@ -16,15 +26,66 @@ class StoreSettings(Record, frozen=True, kw_only=True):
 class Settings(Record, frozen=True, kw_only=True):
     """Everything that can be set, from defaults, ``forebay.yaml`` and the environment (``FOREBAY_<NAME>``)."""
 
-    store: StoreSettings
-    blobs: Path
-    targets: tuple[TargetSpec, ...] = ()
-    routes: tuple[Route, ...] = ()
-    lease_seconds: float = 30.0
-    log_level: str = "info"
-    max_body_bytes: int = 16 * 1024 * 1024
-    max_batch_lines: int = 1_000_000
-    max_batch_bytes: int = 4_000_000_000
-    default_deadline_seconds: float = 86_400.0
-    result_ttl_seconds: float = 30 * 86_400.0
+    store: Annotated[
+        StoreSettings,
+        _meaning(
+            "Where jobs are kept: `sqlite:///FILE` (three slashes: relative; four: absolute).",
+            TEXT,
+            shown="sqlite:///forebay.db",
+        ),
+    ]
+    blobs: Annotated[
+        Path,
+        _meaning(
+            "The folder of large bodies, files and outputs: `file:///FOLDER`, or a relative path.",
+            TEXT,
+            shown="beside the store, `forebay.db.blobs`",
+        ),
+    ]
+    targets: Annotated[
+        tuple[TargetSpec, ...],
+        _meaning("The places that work is sent to, by name; see below.", "mapping", shown="none"),
+    ] = ()
+    routes: Annotated[
+        tuple[Route, ...],
+        _meaning("Model aliases: targets in order of preference, with failover; see below.", "mapping", shown="none"),
+    ] = ()
+    lease_seconds: Annotated[
+        float, _meaning("How long after a worker's last heartbeat its jobs are taken back.", SECONDS, shown="30s")
+    ] = 30.0
+    failover_after_seconds: Annotated[
+        float,
+        _meaning(
+            "How long a target must be throttled before a route uses its next one.",
+            SECONDS,
+            key="failover_after",
+            shown="5s",
+        ),
+    ] = 5.0
+    log_level: Annotated[str, _meaning("`debug`, `info`, `warning` or `error`.", TEXT)] = "info"
+    max_body_bytes: Annotated[
+        int,
+        _meaning(
+            "The largest body of a request; a larger one is refused with 413.",
+            BYTES,
+            shown="16MiB",
+        ),
+    ] = 16 * 1024 * 1024
+    max_batch_lines: Annotated[int, _meaning("The most lines of a batch.", NUMBER)] = 1_000_000
+    max_batch_bytes: Annotated[int, _meaning("The largest input file of a batch.", BYTES, shown="4GB")] = 4_000_000_000
+    default_deadline_seconds: Annotated[
+        float,
+        _meaning(
+            "How long a job may take that names no deadline; then it ends `failed`, code `expired`.",
+            SECONDS,
+            key="default_deadline",
+            shown="24h",
+        ),
+    ] = 86_400.0
+    result_ttl_seconds: Annotated[
+        float,
+        _meaning(
+            "How long a job and its result are kept after its end; then 404.", SECONDS, key="result_ttl", shown="30d"
+        ),
+    ] = 30 * 86_400.0
     file: Path | None = None  # the configuration that was read

@@ -1,34 +1,62 @@
 """The keys ``targets`` and ``routes`` of the configuration."""
 
+import re
 from collections.abc import Sequence
+from typing import NamedTuple
+from urllib.parse import urlsplit
 
 from forebay.domain.target import Limits, Prices, Route, RouteEntry, TargetSpec, TargetType
 from forebay.policy.nearest import hint
-from forebay.settings.reading import Reader
+from forebay.settings.reading import NOTHING, Reader
+from forebay.settings.source import Item
 
-KEYS = [
-    "type",
-    "base_url",
-    "url",
-    "api_key",
-    "function",
-    "model",
-    "models",
-    "modality",
-    "placement",
-    "limits",
-    "prices",
-    "headers",
-    "timeout",
-]
-REQUIRED = {
-    TargetType.OPENAI: "base_url",
-    TargetType.HTTP: "url",
-    TargetType.PYTHON: "function",
-    TargetType.LOCAL: "model",
-}
+OPENAI, ANTHROPIC, HTTP, PYTHON, LOCAL = TargetType
+CALLED = frozenset({OPENAI, ANTHROPIC, HTTP})  # over HTTP, at an address of theirs
+ALL = frozenset(TargetType)
 ANTHROPIC_BASE_URL = "https://api.anthropic.com"
 PLACEMENTS = ("edge", "onprem", "cloud")
+LIMITS = {
+    "concurrency": "calls at once; learned where it is not set",
+    "requests_per_minute": "requests a minute",
+    "tokens_per_minute": "tokens a minute, input and output",
+}
+PRICES = {
+    "input": "input tokens",
+    "output": "output tokens",
+    "cached_input": "input tokens read from the provider's cache; those of `input` where it is not set",
+}
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", re.ASCII)
+_FUNCTION = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
+_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
+_ROUTE = re.compile(r"\S(.{0,254}\S)?")
+
+
+class Key(NamedTuple):
+    """A key of a target: which types have it, and its meaning. docs/settings.md has this table."""
+
+    types: frozenset[TargetType]
+    meaning: str
+
+
+KEYS = {
+    "type": Key(ALL, "`openai`, `anthropic`, `http`, `python` or `local`; required"),
+    "base_url": Key(
+        frozenset({OPENAI, ANTHROPIC}),
+        f"the API's address; required for `openai`, `{ANTHROPIC_BASE_URL}` by default for `anthropic`",
+    ),
+    "url": Key(frozenset({HTTP}), "where `http` posts a request's body; required"),
+    "api_key": Key(CALLED, "sent as the vendor has it; never printed"),
+    "function": Key(frozenset({PYTHON}), "`module:name`; required"),
+    "model": Key(frozenset({LOCAL}), "a name of `forebay models list`; required"),
+    "models": Key(ALL, "exact names and patterns (`gpt-*`) that it serves, in order of preference"),
+    "modality": Key(ALL, "what it works on, for people; `text` by default"),
+    "placement": Key(ALL, "`edge`, `onprem` or `cloud`, for people"),
+    "limits": Key(ALL, "what it allows; see below"),
+    "prices": Key(ALL, "USD per million tokens, where the library's are not wanted; see below"),
+    "headers": Key(CALLED, "further headers of every call; never printed"),
+    "timeout": Key(ALL, "the time limit of one call, for jobs that name none (10m)"),
+}
+REQUIRED = {OPENAI: "base_url", HTTP: "url", PYTHON: "function", LOCAL: "model"}
 
 
 def read_targets(root: Reader) -> tuple[TargetSpec, ...]:
@@ -39,23 +67,22 @@ def read_targets(root: Reader) -> tuple[TargetSpec, ...]:
 
 def _target(name: str, reader: Reader) -> TargetSpec | None:
     reader.only(KEYS)
-    kind_name = reader.choice("type", list(TargetType))
+    if not _NAME.fullmatch(name):
+        reader.wrong(reader.item, "a target's name is letters, digits, `_`, `.` and `-`, at most 64")
+    kind_name = reader.choice("type", [kind.value for kind in TargetType])
     if kind_name is None:
-        if "type" not in reader.items:
+        if reader.is_mapping and reader.items.get("type", NOTHING).value is None:
             reader.wrong(reader.item, f"a target needs a type: one of {', '.join(TargetType)}")
         return None
     kind = TargetType(kind_name)
-    required = REQUIRED.get(kind)
-    if required is not None and not reader.text(required):
-        reader.wrong(reader.item, f"a target of type {kind} needs {required}")
-    base_url = _url(reader, "base_url")
+    _check_keys(kind, reader)
     return TargetSpec(
         name=name,
         type=kind,
-        base_url=base_url or (ANTHROPIC_BASE_URL if kind is TargetType.ANTHROPIC else None),
+        base_url=_url(reader, "base_url") or (ANTHROPIC_BASE_URL if kind is ANTHROPIC else None),
         url=_url(reader, "url"),
-        api_key=reader.text("api_key") or None,
-        function=reader.text("function"),
+        api_key=_secret(reader, "api_key"),
+        function=_function(reader),
         model=reader.text("model"),
         models=reader.texts("models"),
         modality=reader.text("modality") or "text",
@@ -67,28 +94,52 @@ def _target(name: str, reader: Reader) -> TargetSpec | None:
     )
 
 
+def _check_keys(kind: TargetType, reader: Reader) -> None:
+    for name, item in reader.items.items():
+        if name in KEYS and kind not in KEYS[name].types and item.value is not None:
+            reader.wrong(item, f"a target of type {kind} has no {name}; remove the key")
+    required = REQUIRED.get(kind)
+    if required is not None and reader.items.get(required, NOTHING).value in (None, ""):
+        reader.wrong(reader.items.get(required, reader.item), f"a target of type {kind} needs {required}")
+
+
 def read_routes(root: Reader, targets: Sequence[TargetSpec]) -> tuple[Route, ...]:
-    """Reads every route; its entries name declared targets."""
-    names = [spec.name for spec in targets]
-    routes = []
-    for name in root.mapping("routes").items:
-        entries = []
-        for text in root.mapping("routes").texts(name):
-            target, _, model = text.partition("/")
-            if target not in names:
-                item = root.mapping("routes").items[name]
-                root.wrong(item, f"there is no target {target!r}{hint(target, names)}")
-                continue
-            entries.append(RouteEntry(target=target, model=model or None))
-        if entries:
-            routes.append(Route(name=name, entries=tuple(entries)))
-        elif not root.problems:
-            root.wrong(root.mapping("routes").items[name], "a route needs at least one target")
-    return tuple(routes)
+    """Reads every route; its entries name declared targets (also those that are wrong otherwise)."""
+    declared = dict.fromkeys(root.mapping_items("targets")) | {spec.name: spec for spec in targets}
+    reader = root.mapping("routes")
+    routes = [_route(name, reader, declared) for name in reader.items]
+    return tuple(route for route in routes if route is not None)
+
+
+def _route(name: str, reader: Reader, declared: dict[str, TargetSpec | None]) -> Route | None:
+    item = reader.items[name]
+    if not _ROUTE.fullmatch(name):
+        reader.wrong(item, "a route's name is a model's name: 1 to 256 characters, without a space at its ends")
+    if not isinstance(item.value, list) or not item.value:
+        reader.wrong(item, "must be a list of targets in order of preference, `target` or `target/model`")
+        return None
+    entries = [_entry(child, reader, declared) for child in item.value]
+    found = tuple(entry for entry in entries if entry is not None)
+    return Route(name=name, entries=found) if found else None
+
+
+def _entry(item: Item, reader: Reader, declared: dict[str, TargetSpec | None]) -> RouteEntry | None:
+    if not isinstance(item.value, str):
+        reader.wrong(item, "must be `target` or `target/model`")
+        return None
+    target, _, model = item.value.partition("/")
+    if target not in declared:
+        reader.wrong(item, f"there is no target {target!r}{hint(target, declared)}")
+        return None
+    spec = declared[target]
+    if spec is not None and not model and spec.type in {OPENAI, ANTHROPIC} and not spec.exact_models:
+        message = f"target {target!r} names no exact model to send: write {target}/MODEL, or add it to its models"
+        reader.wrong(item, message)
+    return RouteEntry(target=target, model=model or None)
 
 
 def _limits(reader: Reader) -> Limits:
-    reader.only(["concurrency", "requests_per_minute", "tokens_per_minute"])
+    reader.only(LIMITS)
     return Limits(
         concurrency=reader.whole("concurrency", least=1),
         requests_per_minute=reader.number("requests_per_minute", least=0.001),
@@ -97,12 +148,14 @@ def _limits(reader: Reader) -> Limits:
 
 
 def _prices(reader: Reader) -> Prices | None:
-    reader.only(["input", "output", "cached_input"])
+    reader.only(PRICES)
     if not reader.items:
         return None
+    count = len(reader.problems)
     input_usd, output_usd = reader.number("input"), reader.number("output")
     if input_usd is None or output_usd is None:
-        reader.wrong(reader.item, "prices need input and output, in USD per million tokens")
+        if len(reader.problems) == count:
+            reader.wrong(reader.item, "prices need input and output, in USD per million tokens")
         return None
     return Prices(input=input_usd, output=output_usd, cached_input=reader.number("cached_input"))
 
@@ -110,17 +163,45 @@ def _prices(reader: Reader) -> Prices | None:
 def _headers(reader: Reader) -> dict[str, str]:
     headers: dict[str, str] = {}
     for name in reader.items:
-        value = reader.text(name)
-        if value is not None and ("\n" in value or "\r" in value):
-            reader.wrong(reader.items[name], "a header's value is one line")
+        value = _secret(reader, name)
+        if not _HEADER.fullmatch(name):
+            reader.wrong(reader.items[name], "is no name of a header")
         elif value is not None:
             headers[name] = value
     return headers
 
 
+def _secret(reader: Reader, name: str) -> str | None:
+    """A text that goes into a header: one line of visible characters. Its value is in no message."""
+    value = reader.text(name)
+    if value and not (value.isascii() and value.isprintable() and value == value.strip()):
+        reader.wrong(reader.items[name], "must be one line of ASCII without spaces around it (its value is not shown)")
+        return None
+    return value or None
+
+
+def _function(reader: Reader) -> str | None:
+    value = reader.text("function")
+    if value and not _FUNCTION.fullmatch(value):
+        reader.wrong(reader.items["function"], f"must be module:name, such as my_models:read_image, not {value!r}")
+    return value
+
+
 def _url(reader: Reader, name: str) -> str | None:
     url = reader.text(name)
-    if url is not None and not url.startswith(("http://", "https://")):
-        reader.wrong(reader.items[name], f"must begin with http:// or https://, not {url.partition(':')[0]!r}")
+    if not url:
         return None
-    return url
+    try:
+        parts = urlsplit(url)
+        is_whole = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_whole = False
+    item = reader.items[name]
+    if not is_whole or any(character.isspace() for character in url):
+        reader.wrong(item, "must be an address such as http://gpu-box:8000/v1")
+        return None
+    if parts.username or parts.password:
+        reader.wrong(item, "must not have a user name or password in it; use api_key or headers")
+    if name == "base_url" and (parts.query or parts.fragment):
+        reader.wrong(item, "must not have a query or a fragment: endpoints are appended to it")
+    return url.rstrip("/") if name == "base_url" else url
