@@ -7,14 +7,14 @@ import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 
 import uvicorn
-from fastapi import APIRouter, FastAPI
+from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from fastapi.telemetry import TelemetryConfig
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp
 
-from forebay.api import dead_letters, health, jobs, metrics, models, openapi, targets
+from forebay.api import batches, dead_letters, files, health, jobs, metrics, models, openapi, targets
 from forebay.api.context import Api
 from forebay.api.errors import handle_error, handle_unforeseen
 from forebay.api.gate import Gate, is_loopback_host
@@ -31,6 +31,10 @@ STOP_SECONDS = 10  # for replies under way; waits end at once
 NO_TELEMETRY = TelemetryConfig(tracing=False, metrics=False, logs=False)  # the framework's own; ours is at /metrics
 ROUTES = [
     *jobs.ROUTES,
+    *files.ROUTES,
+    *batches.ROUTES,
+    *files.ROUTES,
+    *batches.ROUTES,
     *dead_letters.ROUTES,
     *targets.ROUTES,
     *models.ROUTES,
@@ -38,8 +42,6 @@ ROUTES = [
     *metrics.ROUTES,
     *openapi.ROUTES,
 ]
-ROUTERS: tuple[APIRouter, ...] = ()  # of FastAPI's own kind: they describe themselves
-
 HOT = {
     ("POST", "/v1/jobs"): jobs.submit,
     ("POST", "/v1/chat/completions"): infer,
@@ -64,8 +66,6 @@ def create_app(system: System, *, host: str = LOOPBACK) -> FastAPI:
     app.state.api = api
     app.state.is_loopback = is_loopback_host(host)
     app.router.routes[:0] = ROUTES
-    for router in ROUTERS:
-        app.include_router(router)
     app.router.redirect_slashes = False
     app.router.default = model_endpoint
     for expected in (ForebayError, HTTPException, RequestValidationError, ClientDisconnect):
