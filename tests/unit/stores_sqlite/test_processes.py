@@ -14,8 +14,8 @@ from msgspec.structs import replace
 from forebay.domain.change import Want, Worker
 from forebay.domain.job import Job, Status
 from forebay.domain.query import JobQuery
-from forebay.stores.sqlite import SqliteStore, open_store
 from forebay.processes import is_gone, started_at
+from forebay.stores.sqlite import SqliteStore, open_store
 from forebay.testing.clock import FakeClock
 from tests.unit.stores_sqlite.conftest import QUEUE
 
