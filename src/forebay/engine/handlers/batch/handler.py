@@ -93,7 +93,8 @@ def _has_changed(job: Job, tally: Tally) -> bool:
 
 def _slots(args: BatchArgs, services: Services) -> int:
     """How many calls the lanes that may serve the batch are known to allow; learned limits show in its pace."""
-    specs = [services.specs[args.target]] if args.target in services.specs else list(services.specs.values())
+    named = services.specs.get(args.target) if args.target else None
+    specs = [named] if named else list(services.specs.values())
     return max((spec.limits.concurrency or 0 for spec in specs), default=0)
 
 

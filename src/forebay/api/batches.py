@@ -1,0 +1,202 @@
+"""OpenAI's ``/v1/batches``, and ``/results`` and ``/retry`` of ours."""
+
+from collections.abc import AsyncIterator
+
+import msgspec
+from msgspec.structs import replace
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+
+from forebay.api.batch_requests import order_of, parse_batch
+from forebay.api.batch_views import CANCELLING, WITH_RESULT, BatchView, status_of, views_of
+from forebay.api.bodies import read_body
+from forebay.api.context import Api, Caller, api_of, caller_of
+from forebay.api.errors import JSON
+from forebay.api.file_content import Content, from_byte, progress_headers
+from forebay.api.idempotency import REPEAT_SECONDS, REPLAYED, Identity, check_same, identify
+from forebay.api.listing import read_limit
+from forebay.domain.batch import BATCH, ERRORS, OUTPUT, args_of, batch_id, job_id_of
+from forebay.domain.content import Segment
+from forebay.domain.errors import Conflict, NotFound, VersionConflict
+from forebay.domain.job import Job, Status
+from forebay.domain.query import JobQuery
+from forebay.domain.stored import StoredRecord
+from forebay.engine.handlers.batch import BatchOrder, make_batch, retry_input
+from forebay.ports import BlobStore
+
+MOST_LISTED = 100  # Source: OpenAI's API reference
+JSONL = "application/jsonl"
+
+
+class BatchList(msgspec.Struct, kw_only=True):
+    """A page of batches, newest first."""
+
+    object: str = "list"
+    data: list[BatchView]
+    has_more: bool
+    first_id: str | None
+    last_id: str | None
+
+
+async def create(request: Request) -> Response:
+    """POST /v1/batches: durable, and found by a GET, when this answers."""
+    api, caller = api_of(request), caller_of(request)
+    body = await read_body(request, api.system.settings.max_body_bytes)
+    parsed = parse_batch(body)
+    identity = identify(request, body, body_key=parsed.idempotency_key)
+    if known := await _known(identity, api, caller):
+        return await _response(await load_batch(known, api, caller), api, headers=REPLAYED)
+    return await _admit(await order_of(parsed, identity, api, caller), api, caller)
+
+
+async def listed(request: Request) -> Response:
+    """GET /v1/batches."""
+    api, caller = api_of(request), caller_of(request)
+    params = request.query_params
+    limit = read_limit(params.get("limit"), highest=MOST_LISTED)
+    after = params.get("after")
+    query = JobQuery(
+        tenant=caller.tenant,
+        kinds=frozenset({BATCH}),
+        after=job_id_of(after) if after else None,
+        limit=limit + 1,
+        parts=WITH_RESULT,
+    )
+    jobs = await api.services.jobs.find(query)
+    shown = await views_of(jobs[:limit], api)
+    page = BatchList(
+        data=shown,
+        has_more=len(jobs) > limit,
+        first_id=shown[0].id if shown else None,
+        last_id=shown[-1].id if shown else None,
+    )
+    return Response(msgspec.json.encode(page), media_type=JSON)
+
+
+async def read(request: Request) -> Response:
+    """GET /v1/batches/{id}."""
+    api, caller = api_of(request), caller_of(request)
+    return await _response(await load_batch(request.path_params["id"], api, caller), api)
+
+
+async def cancel(request: Request) -> Response:
+    """POST /v1/batches/{id}/cancel: what was paid for is published; a cancelled batch is answered as it is."""
+    api, caller = api_of(request), caller_of(request)
+    job = await load_batch(request.path_params["id"], api, caller)
+    if job.is_terminal:
+        if job.status is not Status.CANCELLED:
+            raise Conflict(f"Cannot cancel a batch with status {status_of(job)!r}.", code="invalid_request_error")
+        return await _response(job, api)
+    await _note_cancelling(job, api)
+    await api.services.jobs.cancel(caller.tenant, [job.id])
+    job = await load_batch(batch_id(job.id), api, caller)
+    if job.is_terminal and job.status is not Status.CANCELLED:  # it ended in this moment
+        raise Conflict(f"Cannot cancel a batch with status {status_of(job)!r}.", code="invalid_request_error")
+    return await _response(job, api)
+
+
+async def results(request: Request) -> Response:
+    """GET /v1/batches/{id}/results: the lines that are done, then those that failed; also while it runs."""
+    api, caller = api_of(request), caller_of(request)
+    job = await load_batch(request.path_params["id"], api, caller)
+    segments: list[Segment] = []
+    for stream in (OUTPUT, ERRORS):
+        segments += await api.services.jobs.segments(job.id, stream)
+    content = Content(segments=tuple(segments), is_growing=not job.is_terminal)
+    return StreamingResponse(
+        _streamed(content, api.services.blobs), media_type=JSONL, headers=progress_headers(content)
+    )
+
+
+async def retry(request: Request) -> Response:
+    """POST /v1/batches/{id}/retry: a new batch of the failed, expired and cancelled lines."""
+    api, caller = api_of(request), caller_of(request)
+    body = await read_body(request, api.system.settings.max_body_bytes)
+    identity = identify(request, body)
+    if known := await _known(identity, api, caller):
+        return await _response(await load_batch(known, api, caller), api, headers=REPLAYED)
+    job = await load_batch(request.path_params["id"], api, caller)
+    if not job.is_terminal:
+        raise Conflict(f"Batch {batch_id(job.id)!r} is {status_of(job)!r}; it can be retried when it has ended")
+    file_id, blob_id = await retry_input(job, api.services)
+    args = replace(args_of(job.spec.args), input_file_id=file_id, input_blob_id=blob_id, retry_of=batch_id(job.id))
+    order = BatchOrder(
+        args=args,
+        lifespan_seconds=job.lifespan_seconds,
+        priority=job.priority,
+        budget_usd=job.spec.budget_usd,
+        metadata={**job.spec.metadata, "retry_of": batch_id(job.id)},
+        key=identity.key,
+        fingerprint=identity.fingerprint,
+        origin=identity.origin,
+        on_end=job.on_end,
+    )
+    return await _admit(order, api, caller)
+
+
+async def load_batch(named: str, api: Api, caller: Caller) -> Job:
+    """Reads a batch by its id. Raises: NotFound."""
+    job = await api.reader.get(caller.tenant, job_id_of(named), WITH_RESULT)
+    if job is None or job.kind != BATCH:
+        raise NotFound(f"No batch found with id {named!r}.", param="id")
+    return job
+
+
+async def _admit(order: BatchOrder, api: Api, caller: Caller) -> Response:
+    """Adds the batch, or finds the one that an equal request made at the same moment. Raises: Conflict."""
+    job = make_batch(order, api.services, tenant=caller.tenant)
+    [added] = await api.services.jobs.add([job])
+    if not added.is_new:
+        check_same(added.fingerprint, order.fingerprint)
+    headers = {} if added.is_new else REPLAYED
+    return await _response(await load_batch(batch_id(added.id), api, caller), api, headers=headers)
+
+
+async def _known(identity: Identity, api: Api, caller: Caller) -> str | None:
+    """The batch that an equal request made before. Raises: Conflict: its key stands for another body."""
+    jobs = api.services.jobs
+    if identity.is_repeat:
+        since = api.services.clock.now() - REPEAT_SECONDS
+        query = JobQuery(tenant=caller.tenant, parent_id=None, origin=identity.origin, created_after=since, limit=1)
+        if repeated := await jobs.find(query):
+            return batch_id(repeated[0].id)
+    if identity.key and (found := await jobs.find(JobQuery(tenant=caller.tenant, key=identity.key, limit=1))):
+        check_same(found[0].fingerprint, identity.fingerprint)
+        return batch_id(found[0].id)
+    return None
+
+
+async def _note_cancelling(job: Job, api: Api) -> None:
+    """Keeps when it was first asked to be cancelled, as long as the batch may be read."""
+    record = StoredRecord(
+        kind=CANCELLING,
+        id=job.id,
+        tenant=job.tenant,
+        created_at=api.services.clock.now(),
+        expires_at=job.deadline + 2 * api.services.bounds.result_ttl_seconds,
+    )
+    try:
+        await api.services.records.put(record)
+    except VersionConflict:
+        return  # it was asked before
+
+
+async def _streamed(content: Content, blobs: BlobStore) -> AsyncIterator[bytes]:
+    async for piece in from_byte(content.segments, 0, content.bytes, blobs):
+        yield piece
+
+
+async def _response(job: Job, api: Api, *, headers: dict[str, str] | None = None) -> Response:
+    [view] = await views_of([job], api)
+    return Response(msgspec.json.encode(view), media_type=JSON, headers=headers)
+
+
+ROUTES = [
+    Route("/v1/batches", create, methods=["POST"]),
+    Route("/v1/batches", listed, methods=["GET"]),
+    Route("/v1/batches/{id}", read, methods=["GET"]),
+    Route("/v1/batches/{id}/cancel", cancel, methods=["POST"]),
+    Route("/v1/batches/{id}/results", results, methods=["GET"]),
+    Route("/v1/batches/{id}/retry", retry, methods=["POST"]),
+]
