@@ -11,8 +11,8 @@ from forebay.testing.conformance.suite import JobStoreSuite
 from forebay.testing.conformance.world import World, opened
 from tests.integration.mutants.sqlite_mutants import MUTANTS, Mutant, Test
 
-# How a test says no: an assertion, an unpacking that found another number of things, a verb that failed.
-NOTICED = (AssertionError, ValueError, ForebayError)
+# How a test says no: an assertion, no error where one is due, an unpacking of another number of things, a failed verb.
+NOTICED = (AssertionError, pytest.fail.Exception, ValueError, ForebayError)
 
 
 def a_world() -> AbstractAsyncContextManager[World]:

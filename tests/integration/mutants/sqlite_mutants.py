@@ -9,10 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from forebay.domain.change import Change
 from forebay.domain.job import JobError, Status
-from forebay.stores.sqlite import answers, ending, opening, transaction
+from forebay.domain.stored import StoredRecord
+from forebay.ports import Rate
+from forebay.stores.sqlite import answers, ending, limits, opening, records, transaction
 from forebay.stores.sqlite.statements import migrations, statements
 from forebay.testing.conformance.adding import Adding
 from forebay.testing.conformance.applying import Outbox, Spawning
@@ -22,13 +25,17 @@ from forebay.testing.conformance.claiming import Capping, Claiming
 from forebay.testing.conformance.collecting import Collecting, Segments
 from forebay.testing.conformance.finding import Tenants
 from forebay.testing.conformance.joining import Joining, Settling
+from forebay.testing.conformance.limits import LimitStoreSuite
 from forebay.testing.conformance.pruning import Pruning, References
+from forebay.testing.conformance.records import RecordStoreSuite
 from forebay.testing.conformance.recovering import Heartbeats, Zombies
 from forebay.testing.conformance.retrying import Retrying
 from forebay.testing.conformance.streams import Streams
 from forebay.testing.conformance.suspects import Suspects
 from forebay.testing.conformance.world import World
 
+PUT_ONE = records._put_one
+ADD_NOTICES = ending.add_notices
 Test = Callable[[Any, World], Awaitable[None]]
 
 
@@ -76,6 +83,27 @@ def _tell_nobody(*_: object) -> None:
 
 def _forget_the_ending(change: Change, _: object) -> tuple[Status, JobError | None]:
     return change.status, change.error
+
+
+def _put_anyway(tx: transaction.Tx, record: StoredRecord) -> object:
+    known = tx.run("records.get", record.tenant, record.kind, record.id, tx.now)
+    return PUT_ONE(tx, replace(record, version=known[0][3] if known else 0))
+
+
+def _never_full(tx: transaction.Tx, rate: Rate) -> float:
+    rows = tx.run("limits.full_at", rate.name)
+    return float(rows[0][0]) if rows else tx.now
+
+
+class TellLater:
+    """Adds the notices of one transaction in the next: a crash between the two loses them."""
+
+    def __init__(self) -> None:
+        self._left: list[str] = []
+
+    def __call__(self, tx: transaction.Tx, job_ids: list[str]) -> None:
+        now, self._left = self._left, job_ids
+        ADD_NOTICES(tx, now)
 
 
 MUTANTS = (
@@ -130,6 +158,11 @@ MUTANTS = (
     Mutant(
         name="an answer writes no outbox",
         breaks=function(answers, "add_notices", _tell_nobody),
+        caught_by=(Outbox.test_the_end_of_a_root_adds_its_notices,),
+    ),
+    Mutant(
+        name="the outbox is written with the transaction after",
+        breaks=function(answers, "add_notices", TellLater()),
         caught_by=(Outbox.test_the_end_of_a_root_adds_its_notices,),
     ),
     Mutant(
@@ -226,6 +259,19 @@ MUTANTS = (
         name="prune takes a job whose notice is undelivered",
         breaks=statement("prune.ended", "n.key <> ''", "n.key = ''"),
         caught_by=(Pruning.test_a_job_whose_notice_is_undelivered_stays,),
+    ),
+    Mutant(
+        name="a record is written over whatever its version",
+        breaks=function(records, "_put_one", _put_anyway),
+        caught_by=(
+            RecordStoreSuite.test_a_record_changes_against_its_version_alone,
+            RecordStoreSuite.test_of_many_that_change_one_version_together_one_wins,
+        ),
+    ),
+    Mutant(
+        name="a rate refills beyond its burst",
+        breaks=function(limits, "_full_at", _never_full),
+        caught_by=(LimitStoreSuite.test_a_rate_never_saves_up_more_than_its_burst,),
     ),
     Mutant(
         name="a deleted row's references stay",

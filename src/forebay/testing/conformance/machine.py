@@ -132,6 +132,17 @@ class StoreMachine(RuleBasedStateMachine):
         if self._claim(worker, 1, is_group=True, is_alone=False):
             self._spawn(self.held.pop(), keys, join, is_collecting=is_collecting, is_settled=is_settled)
 
+    @precondition(lambda self: self._stale())
+    @rule(place=draw.PLACES, status=draw.ENDS)
+    def come_back_as_a_zombie(self, place: int, status: Status) -> None:
+        """One whose lease was taken away begins its call, writes into the stream, and answers: all in vain."""
+        held = self._stale()[place % len(self._stale())]
+        self._begin(held)
+        job, fence = held.claimed.job, held.claimed.fence
+        assert self.run(self.world.jobs.append(job.id, fence, ["late"])) is Verdict.LEASE_LOST
+        self.held.remove(held)
+        self._answer(held, status, is_settled=True)
+
     @rule(alive=st.sets(draw.WORKERS, max_size=1))
     def crash(self, alive: set[str]) -> None:
         """The other workers die, and someone sweeps; what they held may still be answered, late."""
@@ -343,6 +354,9 @@ class StoreMachine(RuleBasedStateMachine):
             self.model.now = self.world.clock.advance(25)
         self.the_store_holds_what_the_model_holds()
         assert [node for node in self.model.nodes.values() if node.is_live] == []
+
+    def _stale(self) -> list[Held]:
+        return [held for held in self.held if not self.model.is_current(held.claimed)]
 
     def _groups(self) -> list[Node]:
         return [node for node in self.model.nodes.values() if node.is_group]
