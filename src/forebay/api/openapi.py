@@ -14,7 +14,8 @@ from starlette.routing import Route
 
 from forebay import __version__
 from forebay.api.errors import JSON
-from forebay.api.operations import ERRORS, OPERATIONS, Operation, Parameter
+from forebay.api.operation import NDJSON, Operation, Parameter
+from forebay.api.operations import ERRORS, OPERATIONS
 from forebay.api.views import JobView
 
 DESCRIPTION = "The reservoir in front of generative models. Paths work with and without `/v1`."
@@ -64,7 +65,7 @@ def _described(operation: Operation, schemas: Schemas) -> dict[str, Any]:
         described["parameters"] = [_parameter(parameter) for parameter in operation.parameters]
     if operation.request is not None:
         content = _content(operation.request, operation.media_type, schemas)
-        described["requestBody"] = {"required": operation.media_type == JSON, "content": content}
+        described["requestBody"] = {"required": operation.media_type != NDJSON, "content": content}
     for status in operation.refusals:
         kind = JobView if status == HTTPStatus.ACCEPTED else ERRORS
         content = {JSON: {"schema": schemas[kind]}}

@@ -1,7 +1,7 @@
 """What each path takes and gives, for ``/openapi.json``. The routes themselves stand beside their handlers."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
@@ -11,13 +11,12 @@ from forebay.api.dead_letters import RetriedList, RetryRequest
 from forebay.api.errors import ErrorEnvelope
 from forebay.api.inference import MODEL_PATHS
 from forebay.api.models import ModelList, ModelView
+from forebay.api.operation import AFTER, ID, KEY, NDJSON, STRING, TEXT, Operation, Parameter, limit, query
+from forebay.api.operations_files import FILE_OPERATIONS
 from forebay.api.requests import JobRequest
 from forebay.api.targets import TargetList
 from forebay.api.views import JobList, JobView
 from forebay.domain.job import Status
-
-Method = Literal["get", "post", "delete"]
-JSON, NDJSON, TEXT = "application/json", "application/x-ndjson", "text/plain"
 
 
 class Deleted(msgspec.Struct, kw_only=True):
@@ -42,66 +41,28 @@ class ModelRequest(msgspec.Struct, kw_only=True):
     stream: bool = False
 
 
-class Parameter(msgspec.Struct, frozen=True, kw_only=True):
-    """A parameter of a path, query or header."""
-
-    name: str
-    place: Literal["path", "query", "header"]
-    schema: Mapping[str, Any]
-    description: str
-
-
-class Operation(msgspec.Struct, frozen=True, kw_only=True):
-    """One method of one path."""
-
-    method: Method
-    path: str
-    summary: str
-    tag: str
-    answer: Any  # the type of a good reply's JSON, or one of several; bytes: anything
-    status: int = 200
-    request: Any = None
-    media_type: str = JSON  # of the request
-    answer_type: str = JSON
-    parameters: tuple[Parameter, ...] = ()
-    refusals: tuple[int, ...] = ()
-
-
-def _query(name: str, schema: Mapping[str, Any], description: str) -> Parameter:
-    return Parameter(name=name, place="query", schema=schema, description=description)
-
-
-_TEXT: Mapping[str, Any] = {"type": "string", "minLength": 1}
-_ID = Parameter(name="id", place="path", schema=_TEXT, description="The id")
-_KEY = Parameter(
-    name="Idempotency-Key",
-    place="header",
-    schema={"type": "string", "minLength": 1, "maxLength": 255},
-    description="A repeat under the same key answers as the first did; another body is a 409",
-)
 _PREFER = Parameter(
     name="Prefer",
     place="header",
-    schema=_TEXT,
+    schema=STRING,
     description="`respond-async[, wait=N]`: 202 and the job after N seconds",
 )
-_WAIT = _query("wait", {"type": "number", "minimum": 0, "maximum": 60}, "Seconds to wait until the job has ended")
-_LIMIT = _query("limit", {"type": "integer", "minimum": 1, "maximum": 1000, "default": 20}, "How many")
-_AFTER = _query("after", _TEXT, "The last id of the page before")
-_PARENT = _query("parent_id", _TEXT, "A group's children instead of top-level jobs")
-_TARGET = _query("target", _TEXT, "Only of this target")
-_MODEL = _query("model", _TEXT, "Only of this model")
+_WAIT = query("wait", {"type": "number", "minimum": 0, "maximum": 60}, "Seconds to wait until the job has ended")
+_LIMIT = limit(1000, 20)
+_PARENT = query("parent_id", STRING, "A group's children instead of top-level jobs")
+_TARGET = query("target", STRING, "Only of this target")
+_MODEL = query("model", STRING, "Only of this model")
 _TIME: Mapping[str, Any] = {"anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "format": "date-time"}]}
 _TIMES = "Unix seconds or RFC 3339"
 _STATUSES: Mapping[str, Any] = {"type": "array", "items": {"enum": list(Status)}, "minItems": 1}
 _JOB_FILTERS = (
-    _query("status", _STATUSES, "One status or several, separated by commas"),
-    _query("kind", _TEXT, "One kind or several, separated by commas"),
+    query("status", _STATUSES, "One status or several, separated by commas"),
+    query("kind", STRING, "One kind or several, separated by commas"),
     _TARGET,
     _MODEL,
     _PARENT,
-    _query("created_after", _TIME, _TIMES),
-    _query("created_before", _TIME, _TIMES),
+    query("created_after", _TIME, _TIMES),
+    query("created_before", _TIME, _TIMES),
     Parameter(
         name="metadata",
         place="query",
@@ -109,7 +70,7 @@ _JOB_FILTERS = (
         description="`metadata[key]=value`",
     ),
     _LIMIT,
-    _AFTER,
+    AFTER,
 )
 
 _JOBS = (
@@ -121,7 +82,7 @@ _JOBS = (
         request=JobRequest,
         answer=JobView,
         status=202,
-        parameters=(_KEY,),
+        parameters=(KEY,),
         refusals=(400, 404, 409, 413, 503),
     ),
     Operation(
@@ -142,7 +103,7 @@ _JOBS = (
         media_type=NDJSON,
         answer=(Accepted, Refused),
         answer_type=NDJSON,
-        parameters=(_KEY,),
+        parameters=(KEY,),
         refusals=(400, 503),
     ),
     Operation(
@@ -151,7 +112,7 @@ _JOBS = (
         summary="Read a job, at once or when it has ended",
         tag="jobs",
         answer=JobView,
-        parameters=(_ID, _WAIT),
+        parameters=(ID, _WAIT),
         refusals=(400, 404),
     ),
     Operation(
@@ -160,7 +121,7 @@ _JOBS = (
         summary="Erase an ended job's bodies and results",
         tag="jobs",
         answer=Deleted,
-        parameters=(_ID,),
+        parameters=(ID,),
         refusals=(404, 409),
     ),
     Operation(
@@ -169,7 +130,7 @@ _JOBS = (
         summary="Ask a job to end",
         tag="jobs",
         answer=JobView,
-        parameters=(_ID,),
+        parameters=(ID,),
         refusals=(404,),
     ),
     Operation(
@@ -178,7 +139,7 @@ _JOBS = (
         summary="Queue a dead job again",
         tag="jobs",
         answer=JobView,
-        parameters=(_ID,),
+        parameters=(ID,),
         refusals=(404, 409),
     ),
 )
@@ -194,9 +155,9 @@ _DEAD_LETTERS = (
             _PARENT,
             _TARGET,
             _MODEL,
-            _query("code", _TEXT, "Only with this error code"),
+            query("code", STRING, "Only with this error code"),
             _LIMIT,
-            _AFTER,
+            AFTER,
         ),
         refusals=(400,),
     ),
@@ -220,7 +181,7 @@ _OTHERS = (
         summary="Read a model",
         tag="models",
         answer=ModelView,
-        parameters=(_ID,),
+        parameters=(ID,),
         refusals=(404,),
     ),
     Operation(method="get", path="/metrics", summary="Prometheus", tag="service", answer=bytes, answer_type=TEXT),
@@ -236,11 +197,11 @@ _MODEL_ENDPOINTS = tuple(
         tag="model endpoints",
         request=ModelRequest,
         answer=bytes,
-        parameters=(_KEY, _PREFER),
+        parameters=(KEY, _PREFER),
         refusals=(202, 400, 404, 409, 413, 502, 503, 504),
     )
     for path in MODEL_PATHS
 )
 
-OPERATIONS = _JOBS + _DEAD_LETTERS + _OTHERS + _MODEL_ENDPOINTS
+OPERATIONS = _JOBS + FILE_OPERATIONS + _DEAD_LETTERS + _OTHERS + _MODEL_ENDPOINTS
 ERRORS = ErrorEnvelope
