@@ -90,7 +90,7 @@ class Driver:
             context = self.context(one)
             await context.begin(next_attempt(one, target=TARGET, model=MODEL, now=now))
             attempt = msgspec.structs.replace(
-                context.attempts[1],
+                context.attempts[one.job.attempt_count + 1],
                 outcome=Outcome.SUCCEEDED,
                 finished_at=now,
                 usage=Usage(input_tokens=3, output_tokens=2),

@@ -1,0 +1,228 @@
+"""The batch's state machine over a real store, a step at a time."""
+
+from pathlib import Path
+
+import msgspec
+
+from forebay.domain.batch import ERRORS, LEDGER, OUTPUT, cursor_of, stream_file_id
+from forebay.domain.file import FILE, file_data
+from forebay.domain.job import DEAD, Ending, Job, JobError, Status
+from forebay.domain.query import JobQuery
+from forebay.engine.handlers.batch import retry_input
+from forebay.policy.window import SMALLEST
+from forebay.testing.clock import FakeClock
+from forebay.testing.system import open_services, scripted_spec
+from forebay.testing.targets import ScriptedTarget
+from tests.unit.batch.driver import TARGET, Driver, good, refused, request, requests, unreachable
+
+
+def report(job: Job) -> dict[str, object]:
+    assert job.result is not None
+    return msgspec.json.decode(job.result.body.text or "")
+
+
+def ids(lines: list[dict[str, object]]) -> list[object]:
+    return [line["custom_id"] for line in lines]
+
+
+async def test_every_line_is_answered_once_and_no_more_than_a_window_has_rows(driver: Driver) -> None:
+    job_id = await driver.submit(requests(3000))
+    await driver.step_batch()
+    await driver.step_batch()
+    assert (await driver.services.jobs.tally([job_id]))[0].live == SMALLEST
+    job = await driver.finish(job_id)
+    assert job.status is Status.SUCCEEDED
+    assert sorted(map(str, ids(await driver.lines(job_id)))) == sorted(f"line-{number}" for number in range(3000))
+    assert len(await driver.lines(job_id, LEDGER)) == 3000
+    assert (job.taken.succeeded, job.cost_usd) == (3000, 1500.0)
+    assert report(job) == {"total": 3000, "completed": 3000, "failed": 0, "errors": []}
+    assert await driver.services.jobs.find(JobQuery(tenant="default", parent_id=job_id)) == []
+
+
+async def test_failed_lines_stay_as_dead_letters_and_stand_in_the_error_file(driver: Driver) -> None:
+    def reply(job: Job) -> object:
+        return {"line-1": refused, "line-2": unreachable}.get(job.spec.metadata["custom_id"], good)(job)
+
+    job_id = await driver.submit(requests(4))
+    job = await driver.finish(job_id, reply)  # type: ignore[arg-type]
+    assert (job.status, report(job)["failed"]) == (Status.SUCCEEDED, 2)
+    first, second = await driver.lines(job_id, ERRORS)
+    assert first["response"] is not None
+    assert (first["custom_id"], first["error"]) == ("line-1", None)
+    assert (second["custom_id"], second["response"]) == ("line-2", None)
+    assert second["error"] == {"code": "target_unavailable", "message": "gone"}
+    dead = await driver.services.jobs.find(JobQuery(tenant="default", parent_id=job_id, statuses=DEAD))
+    assert len(dead) == 2
+
+
+async def test_blank_lines_and_a_last_line_without_a_newline_are_fine(driver: Driver) -> None:
+    job_id = await driver.submit(b"\n" + request("a") + b"  \r\n" + request("b").strip())
+    job = await driver.finish(job_id)
+    assert ids(await driver.lines(job_id)) == ["a", "b"]
+    assert report(job)["total"] == 2
+
+
+async def test_an_answer_with_newlines_is_one_line(driver: Driver) -> None:
+    def pretty(job: Job) -> object:
+        done = good(job)
+        assert done.result is not None
+        body = msgspec.structs.replace(done.result.body, text='{\n "a": "x\\ny"\r\n}')
+        return msgspec.structs.replace(done, result=msgspec.structs.replace(done.result, body=body))
+
+    job_id = await driver.submit(requests(1))
+    await driver.finish(job_id, pretty)  # type: ignore[arg-type]
+    [line] = await driver.lines(job_id)
+    assert line["response"]["body"] == {"a": "x\ny"}  # type: ignore[index]
+
+
+async def test_a_step_that_was_lost_before_its_commit_does_nothing_twice(driver: Driver) -> None:
+    job_id = await driver.submit(requests(1200))
+
+    def reply(job: Job) -> object:
+        return (refused if int(job.key) % 7 == 0 else good)(job)
+
+    job = await driver.finish(job_id, reply, times=2)  # type: ignore[arg-type]
+    lines, errors = await driver.lines(job_id), await driver.lines(job_id, ERRORS)
+    assert len(ids(lines)) + len(ids(errors)) == 1200
+    assert {*ids(lines), *ids(errors)} == {f"line-{number}" for number in range(1200)}
+    assert report(job)["completed"] == len(lines)
+
+
+async def test_lines_once_readable_never_change_while_it_runs(driver: Driver) -> None:
+    job_id = await driver.submit(requests(2000))
+    seen: list[dict[str, object]] = []
+    while not (await driver.job(job_id)).is_terminal:
+        if not await driver.step_batch():
+            await driver.answer_lines(100)
+        now = await driver.lines(job_id)
+        assert now[: len(seen)] == seen
+        seen = now
+    assert len(seen) == 2000
+
+
+async def test_what_is_finished_becomes_readable_although_the_window_is_not_half_empty(
+    driver: Driver, clock: FakeClock
+) -> None:
+    job_id = await driver.submit(requests(1000))
+    await driver.step_batch()
+    await driver.step_batch()
+    await driver.answer_lines(3)
+    assert not await driver.step_batch()
+    clock.advance(3.0)
+    await driver.services.jobs.recover()
+    assert await driver.step_batch()
+    assert len(await driver.lines(job_id)) == 3
+
+
+async def test_a_cancelled_batch_publishes_what_was_paid_for_and_a_line_for_everything_else(driver: Driver) -> None:
+    job_id = await driver.submit(requests(1000))
+    await driver.step_batch()
+    await driver.step_batch()
+    await driver.answer_lines(10)
+    await driver.services.jobs.cancel("default", [job_id])
+    assert (await driver.job(job_id)).ending is Ending.CANCEL
+    job = await driver.finish(job_id)
+    assert job.status is Status.CANCELLED
+    assert report(job) == {"total": 1000, "completed": 10, "failed": 990, "errors": []}
+    errors = await driver.lines(job_id, ERRORS)
+    assert len(await driver.lines(job_id)) == 10
+    assert {line["error"]["code"] for line in errors} == {"batch_cancelled"}  # type: ignore[index]
+    assert len(set(ids(errors))) == 990
+
+
+async def test_a_batch_cancelled_before_it_began_has_an_error_line_for_every_request(driver: Driver) -> None:
+    job_id = await driver.submit(requests(5))
+    await driver.services.jobs.cancel("default", [job_id])
+    job = await driver.finish(job_id)
+    assert (job.status, report(job)["failed"]) == (Status.CANCELLED, 5)
+    assert ids(await driver.lines(job_id, ERRORS)) == [f"line-{number}" for number in range(5)]
+    assert await driver.services.records.get("default", FILE, stream_file_id(job_id, OUTPUT)) is None
+
+
+async def test_a_batch_past_its_deadline_is_expired_with_its_output(driver: Driver, clock: FakeClock) -> None:
+    job_id = await driver.submit(requests(600))
+    await driver.step_batch()
+    await driver.step_batch()
+    await driver.answer_lines(20)
+    clock.advance(86_401.0)
+    await driver.services.jobs.renew(driver.worker)
+    while not (await driver.services.jobs.recover()).is_complete:
+        pass
+    job = await driver.finish(job_id)
+    assert job.status is Status.FAILED
+    assert job.error is not None
+    assert job.error.code == "expired"
+    assert (report(job)["completed"], report(job)["failed"]) == (20, 580)
+    errors = await driver.lines(job_id, ERRORS)
+    assert {line["error"]["code"] for line in errors} == {"batch_expired"}  # type: ignore[index]
+    assert len(set(ids(errors))) == 580
+
+
+async def test_a_retry_takes_exactly_the_lines_of_the_error_file(driver: Driver) -> None:
+    def reply(job: Job) -> object:
+        return (refused if int(job.key) % 3 == 0 else good)(job)
+
+    job_id = await driver.submit(requests(30))
+    job = await driver.finish(job_id, reply)  # type: ignore[arg-type]
+    _, blob_id = await retry_input(job, driver.services)
+    data = b"".join([piece async for piece in driver.services.blobs.read(blob_id)])
+    assert data == b"".join(request(f"line-{number}") for number in range(30) if (number + 1) % 3 == 0)
+
+
+async def test_the_files_get_their_size_and_their_expiry_at_the_end(driver: Driver) -> None:
+    job_id = await driver.submit(requests(3))
+    await driver.step_batch()
+    file_id = stream_file_id(job_id, OUTPUT)
+    opened = await driver.services.records.get("default", FILE, file_id)
+    assert opened is not None
+    assert (file_data(opened).bytes, opened.expires_at) == (0, None)
+    await driver.finish(job_id)
+    closed = await driver.services.records.get("default", FILE, file_id)
+    assert closed is not None
+    [segment] = await driver.services.jobs.segments(job_id, OUTPUT)
+    assert file_data(closed).bytes == segment.bytes
+    assert closed.expires_at is not None
+    assert await driver.services.records.get("default", FILE, stream_file_id(job_id, ERRORS)) is None
+
+
+async def test_a_dead_letter_retried_in_a_running_batch_is_waited_for(driver: Driver) -> None:
+    job_id = await driver.submit(requests(2))
+    await driver.step_batch()
+    await driver.step_batch()
+    await driver.answer_lines(1, unreachable)
+    await driver.step_batch()
+    [dead] = await driver.services.jobs.find(JobQuery(tenant="default", parent_id=job_id, statuses=DEAD))
+    await driver.services.jobs.retry("default", [dead.id])
+    job = await driver.finish(job_id)
+    assert report(job) == {"total": 2, "completed": 2, "failed": 0, "errors": []}
+
+
+async def test_a_line_whose_model_is_no_longer_configured_fails_alone(tmp_path: Path) -> None:
+    specs = [scripted_spec(TARGET), scripted_spec("other")]
+    targets = [ScriptedTarget(TARGET), ScriptedTarget("other")]
+    async with open_services(tmp_path, targets, specs=specs, store=tmp_path / "s.db") as services:
+        driver = Driver(services)
+        job_id = await driver.submit(request("a") + request("b", model="other-model"))
+        await driver.step_batch()
+    async with open_services(tmp_path, targets[:1], specs=specs[:1], store=tmp_path / "s.db") as services:
+        driver = Driver(services)
+        await services.jobs.renew(driver.worker)
+        job = await driver.finish(job_id)
+        assert (job.status, report(job)["failed"]) == (Status.SUCCEEDED, 1)
+        [error] = await driver.lines(job_id, ERRORS)
+    assert error["custom_id"] == "b"
+    assert msgspec.convert(error["error"], JobError).code == "model_not_found"
+
+
+async def test_the_window_grows_while_it_empties_soon(driver: Driver) -> None:
+    job_id = await driver.submit(requests(9000))
+    await driver.finish(job_id)
+    assert cursor_of((await driver.job(job_id)).progress).window == 32 * SMALLEST
+
+
+async def test_large_lines_shrink_the_window(driver: Driver) -> None:
+    text = "x" * 200_000
+    job_id = await driver.submit(b"".join(request(f"r{number}", text=text) for number in range(120)))
+    job = await driver.finish(job_id)
+    assert report(job)["completed"] == 120
+    assert driver.most_live < 120
