@@ -19,6 +19,7 @@ class LaneState:
         self._concurrency = LearnedConcurrency(known)
         self._breaker = Breaker(chance)
         self._chance = chance
+        self._in_flight = 0
         self._paused_until = 0.0
         self._throttled_since: float | None = None
 
@@ -29,18 +30,19 @@ class LaneState:
 
     def free_slots(self, now: float, in_flight: int) -> int:
         """How many more calls may be sent now."""
+        self._in_flight = in_flight
         if now < self._paused_until or self._breaker.is_open(now):
             return 0
         if self._breaker.is_half_open(now):
             return max(0, 1 - self._breaker.probes_out(in_flight))
         return self._concurrency.slots(now, in_flight)
 
-    def available(self, now: float, in_flight: int = 0) -> bool:
+    def available(self, now: float) -> bool:
         """Whether the target is thought to work; a half-open one is while no probe of it is out, so that a route's
-        other targets serve meanwhile.
+        other targets serve meanwhile. Calls under way are those that ``free_slots`` was told of last.
         """
         if self._breaker.is_half_open(now):
-            return self._breaker.probes_out(in_flight) == 0
+            return self._breaker.probes_out(self._in_flight) == 0
         return not self._breaker.is_open(now)
 
     def resume_at(self, now: float) -> float | None:

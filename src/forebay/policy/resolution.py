@@ -1,27 +1,31 @@
 """Which target serves a request: pure, from the declared targets and routes.
 
-``target`` named; else a route of the model's name; else targets whose ``models`` match exactly; else by pattern. The
-first in file order wins; only a route fails over.
+The target that is named, else a route of that name; without one, a route of the model's name, else targets that serve
+the endpoint and whose ``models`` match exactly, else by pattern. The first in file order wins; only a route fails over.
 """
 
+import re
 from collections.abc import Sequence
-from fnmatch import fnmatchcase
 
 import msgspec
 
 from forebay.domain.errors import NotFound, RequestError
 from forebay.domain.lane import route_queue, target_queue
 from forebay.domain.record import Record
-from forebay.domain.target import Route, RouteEntry, TargetSpec, TargetType
+from forebay.domain.target import Route, TargetSpec, TargetType
+from forebay.policy.nearest import hint
 
 CHAT = "/v1/chat/completions"
 MESSAGES = "/v1/messages"
 MOST_REMEMBERED = 10_000
+LONGEST_ENDPOINT = 256
+LONGEST_NAME = 256  # of an unknown name in a message
+_ENDPOINT = re.compile(r"(/[A-Za-z0-9_~:@.-]+)+", re.ASCII)  # it is appended to an address: no `..`, query or escape
 _FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 class Candidate(Record, frozen=True, kw_only=True):
-    """A target that may serve the request, and what ``body.model`` becomes (None: it stays)."""
+    """A target that may serve the request, and the model it is sent (None: the body goes as it is)."""
 
     target: str
     model: str | None = None
@@ -42,82 +46,86 @@ class Resolver:
     def __init__(self, targets: Sequence[TargetSpec], routes: Sequence[Route]) -> None:
         self._targets = {spec.name: spec for spec in targets}
         self._routes = {route.name: route for route in routes}
-        self._known: dict[tuple[str | None, str | None, str | None], Resolution] = {}
+        self._exact: dict[str, list[TargetSpec]] = {}
+        self._patterns: list[tuple[re.Pattern[str], TargetSpec]] = []
+        for spec in targets:
+            for name in dict.fromkeys((*spec.exact_models, *([spec.model] if spec.model else ()))):
+                self._exact.setdefault(name, []).append(spec)
+            self._patterns += [(_compiled(name), spec) for name in spec.models if "*" in name]
 
     def resolve(self, *, target: str | None, model: str | None, endpoint: str | None) -> Resolution:
         """Chooses. Raises: NotFound (`model_not_found`), RequestError (`endpoint_not_supported`)."""
-        asked = (target, model, endpoint)
-        known = self._known.get(asked)
-        if known is None:
-            known = self._resolve(target, model, endpoint)
-            if len(self._known) < MOST_REMEMBERED:  # models that match a pattern are the client's to invent
-                self._known[asked] = known
-        return known
-
-    def _resolve(self, target: str | None, model: str | None, endpoint: str | None) -> Resolution:
+        wanted = None if endpoint is None else normal_endpoint(endpoint)
         if target is not None:
-            return self._named(target, model, endpoint)
+            return self._named(target, model, wanted)
         if model is None:
             message = "The request names neither a target nor a model: set `model`, or `body.model`"
             raise RequestError(message, param="model", code="missing_required_parameter")
         if model in self._routes:
-            return self._routed(self._routes[model], model, endpoint)
-        found = self._matching(model)
-        if not found:
-            raise NotFound(self._unknown(model), param="model", code="model_not_found")
-        chosen = self._serving(found, endpoint)
-        return Resolution(
-            queue=target_queue(chosen.name),
-            candidates=(Candidate(target=chosen.name),),
-            endpoint=endpoint_for(chosen, endpoint),
-            model=model,
-        )
+            return self._routed(self._routes[model], model, wanted)
+        chosen = self._matching(model, wanted)
+        return _direct(chosen, model, wanted)
 
     def model_names(self) -> list[str]:
         """The names that ``/v1/models`` lists: exact models and routes, in file order."""
-        names = [name for spec in self._targets.values() for name in spec.exact_models]
-        return list(dict.fromkeys([*names, *self._routes]))
+        return list(dict.fromkeys([*self._exact, *self._routes]))
 
     def _named(self, target: str, model: str | None, endpoint: str | None) -> Resolution:
+        """A model that the request names goes to the named target, listed there or not: the target has the say."""
         spec = self._targets.get(target)
+        if spec is None and target in self._routes:
+            return self._routed(self._routes[target], model or target, endpoint)
         if spec is None:
-            known = ", ".join(self._targets) or "none is configured"
-            message = f"There is no target {target!r}; the targets: {known}"
+            known = ", ".join([*self._targets, *self._routes]) or "none is configured"
+            message = (
+                f"There is no target {target!r}{hint(target, [*self._targets, *self._routes])}; there are: {known}"
+            )
             raise NotFound(message, param="target", code="model_not_found")
-        self._serving([spec], endpoint)
-        rewritten = None if model is not None and _is_match(spec, model) else _first_model(spec)
-        return Resolution(
-            queue=target_queue(spec.name),
-            candidates=(Candidate(target=spec.name, model=rewritten),),
-            endpoint=endpoint_for(spec, endpoint),
-            model=model or rewritten,
-        )
+        return _direct(_serving([spec], endpoint), model or _first_model(spec), endpoint)
 
     def _routed(self, route: Route, model: str, endpoint: str | None) -> Resolution:
-        specs = [self._targets[entry.target] for entry in route.entries]
-        chosen = self._serving(specs, endpoint)
-        wanted = endpoint_for(chosen, endpoint)
+        entries = [(entry, self._targets[entry.target]) for entry in route.entries if entry.target in self._targets]
+        if not entries:
+            raise NotFound(self._unknown(model), param="model", code="model_not_found")
+        wanted = endpoint_for(_serving([spec for _, spec in entries], endpoint), endpoint)
         candidates = tuple(
-            Candidate(target=entry.target, model=_entry_model(entry, self._targets[entry.target]))
-            for entry in route.entries
-            if serves(self._targets[entry.target], wanted)
+            Candidate(target=spec.name, model=entry.model or _first_model(spec))
+            for entry, spec in entries
+            if serves(spec, wanted)
         )
         return Resolution(queue=route_queue(route.name), candidates=candidates, endpoint=wanted, model=model)
 
-    def _matching(self, model: str) -> list[TargetSpec]:
-        exact = [spec for spec in self._targets.values() if model in spec.exact_models or model == spec.model]
-        return exact or [spec for spec in self._targets.values() if _is_match(spec, model)]
-
-    def _serving(self, specs: Sequence[TargetSpec], endpoint: str | None) -> TargetSpec:
-        for spec in specs:
-            if endpoint is None or serves(spec, normal_endpoint(endpoint)):
+    def _matching(self, model: str, endpoint: str | None) -> TargetSpec:
+        exact = self._exact.get(model, [])
+        fitting = [spec for pattern, spec in self._patterns if pattern.fullmatch(model)]
+        for spec in (*exact, *fitting):
+            if endpoint is None or serves(spec, endpoint):
                 return spec
-        message = f"Target {specs[0].name!r} (type {specs[0].type}) does not serve {endpoint}"
-        raise RequestError(message, param="endpoint", code="endpoint_not_supported")
+        if not exact and not fitting:
+            raise NotFound(self._unknown(model), param="model", code="model_not_found")
+        return _serving([*exact, *fitting], endpoint)
 
     def _unknown(self, model: str) -> str:
         known = ", ".join(self.model_names()[:20]) or "no target is configured"
-        return f"The model {model!r} does not exist here; there are: {known}"
+        near = hint(model, self.model_names())
+        return f"The model {model[:LONGEST_NAME]!r} does not exist here{near}; there are: {known}"
+
+
+def _direct(spec: TargetSpec, model: str | None, endpoint: str | None) -> Resolution:
+    return Resolution(
+        queue=target_queue(spec.name),
+        candidates=(Candidate(target=spec.name, model=model),),
+        endpoint=endpoint_for(spec, endpoint),
+        model=model,
+    )
+
+
+def _serving(specs: Sequence[TargetSpec], endpoint: str | None) -> TargetSpec:
+    for spec in specs:
+        if endpoint is None or serves(spec, endpoint):
+            return spec
+    message = f"Target {specs[0].name!r} (type {specs[0].type}) does not serve {endpoint}"
+    raise RequestError(message, param="endpoint", code="endpoint_not_supported")
 
 
 def serves(spec: TargetSpec, endpoint: str) -> bool:
@@ -139,31 +147,38 @@ def endpoint_for(spec: TargetSpec, endpoint: str | None) -> str:
 
 
 def normal_endpoint(endpoint: str) -> str:
-    """``chat/completions`` and ``/chat/completions`` are ``/v1/chat/completions``."""
+    """``chat/completions`` and ``/chat/completions`` are ``/v1/chat/completions``. Raises: RequestError: no path."""
     path = "/" + endpoint.strip("/")
+    steps = path.split("/")
+    if not _ENDPOINT.fullmatch(path) or len(path) > LONGEST_ENDPOINT or "." in steps or ".." in steps:
+        message = f"{endpoint[:LONGEST_ENDPOINT]!r} is no endpoint: write a path such as {CHAT}"
+        raise RequestError(message, param="endpoint")
     return path if path.startswith("/v1/") else "/v1" + path
 
 
 def rewrite_model(body: str, model: str) -> bytes:
-    """Sets ``body.model``; every other member stays byte for byte. A body that has it already is returned as it is."""
+    """Sets ``body.model``; every other member stays byte for byte. A body that has it already is returned as it is, and
+    so is one that is no object.
+    """
+    whole = body.encode()
     try:
-        fields = _FIELDS.decode(body)
-    except msgspec.ValidationError:  # no object: there is no model to set
-        return body.encode()
-    wanted = msgspec.json.encode(model)
-    if "model" in fields and bytes(fields["model"]).strip() == wanted:
-        return body.encode()
-    fields["model"] = msgspec.Raw(wanted)
+        fields = _FIELDS.decode(whole)
+    except msgspec.DecodeError:
+        return whole
+    if "model" in fields and _is_text(fields["model"], model):
+        return whole
+    fields["model"] = msgspec.Raw(msgspec.json.encode(model))
     return msgspec.json.encode(fields)
 
 
-def _is_match(spec: TargetSpec, model: str) -> bool:
-    return model == spec.model or any(fnmatchcase(model, pattern) for pattern in spec.models)
+def _is_text(raw: msgspec.Raw, text: str) -> bool:
+    value = bytes(raw).strip()
+    return value.startswith(b'"') and msgspec.json.decode(value) == text
+
+
+def _compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile(".*".join(re.escape(part) for part in pattern.split("*")), re.DOTALL)
 
 
 def _first_model(spec: TargetSpec) -> str | None:
     return next(iter(spec.exact_models), spec.model)
-
-
-def _entry_model(entry: RouteEntry, spec: TargetSpec) -> str | None:
-    return entry.model or _first_model(spec)

@@ -63,7 +63,7 @@ def test_a_dead_target_takes_nothing_until_one_probe_shows_that_it_lives() -> No
     assert state.available(probe_at)
     assert state.free_slots(probe_at, 0) == 1
     assert state.free_slots(probe_at, 1) == 0
-    assert not state.available(probe_at, 1)
+    assert not state.available(probe_at)
     state.record(Outcome.SUCCEEDED, latency_seconds=0.1, now=probe_at + 0.1, in_flight=1)
     assert state.free_slots(probe_at + 0.1, 0) > 1
 
