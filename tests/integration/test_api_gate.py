@@ -11,6 +11,7 @@ import pytest
 import schemathesis
 
 from forebay.api.operations import OPERATIONS
+from forebay.api.server import ROUTES
 from forebay.domain.errors import StoreUnavailable
 from tests.integration.api_server import CHAT, Server, running_server
 
@@ -79,6 +80,14 @@ def references(node: Any) -> list[str]:
         own = [node["$ref"]] if isinstance(node.get("$ref"), str) else []
         return own + [found for value in node.values() for found in references(value)]
     return [found for value in node for found in references(value)] if isinstance(node, list) else []
+
+
+def test_every_route_is_described_and_stands_once() -> None:
+    standing = [(method, route.path.replace(":path", "")) for route in ROUTES for method in route.methods or ()]
+    undescribed = {"/docs", "/openapi.json", "/v1/jobs/{id}/events"}
+    described = {(operation.method.upper(), operation.path) for operation in OPERATIONS}
+    assert len(standing) == len(set(standing))
+    assert {(method, path) for method, path in standing if method != "HEAD" and path not in undescribed} <= described
 
 
 async def test_the_job_views_schema_has_every_key_and_requires_it(server: Server) -> None:

@@ -33,8 +33,6 @@ ROUTES = [
     *jobs.ROUTES,
     *files.ROUTES,
     *batches.ROUTES,
-    *files.ROUTES,
-    *batches.ROUTES,
     *dead_letters.ROUTES,
     *targets.ROUTES,
     *models.ROUTES,
