@@ -19,6 +19,7 @@ CHAT = "/v1/chat/completions"
 MESSAGES = "/v1/messages"
 MOST_REMEMBERED = 10_000
 LONGEST_ENDPOINT = 256
+MOST_KNOWN = 1024  # answers remembered: every call of a job asks again
 LONGEST_NAME = 256  # of an unknown name in a message
 _ENDPOINT = re.compile(r"(/[A-Za-z0-9_~:@.-]+)+", re.ASCII)  # it is appended to an address: no `..`, query or escape
 _FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -46,6 +47,7 @@ class Resolver:
     def __init__(self, targets: Sequence[TargetSpec], routes: Sequence[Route]) -> None:
         self._targets = {spec.name: spec for spec in targets}
         self._routes = {route.name: route for route in routes}
+        self._known: dict[tuple[str | None, str | None, str | None], Resolution] = {}  # what was asked before
         self._exact: dict[str, list[TargetSpec]] = {}
         self._patterns: list[tuple[re.Pattern[str], TargetSpec]] = []
         for spec in targets:
@@ -55,7 +57,15 @@ class Resolver:
 
     def resolve(self, *, target: str | None, model: str | None, endpoint: str | None) -> Resolution:
         """Chooses. Raises: NotFound (`model_not_found`), RequestError (`endpoint_not_supported`)."""
-        wanted = None if endpoint is None else normal_endpoint(endpoint)
+        asked = (target, model, endpoint)
+        found = self._known.get(asked)
+        if found is None:
+            found = self._resolved(target, model, None if endpoint is None else normal_endpoint(endpoint))
+            if len(self._known) < MOST_KNOWN:
+                self._known[asked] = found
+        return found
+
+    def _resolved(self, target: str | None, model: str | None, wanted: str | None) -> Resolution:
         if target is not None:
             return self._named(target, model, wanted)
         if model is None:

@@ -91,3 +91,18 @@ def test_a_value_is_never_expanded_again_and_never_breaks_out(before: str, value
     rendered = compile_body(body).render({"field": value})
     decoded = msgspec.json.decode(msgspec.json.encode(rendered))
     assert decoded == {"messages": [{"content": before + value + after}], "model": "m"}
+
+
+@given(
+    record=st.dictionaries(st.sampled_from(["a", "b"]), json_values), text=st.text(alphabet="ab{}[]0.`x", max_size=20)
+)
+def test_a_rendered_body_is_json_of_the_same_shape(record: dict[str, Any], text: str) -> None:
+    body = {"{a}": [text, 1, None], "b": {"c": "x {a} y"}}
+    try:
+        rendered = compile_body(body).render(record)
+    except TemplateFieldMissing:
+        return
+    assert msgspec.json.decode(msgspec.json.encode(rendered)) == rendered
+    assert list(rendered) == ["{a}", "b"]
+    assert rendered["{a}"][1:] == [1, None]
+    assert isinstance(rendered["b"]["c"], str)
