@@ -45,13 +45,19 @@ def execute(arguments: Sequence[str] | None = None) -> int:
     return code if isinstance(code, int) else DONE
 
 
-@app.callback()
-def _root(
-    show_version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
-) -> None:
-    if show_version:
+def _show_version(is_asked: bool) -> None:
+    if is_asked:
         typer.echo(f"forebay {version('forebay')}")
         raise typer.Exit(DONE)
+
+
+@app.callback()
+def _root(
+    show_version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_show_version)
+    ] = False,
+) -> None:
+    """Declares what stands before a command."""
 
 
 def _refused(error: BaseException, options: GlobalOptions) -> int:

@@ -20,10 +20,10 @@ from forebay.run.inputs import Input, open_input
 from forebay.run.job import execute
 from forebay.run.options import DEFAULT_MAX_ATTEMPTS, RequestOptions, RunOptions
 from forebay.run.summary import Expectation, Summary
+from forebay.run.table import KEY_VARIABLES
 from forebay.settings import Settings
 
 EXAMPLE = "Example: forebay run reviews.csv -o labels.csv --prompt 'Classify: {review}' --model qwen2.5-coder-1.5b"
-KEY_VARIABLES = ("FOREBAY_TARGET_API_KEY", "OPENAI_API_KEY")
 STOPPING = "Stopping: calls under way finish first (Ctrl-C again: at once)"
 ASKING, WORKING, REPEATING = "What to ask", "How to work", "Earlier results"
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 
 import msgspec
@@ -16,16 +17,21 @@ from forebay.run.outputs import write_lines, write_output
 from forebay.run.partial import PartialOutput, errors_path
 from forebay.run.prepared import Prepared, prepare
 from forebay.run.progress import Reporter
-from forebay.run.rows import encode, members_of
+from forebay.run.rows import Members, encode, members_of
 from forebay.run.summary import Summary, usage_view
 from forebay.run.workbook import Row, Workbook
 from forebay.settings import Settings
 
 
 async def execute(
-    source: Input, options: RunOptions, settings: Settings, reporter: Reporter, stop: asyncio.Event
+    source: Input,
+    options: RunOptions,
+    settings: Settings,
+    reporter: Reporter,
+    stop: asyncio.Event,
+    harvest: Callable[[Prepared], None] | None = None,
 ) -> Summary:
-    """Runs to the end. ``stop`` set: leaves in good order.
+    """Runs to the end. ``stop`` set: leaves in good order. ``harvest`` may read the results before they are let go.
 
     Raises: Stopped: the same command goes on; ConfigurationError: nothing was sent; ForebayError: what went wrong.
     """
@@ -38,6 +44,8 @@ async def execute(
             with closing(LocalBatches(system, prepared.place.serving, is_full=options.is_full)) as batches:
                 spent = await _work(Execution(prepared, batches, partial, reporter, stop), batches)
         await asyncio.to_thread(publish, prepared)
+        if harvest is not None:
+            harvest(prepared)
         partial.remove()
     return summarize(prepared, spent, time.monotonic() - started_at)
 
@@ -57,10 +65,18 @@ async def _work(work: Execution, backend: Backend) -> Spent:
 
 def publish(prepared: Prepared) -> None:
     """Writes output and errors, each whole or not at all."""
-    workbook, joiner = prepared.workbook, prepared.joiner
-    rows = (joiner.row(row.record, row.payload) for row in workbook.rows(is_success=True))
-    write_output(prepared.output, rows, joiner.columns)
-    write_lines(errors_path(prepared.output), (_error_line(row) for row in workbook.rows(is_success=False)))
+    write_output(prepared.output, output_rows(prepared), prepared.joiner.columns)
+    write_lines(errors_path(prepared.output), error_lines(prepared))
+
+
+def output_rows(prepared: Prepared) -> Iterator[Members]:
+    """The output's rows, in the order of the input."""
+    return (prepared.joiner.row(row.record, row.payload) for row in prepared.workbook.rows(is_success=True))
+
+
+def error_lines(prepared: Prepared) -> Iterator[bytes]:
+    """The error file's lines, in the order of the input."""
+    return (_error_line(row) for row in prepared.workbook.rows(is_success=False))
 
 
 def summarize(prepared: Prepared, spent: Spent, seconds: float) -> Summary:

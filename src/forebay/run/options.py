@@ -36,6 +36,7 @@ class RunOptions(Record, frozen=True, kw_only=True):
     is_fresh: bool = False
     budget_usd: float | None = None
     name: str | None = None  # under which earlier results are found; None: the output's path
+    state: str | None = None  # the file that a store without configuration stands beside; None: the output
     detach: bool = False
     unreachable_seconds: float = 60.0  # after so long without any contact the run stops
 

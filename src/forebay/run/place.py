@@ -47,9 +47,9 @@ def choose_place(options: RunOptions, settings: Settings, *, names_models: bool)
     return place if options.concurrency is None else _limited(place, options.concurrency)
 
 
-def private_store(settings: Settings, output: Path) -> Settings:
+def private_store(settings: Settings, beside: Path) -> Settings:
     """The same settings with the store in ``OUTPUT.forebay.db``, for runs without a configuration."""
-    path = output.resolve().with_name(output.name + ".forebay.db")
+    path = beside.resolve().with_name(beside.name + ".forebay.db")
     return msgspec.structs.replace(
         settings,
         store=StoreSettings(url=f"sqlite:///{path}", path=path),

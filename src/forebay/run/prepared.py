@@ -89,7 +89,7 @@ def prepare(source: Input, options: RunOptions, settings: Settings, workbook: Wo
         workbook=workbook,
         joiner=Joiner(plan.shape, plan.columns, is_full=options.is_full),
         name=_name(options, source),
-        settings=place.settings if is_own else private_store(place.settings, output),
+        settings=place.settings if is_own else private_store(place.settings, Path(options.state or options.output)),
     )
 
 
@@ -110,7 +110,7 @@ def _name(options: RunOptions, source: Input) -> str:
     """Under which the run's batches are found: the output's path, whatever the working directory."""
     if options.name is not None:
         return f"name:{options.name}"
-    if source.name == STDIN:
+    if source.name == STDIN and options.state is None:
         return IdSource().new("run")  # without a name nobody can say that it is the same run
-    path = str(Path(options.output).resolve())
+    path = str(Path(options.state or options.output).resolve())
     return f"output:{hashlib.blake2b(path.encode(), digest_size=16).hexdigest()}"
