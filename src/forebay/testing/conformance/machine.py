@@ -10,7 +10,6 @@ import shutil
 import tempfile
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,13 +17,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from forebay.domain.answer import Taking
-from forebay.domain.attempt import Attempt
-from forebay.domain.change import Claimed, Lookup, Verdict, Want
+from forebay.domain.change import Lookup, Verdict, Want
 from forebay.domain.job import Job, Join, Status
 from forebay.domain.query import JobQuery, Parts
 from forebay.ports import Clock
 from forebay.testing.conformance import chances as draw
-from forebay.testing.conformance.model import Model, Node
+from forebay.testing.conformance.model import Held, Model, Node, verdict
 from forebay.testing.conformance.world import LANE, LEASE_SECONDS, QUEUE, TELL, OpenedStore, World, opened, result
 
 T = TypeVar("T")
@@ -33,15 +31,6 @@ OpenAt = Callable[[Path, Clock], Awaitable[OpenedStore]]
 CAP = 2
 EVERYTHING = Parts(result=True, attempts=True)
 MANY = 10_000
-ROUNDS_TO_DRAIN = 60
-
-
-@dataclass(slots=True, kw_only=True)
-class Held:
-    """What a worker, alive or not, thinks that it holds."""
-
-    claimed: Claimed
-    call: Attempt | None = None
 
 
 class StoreMachine(RuleBasedStateMachine):
@@ -79,7 +68,7 @@ class StoreMachine(RuleBasedStateMachine):
     @initialize(keys=draw.MANY_LINES, join=draw.JOINS)
     def begin_with_a_group_and_leaves(self, keys: list[str], join: Join) -> None:
         self.add_group("")
-        self.work_on_a_group("w1", keys, join, is_collecting=False, is_settled=True)
+        self.work_on_a_group("w1", keys, join, is_collecting=False, is_settled=True, is_last=False)
         for lifespan in (50.5, 10.0**6):
             self.add_leaf("", lifespan, 0.0)
 
@@ -122,21 +111,39 @@ class StoreMachine(RuleBasedStateMachine):
                 case "again":
                     self._queue_again(held, 20.0)
 
-    @rule(worker=draw.WORKERS, plans=draw.LEAF_PLANS)
-    def work_on_more_leaves(self, worker: str, plans: list[str]) -> None:
-        """The same once more, because chance picks among rules evenly and this is what happens most."""
-        self.work_on_leaves(worker, plans, is_alone=False)
+    @rule(worker=draw.WORKERS, slots=st.integers(min_value=1, max_value=2), is_alone=st.booleans())
+    def crash_in_the_call(self, worker: str, slots: int, is_alone: bool) -> None:
+        """What makes suspects of jobs, and poison of suspects."""
+        before = len(self.held)
+        self._claim(worker, slots, is_group=False, is_alone=is_alone)
+        for held in self.held[before:]:
+            self._begin(held)
+        self.crash(set())
 
-    @rule(worker=draw.WORKERS, keys=draw.LINES, join=draw.JOINS, is_collecting=st.booleans(), is_settled=st.booleans())
-    def work_on_a_group(self, worker: str, keys: list[str], join: Join, is_collecting: bool, is_settled: bool) -> None:
+    @rule(
+        worker=draw.WORKERS,
+        keys=draw.LINES,
+        join=draw.JOINS,
+        is_collecting=st.booleans(),
+        is_settled=st.booleans(),
+        is_last=st.sampled_from([False, False, True]),
+    )
+    def work_on_a_group(
+        self, worker: str, keys: list[str], join: Join, is_collecting: bool, is_settled: bool, is_last: bool
+    ) -> None:
         if self._claim(worker, 1, is_group=True, is_alone=False):
-            self._spawn(self.held.pop(), keys, join, is_collecting=is_collecting, is_settled=is_settled)
+            if is_last:
+                self._answer(self.held.pop(), Status.SUCCEEDED, is_settled=is_settled)
+            else:
+                self._spawn(self.held.pop(), keys, join, is_collecting=is_collecting, is_settled=is_settled)
 
     @precondition(lambda self: self._stale())
-    @rule(place=draw.PLACES, status=draw.ENDS)
-    def come_back_as_a_zombie(self, place: int, status: Status) -> None:
+    @rule(place=draw.PLACES, status=draw.ENDS, is_overtaken=st.booleans())
+    def come_back_as_a_zombie(self, place: int, status: Status, is_overtaken: bool) -> None:
         """One whose lease was taken away begins its call, writes into the stream, and answers: all in vain."""
         held = self._stale()[place % len(self._stale())]
+        if is_overtaken:
+            self._claim("w3", 5, is_group=held.claimed.job.is_group, is_alone=False)
         self._begin(held)
         job, fence = held.claimed.job, held.claimed.fence
         assert self.run(self.world.jobs.append(job.id, fence, ["late"])) is Verdict.LEASE_LOST
@@ -288,7 +295,7 @@ class StoreMachine(RuleBasedStateMachine):
         if held.call is None:
             call = self.world.attempt(held.claimed)
             is_current = self.model.begin(held.claimed, call.number)
-            assert self.run(self.world.jobs.begin([call])) == [_verdict(is_current)]
+            assert self.run(self.world.jobs.begin([call])) == [verdict(is_current)]
             held.call = call if is_current else None
 
     def _queue_again(self, held: Held, delay: float) -> None:
@@ -314,7 +321,7 @@ class StoreMachine(RuleBasedStateMachine):
         is_current = self.model.is_current(held.claimed)
         calls = (self.world.completed(held.call),) if held.call else ()
         change = self.world.change(held.claimed, status, attempts=calls, **fields)
-        assert self.run(self.world.jobs.apply([change])) == [_verdict(is_current)]
+        assert self.run(self.world.jobs.apply([change])) == [verdict(is_current)]
         if held.call:
             self.model.complete(held.claimed, held.call.number)
         return is_current
@@ -342,9 +349,8 @@ class StoreMachine(RuleBasedStateMachine):
         """Every worker dies; one that is new finishes what is left. Nobody waits for ever."""
         self.held.clear()
         self.model.now = self.world.clock.advance(LEASE_SECONDS + 1)
-        for _ in range(ROUNDS_TO_DRAIN):
+        for _ in range(60):
             self.sweep()
-            self.the_store_holds_what_the_model_holds()
             for is_group, is_alone in ((False, False), (False, True), (True, False), (True, True)):
                 while self._claim("last", 5, is_group=is_group, is_alone=is_alone):
                     while self.held:
@@ -391,7 +397,3 @@ def machine_for(open_at: OpenAt, *, is_durable: bool) -> type[StoreMachine]:
     Make a pytest class of it: ``TestMachine = machine_for(…).TestCase``, and give that its ``settings``.
     """
     return type("BackEndMachine", (StoreMachine,), {"open_at": staticmethod(open_at), "is_durable": is_durable})
-
-
-def _verdict(is_current: bool) -> Verdict:
-    return Verdict.APPLIED if is_current else Verdict.LEASE_LOST

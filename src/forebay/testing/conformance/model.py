@@ -7,7 +7,8 @@ over from the store in ``follow``, after it made sure that it was allowed.
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
-from forebay.domain.change import Claimed
+from forebay.domain.attempt import Attempt
+from forebay.domain.change import Claimed, Verdict
 from forebay.domain.job import LIVE, Ending, Job, Join, Status, Taken
 
 LEASE_SECONDS = 30.0
@@ -47,6 +48,14 @@ class Node:
     @property
     def is_suspect(self) -> bool:
         return self.rescues >= SUSPECT_AFTER
+
+
+@dataclass(slots=True, kw_only=True)
+class Held:
+    """What a worker, alive or not, thinks that it holds."""
+
+    claimed: Claimed
+    call: Attempt | None = None
 
 
 class Model:
@@ -231,3 +240,8 @@ class Model:
 
     def _free(self, node: Node) -> None:
         node.fence, node.worker, node.is_alone, node.open_calls = 0, "", False, set()
+
+
+def verdict(is_current: bool) -> Verdict:
+    """The reply that is due under a current lease, or a stale one."""
+    return Verdict.APPLIED if is_current else Verdict.LEASE_LOST
