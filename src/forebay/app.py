@@ -1,10 +1,11 @@
-"""The composition root: the only place where the engine and the adapters meet. Servers, commands and tests open a System here."""
+"""The composition root, where engine and adapters meet. Servers, commands and tests open a System here."""
 
 import random
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from forebay.blobs.files import open_blobs
 from forebay.domain.ids import IdSource
@@ -36,7 +37,17 @@ class System:
 
     def worker(self, options: WorkerOptions | None = None) -> WorkerProcess:
         """A worker on this store; ``async with`` starts it, leaving drains it."""
-        return WorkerProcess(self.services, options or WorkerOptions(lease_seconds=self.settings.lease_seconds))
+        return WorkerProcess(self.services, options or self.worker_options())
+
+    def worker_options(self, **changes: Any) -> WorkerOptions:
+        """How the settings want a worker to behave, with changes of the caller's."""
+        settings = self.settings
+        wanted = {
+            "lease_seconds": settings.lease_seconds,
+            "failover_after_seconds": settings.failover_after_seconds,
+            **changes,
+        }
+        return WorkerOptions(**wanted)
 
 
 @asynccontextmanager

@@ -1,19 +1,13 @@
 """Admission: how an order becomes exactly one durable job, whoever repeats it."""
 
-from msgspec import structs
-
 from forebay.api.context import Api, Caller
 from forebay.api.idempotency import REPEAT_SECONDS, Identity, check_same
 from forebay.domain.errors import NotFound, RequestError
 from forebay.domain.job import Job
-from forebay.domain.lane import target_queue
 from forebay.domain.order import Order
 from forebay.domain.query import JobQuery
 from forebay.domain.record import Record
 from forebay.engine.intake import make_job
-from forebay.engine.services import Services
-
-TARGET_QUEUE = target_queue("")
 
 
 class Admitted(Record, frozen=True, kw_only=True):
@@ -35,7 +29,7 @@ async def admit(order: Order, identity: Identity, api: Api, caller: Caller) -> A
     if identity.is_repeat and (repeated := await _repeated(identity.origin, api, caller)):
         return Admitted(id=repeated)
     try:
-        job = await named_job(order, api.services, caller)
+        job = await make_job(order, api.services, tenant=caller.tenant)
     except RequestError:
         # What was accepted once is answered as then, even if its model is no longer configured.
         if identity.key and (known := await _known(identity, api, caller)):
@@ -46,18 +40,6 @@ async def admit(order: Order, identity: Identity, api: Api, caller: Caller) -> A
         return Admitted(id=added.id, job=job)
     check_same(added.fingerprint, identity.fingerprint)
     return Admitted(id=added.id)
-
-
-async def named_job(order: Order, services: Services, caller: Caller) -> Job:
-    """The order's job, with the target that it was resolved to by name, so that lists find it by that.
-
-    Raises: RequestError, NotFound. StoreUnavailable: a large body could not be kept.
-    """
-    job = await make_job(order, services, tenant=caller.tenant)
-    if job.spec.target is None and job.queue.startswith(TARGET_QUEUE):
-        spec = structs.replace(job.spec, target=job.queue.removeprefix(TARGET_QUEUE))
-        return structs.replace(job, spec=spec)
-    return job
 
 
 async def load(job_id: str, api: Api, caller: Caller) -> Job:

@@ -8,7 +8,6 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from forebay.api.admission import named_job
 from forebay.api.context import Api, Caller, api_of, caller_of
 from forebay.api.errors import ErrorBody, error_body, problem_of
 from forebay.api.idempotency import REPLAYED, Identity, check_same, fingerprint_of, scoped_key
@@ -16,6 +15,7 @@ from forebay.api.lines import lines_of
 from forebay.api.requests import order_of, parse_request
 from forebay.domain.errors import ForebayError, StoreUnavailable, TooLarge
 from forebay.domain.job import Job, Status
+from forebay.engine.intake import make_job
 
 NDJSON = "application/x-ndjson"
 CHUNK_LINES = 500  # committed together
@@ -97,7 +97,7 @@ class Submission:
             request = parse_request(line)
             identity = self._identity(index, line, request.idempotency_key)
             order = order_of(request, identity, self._api.services.clock.now())
-            return await named_job(order, self._api.services, self._caller)
+            return await make_job(order, self._api.services, tenant=self._caller.tenant)
         except ForebayError as error:
             return _refused(index, error)
 

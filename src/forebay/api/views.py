@@ -8,11 +8,10 @@ from msgspec import Meta
 from forebay.domain.attempt import Attempt, Outcome, Usage
 from forebay.domain.errors import NotFound
 from forebay.domain.job import Job, JobError, Result, Status
-from forebay.domain.lane import target_queue
+from forebay.domain.lane import target_of
 from forebay.engine.intake import load_text
 from forebay.ports import BlobStore
 
-_TARGET_QUEUE = target_queue("")
 _NULL = msgspec.Raw(b"null")
 
 
@@ -113,8 +112,8 @@ def target_of(job: Job) -> str | None:
     """The target that a job names or goes to; on a route, the one that it went to last."""
     if job.spec.target is not None:
         return job.spec.target
-    if job.queue.startswith(_TARGET_QUEUE):
-        return job.queue.removeprefix(_TARGET_QUEUE)
+    if (target := target_of(job.queue)) is not None:
+        return target
     return job.attempts[-1].target if job.attempts else None
 
 

@@ -12,7 +12,6 @@ from forebay.cli.logging import set_up_logging
 from forebay.cli.options import options_of, refuse_server
 from forebay.cli.service import StopSignals, run_on_uvloop, spare_the_heap
 from forebay.domain.errors import ConfigurationError
-from forebay.engine.worker import WorkerOptions
 from forebay.settings import Settings
 
 STDIN = 0
@@ -38,8 +37,8 @@ def worker(
     refuse_server(common, "worker")
     settings = common.settings()
     set_up_logging("debug" if common.debug else settings.log_level)
-    options = WorkerOptions(lease_seconds=settings.lease_seconds, targets=chosen_targets(targets, settings))
-    raise typer.Exit(run_on_uvloop(_work(settings, options, is_guarded=guarded)))
+    chosen = chosen_targets(targets, settings)
+    raise typer.Exit(run_on_uvloop(_work(settings, chosen, is_guarded=guarded)))
 
 
 def chosen_targets(names: str | None, settings: Settings) -> frozenset[str] | None:
@@ -54,8 +53,12 @@ def chosen_targets(names: str | None, settings: Settings) -> frozenset[str] | No
     return chosen
 
 
-async def _work(settings: Settings, options: WorkerOptions, *, is_guarded: bool) -> int:
-    async with StopSignals() as stop, open_system(settings) as system, system.worker(options) as process:
+async def _work(settings: Settings, chosen: frozenset[str] | None, *, is_guarded: bool) -> int:
+    async with (
+        StopSignals() as stop,
+        open_system(settings) as system,
+        system.worker(system.worker_options(targets=chosen)) as process,
+    ):
         say(f"worker {process.worker.id} serves {', '.join(process.lanes.by_name) or 'no target'}")
         spare_the_heap()
         if is_guarded:

@@ -2,10 +2,16 @@
 
 CONTROL = "control"
 ROUTE_PREFIX = "route:"
+TARGET_PREFIX = "target:"
 
 
 def target_queue(target: str) -> str:
-    return f"target:{target}"
+    return TARGET_PREFIX + target
+
+
+def target_of(queue: str) -> str | None:
+    """The target whose own queue it is; None for routes and queues without one."""
+    return queue.removeprefix(TARGET_PREFIX) if queue.startswith(TARGET_PREFIX) else None
 
 
 def route_queue(route: str) -> str:

@@ -6,6 +6,7 @@ import msgspec
 
 from forebay.domain.content import INLINE_LIMIT_BYTES, Content
 from forebay.domain.job import Job, Spec
+from forebay.domain.lane import target_of
 from forebay.domain.order import Order
 from forebay.engine.services import Services
 from forebay.policy.usage import estimate_request
@@ -26,7 +27,7 @@ async def make_job(order: Order, services: Services, *, tenant: str = "default")
     start = order.not_before or now
     deadline = order.deadline or start + services.bounds.default_deadline_seconds
     spec = Spec(
-        target=order.target,
+        target=order.target or target_of(resolution.queue),
         model=resolution.model,
         endpoint=resolution.endpoint,
         timeout_seconds=order.timeout_seconds or _timeout(services, resolution.candidates[0].target),
