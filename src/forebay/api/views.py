@@ -8,7 +8,6 @@ from msgspec import Meta
 from forebay.domain.attempt import Attempt, Outcome, Usage
 from forebay.domain.errors import NotFound
 from forebay.domain.job import Job, JobError, Result, Status
-from forebay.domain.lane import target_of
 from forebay.engine.intake import load_text
 from forebay.ports import BlobStore
 
@@ -108,12 +107,10 @@ async def view_of(job: Job, blobs: BlobStore) -> JobView:
     return JobView(**_common(job), result=result, attempts=attempts)  # type: ignore[arg-type]  # as above
 
 
-def target_of(job: Job) -> str | None:
+def shown_target(job: Job) -> str | None:
     """The target that a job names or goes to; on a route, the one that it went to last."""
     if job.spec.target is not None:
         return job.spec.target
-    if (target := target_of(job.queue)) is not None:
-        return target
     return job.attempts[-1].target if job.attempts else None
 
 
@@ -123,7 +120,7 @@ def _common(job: Job) -> dict[str, object]:
         "id": job.id,
         "kind": job.kind,
         "status": job.status,
-        "target": target_of(job),
+        "target": shown_target(job),
         "model": spec.model,
         "endpoint": spec.endpoint,
         "parent_id": job.parent_id or None,
