@@ -12,7 +12,7 @@ import aiohttp
 from openai import AsyncOpenAI
 from openai.types import Batch
 
-from forebay.api import batches, files, server
+from forebay.api.server import serve
 from forebay.app import System, open_system
 from forebay.domain.target import TargetSpec, TargetType
 from forebay.settings import Settings, StoreSettings
@@ -71,9 +71,8 @@ async def running_house(
         system = await stack.enter_async_context(open_system(configured))
         if is_working:
             await stack.enter_async_context(system.worker())
-        _mount(stack)
         started: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        serving = asyncio.create_task(server.serve(system, port=0, ready=started.set_result))
+        serving = asyncio.create_task(serve(system, port=0, ready=started.set_result))
         await asyncio.wait({serving, started}, return_when=asyncio.FIRST_COMPLETED)
         url = started.result() if started.done() else str(await serving)
         try:
@@ -83,14 +82,6 @@ async def running_house(
         finally:
             serving.cancel()
             await asyncio.gather(serving, return_exceptions=True)
-
-
-def _mount(stack: AsyncExitStack) -> None:
-    """Adds the routes while the server's own table does not name them."""
-    for route in (*files.ROUTES, *batches.ROUTES):
-        if route not in server.ROUTES:
-            server.ROUTES.append(route)
-            stack.callback(server.ROUTES.remove, route)
 
 
 def request(custom_id: str, text: str = "hello", *, model: str = "mock") -> bytes:

@@ -1,15 +1,20 @@
 """The batch's state machine over a real store, a step at a time."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from forebay.domain.batch import ERRORS, LEDGER, OUTPUT, cursor_of, stream_file_id
+from forebay.domain.change import Change, Verdict
 from forebay.domain.file import FILE, file_data
 from forebay.domain.job import DEAD, Ending, Job, JobError, Status
 from forebay.domain.query import JobQuery
 from forebay.engine.handlers.batch import retry_input
 from forebay.policy.window import SMALLEST
+from forebay.ports import JobStore, StoreFacts
 from forebay.testing.clock import FakeClock
 from forebay.testing.system import open_services, scripted_spec
 from forebay.testing.targets import ScriptedTarget
@@ -218,6 +223,35 @@ async def test_the_window_grows_while_it_empties_soon(driver: Driver) -> None:
     job_id = await driver.submit(requests(9000))
     await driver.finish(job_id)
     assert cursor_of((await driver.job(job_id)).progress).window == 32 * SMALLEST
+
+
+class BoundedStore:
+    """The same store with a back end's bound, which it holds its callers to."""
+
+    def __init__(self, jobs: JobStore) -> None:
+        self._jobs = jobs
+        self.facts = StoreFacts(max_items_per_change=100)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._jobs, name)
+
+    async def apply(self, changes: Sequence[Change]) -> list[Verdict]:
+        for change in changes:
+            taking = change.taking
+            assert len(change.children) + len(taking.collect) + len(taking.segments) <= 100
+        return await self._jobs.apply(changes)
+
+
+async def test_a_step_never_exceeds_what_a_store_takes_at_once(driver: Driver) -> None:
+    driver.services = replace(driver.services, jobs=BoundedStore(driver.services.jobs))  # type: ignore[arg-type]
+    job_id = await driver.submit(requests(700))
+
+    def reply(job: Job) -> object:
+        return (refused if int(job.key) % 5 == 0 else good)(job)
+
+    job = await driver.finish(job_id, reply)  # type: ignore[arg-type]
+    assert report(job) == {"total": 700, "completed": 560, "failed": 140, "errors": []}
+    assert len(await driver.lines(job_id, ERRORS)) == 140
 
 
 async def test_large_lines_shrink_the_window(driver: Driver) -> None:
