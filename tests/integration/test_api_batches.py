@@ -123,6 +123,18 @@ async def test_cancelling_a_completed_batch_is_a_conflict_that_no_sdk_repeats(ho
     assert caught.value.response.headers["x-should-retry"] == "false"
 
 
+async def test_an_ended_batch_is_never_queued_again_as_a_job(house: House) -> None:
+    broken = await house.ended((await house.batch(b"no json")).id)
+    job_id = "job_" + broken.id.removeprefix("batch_")
+    async with house.http.post(f"/v1/jobs/{job_id}/retry") as reply:
+        assert (reply.status, (await reply.json())["error"]["code"]) == (409, "is_batch")
+    async with house.http.post("/v1/dead-letters/retry", json={"all": True}) as reply:
+        assert await reply.json() == {"object": "list", "data": [], "retried": 0, "has_more": False}
+    async with house.http.post("/v1/dead-letters/retry", json={"ids": [job_id]}) as reply:
+        assert (await reply.json())["data"][0]["error"]["code"] == "is_batch"
+    assert (await house.ended(broken.id)).status == "failed"
+
+
 async def test_what_cannot_be_a_batch_is_refused(idle: House) -> None:
     file_id = await idle.upload(request("a"))
     good = {"input_file_id": file_id, "endpoint": CHAT, "completion_window": "24h"}

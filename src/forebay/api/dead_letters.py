@@ -9,8 +9,9 @@ from starlette.routing import Route
 from forebay.api.bodies import decode, read_body
 from forebay.api.context import Api, Caller, api_of, caller_of
 from forebay.api.errors import JSON, ErrorBody, error_body, problem_of
-from forebay.api.jobs import retry_refusal
+from forebay.api.jobs import retry_each
 from forebay.api.listing import page, read_limit, split
+from forebay.domain.batch import BATCH
 from forebay.domain.change import Reply
 from forebay.domain.errors import RequestError
 from forebay.domain.job import Status
@@ -78,7 +79,7 @@ async def retry(request: Request) -> Response:
     _check(asked)
     if asked.ids is not None:
         outcome = RetriedList(data=[], retried=0)
-        _note(outcome, await api.services.jobs.retry(caller.tenant, asked.ids))
+        _note(outcome, asked.ids, await retry_each(asked.ids, api, caller))
     else:
         outcome = await _retry_found(asked, api, caller)
     return Response(msgspec.json.encode(outcome), media_type=JSON)
@@ -102,27 +103,28 @@ async def _retry_found(asked: RetryRequest, api: Api, caller: Caller) -> Retried
         tenant=caller.tenant,
         parent_id=asked.parent_id or ROOTS_ONLY,
         statuses=_DEAD,
+        without_kinds=frozenset({BATCH}),
         target=asked.target,
         code=asked.code,
         limit=STEP,
     )
     outcome = RetriedList(data=[], retried=0)
     while found := await api.services.jobs.find(query):
-        _note(outcome, await api.services.jobs.retry(caller.tenant, [job.id for job in found]))
+        ids = [job.id for job in found]
+        _note(outcome, ids, await retry_each(ids, api, caller))
         query = structs.replace(query, after=found[-1].id)
     return outcome
 
 
-def _note(outcome: RetriedList, replies: list[Reply]) -> None:
-    for reply in replies:
-        refusal = retry_refusal(reply)
-        outcome.retried += refusal is None
+def _note(outcome: RetriedList, job_ids: list[str], replies: list[Reply | RequestError]) -> None:
+    for job_id, reply in zip(job_ids, replies, strict=True):
+        outcome.retried += isinstance(reply, Reply)
         if len(outcome.data) >= MOST_SHOWN:
             outcome.has_more = True
-        elif refusal is None:
-            outcome.data.append(Retried(id=reply.id, status=reply.status))
+        elif isinstance(reply, RequestError):
+            outcome.data.append(Retried(id=job_id, error=error_body(problem_of(reply))))
         else:
-            outcome.data.append(Retried(id=reply.id, error=error_body(problem_of(refusal))))
+            outcome.data.append(Retried(id=job_id, status=reply.status))
 
 
 ROUTES = [

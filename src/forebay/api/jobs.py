@@ -1,6 +1,7 @@
 """``/v1/jobs``: submit, read, wait, list, cancel, retry, erase."""
 
 import math
+from collections.abc import Sequence
 
 import msgspec
 from starlette.requests import Request
@@ -17,6 +18,7 @@ from forebay.api.listing import jobs_query, page
 from forebay.api.requests import order_of, parse_request
 from forebay.api.views import view_of
 from forebay.api.waits import until_ended
+from forebay.domain.batch import BATCH, batch_id
 from forebay.domain.change import Lookup, Reply
 from forebay.domain.errors import Conflict, NotSupported, RequestError
 from forebay.domain.job import Job
@@ -68,10 +70,10 @@ async def cancel(request: Request) -> Response:
 async def retry(request: Request) -> Response:
     """POST /v1/jobs/{id}/retry: a dead job is queued again with fresh attempts."""
     api, caller = api_of(request), caller_of(request)
-    [reply] = await api.services.jobs.retry(caller.tenant, [request.path_params["id"]])
-    if refusal := retry_refusal(reply):
-        raise refusal
-    return await _after(reply, api, caller)
+    [outcome] = await retry_each([request.path_params["id"]], api, caller)
+    if isinstance(outcome, RequestError):
+        raise outcome
+    return await _after(outcome, api, caller)
 
 
 async def erase(request: Request) -> Response:
@@ -99,7 +101,24 @@ async def view_response(
     return Response(msgspec.json.encode(view), status_code=status_code, headers=headers, media_type=JSON)
 
 
-def retry_refusal(reply: Reply) -> RequestError | None:
+async def retry_each(job_ids: Sequence[str], api: Api, caller: Caller) -> list[Reply | RequestError]:
+    """Queues dead jobs again, or says of each why not. An ended batch never changes: a retry of it is a new batch."""
+    jobs = await api.services.jobs.get(caller.tenant, job_ids)
+    batches = {job.id for job in jobs if job is not None and job.kind == BATCH}
+    replies = iter(await api.services.jobs.retry(caller.tenant, [one for one in job_ids if one not in batches]))
+    outcomes: list[Reply | RequestError] = []
+    for job_id in job_ids:
+        if job_id in batches:
+            path = f"POST /v1/batches/{batch_id(job_id)}/retry"
+            message = f"Job {job_id!r} is a batch, which never changes once it has ended; {path} makes a new one"
+            outcomes.append(Conflict(message, code="is_batch"))
+        else:
+            reply = next(replies)
+            outcomes.append(_retry_refusal(reply) or reply)
+    return outcomes
+
+
+def _retry_refusal(reply: Reply) -> RequestError | None:
     """Why the store did not queue a job again."""
     match reply.lookup:
         case Lookup.DONE:
