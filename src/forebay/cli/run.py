@@ -9,9 +9,10 @@ import typer
 
 from forebay.cli.failures import DONE, FAILED, INTERRUPTED, say
 from forebay.cli.logging import set_up_logging
-from forebay.cli.options import GlobalOptions, options_of, refuse_server
+from forebay.cli.options import GlobalOptions, options_of
 from forebay.cli.progress import make_reporter, short
 from forebay.cli.remote import print_json
+from forebay.cli.server_site import ServerSite
 from forebay.cli.service import StopSignals, run_on_uvloop
 from forebay.domain.errors import ConfigurationError
 from forebay.run.dry import expect
@@ -19,9 +20,9 @@ from forebay.run.execution import Stopped
 from forebay.run.inputs import Input, open_input
 from forebay.run.job import execute
 from forebay.run.options import DEFAULT_MAX_ATTEMPTS, RequestOptions, RunOptions
+from forebay.run.site import LocalSite, Site
 from forebay.run.summary import Expectation, Summary
 from forebay.run.table import KEY_VARIABLES
-from forebay.settings import Settings
 
 EXAMPLE = "Example: forebay run reviews.csv -o labels.csv --prompt 'Classify: {review}' --model qwen2.5-coder-1.5b"
 STOPPING = "Stopping: calls under way finish first (Ctrl-C again: at once)"
@@ -107,9 +108,8 @@ def run(
     twice.
     """
     common = options_of(context)
-    refuse_server(common, "run")
-    settings = common.settings()
     set_up_logging("debug" if common.debug else "error")
+    site = _site(common)
     request = RequestOptions(
         prompt=_prompt(prompt, prompt_file),
         system=system,
@@ -137,21 +137,28 @@ def run(
     )
     opened = open_input(source, output=output)
     if dry_run:
-        _show_expectation(common, run_on_uvloop(expect(opened, options, settings)))
+        _show_expectation(common, run_on_uvloop(expect(opened, options, site)))
         return
-    raise typer.Exit(run_on_uvloop(_run(common, opened, options, settings)))
+    raise typer.Exit(run_on_uvloop(_run(common, opened, options, site)))
 
 
-async def _run(common: GlobalOptions, source: Input, options: RunOptions, settings: Settings) -> int:
+async def _run(common: GlobalOptions, source: Input, options: RunOptions, site: Site) -> int:
     reporter = make_reporter()
     async with StopSignals(lambda: reporter.say(STOPPING)) as stop:
         try:
-            summary = await execute(source, options, settings, reporter, stop.asked)
+            summary = await execute(source, options, site, reporter, stop.asked)
         except Stopped:
             say("stopped; the same command goes on where it stopped")
             return INTERRUPTED if stop.interrupted else FAILED
     _show_summary(common, summary)
-    return FAILED if summary.failed else DONE
+    return FAILED if summary.failed and not options.detach else DONE
+
+
+def _site(common: GlobalOptions) -> Site:
+    """A server where one is named, else this machine."""
+    if common.server is not None:
+        return ServerSite(common.server.rstrip("/"), os.environ.get("FOREBAY_API_KEY"), common.settings())
+    return LocalSite(common.settings(), os.environ)
 
 
 def parameters(texts: list[str] | None) -> dict[str, Any]:
@@ -208,6 +215,9 @@ def _show_summary(common: GlobalOptions, summary: Summary) -> None:
     if summary.cost_usd:
         told.append(f"${summary.cost_usd:,.4f}")
     told.append(f"{summary.seconds:,.1f} s")
+    if summary.batch is not None:
+        print(f"{summary.batch} goes on by itself; the same command without --detach fetches its results")
+        return
     print(" · ".join(told))
     print(f"output: {summary.output}")
     if summary.errors is not None:

@@ -1,59 +1,39 @@
 """A dry run: what would be sent, and what it would cost at most. Nothing is called, and nothing is kept."""
 
 import asyncio
-import tempfile
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from forebay.app import open_system
 from forebay.domain.target import TargetSpec
 from forebay.policy.pricing import PriceTable, maximal_cost_usd, prices_for
 from forebay.policy.usage import estimate_request
 from forebay.run.execution import Execution
 from forebay.run.inputs import Input
-from forebay.run.local import LocalBatches
 from forebay.run.options import RunOptions
 from forebay.run.partial import Nowhere
 from forebay.run.prepared import Prepared, prepare
 from forebay.run.progress import Silence
+from forebay.run.site import Site
 from forebay.run.summary import Expectation
 from forebay.run.workbook import Workbook
-from forebay.settings import Settings, StoreSettings
+from forebay.targets.prices import ListPrices
 
 SHOWN_REQUESTS = 3
 
 
-async def expect(source: Input, options: RunOptions, settings: Settings) -> Expectation:
+async def expect(source: Input, options: RunOptions, site: Site) -> Expectation:
     """Plans a run. Raises: ConfigurationError: as a run would."""
     with Workbook() as workbook:
-        prepared = await asyncio.to_thread(prepare, source, options, settings, workbook)
-        with _state(prepared.settings) as opened:
-            async with open_system(opened) as system:
-                with closing(LocalBatches(system, prepared.place.serving, is_full=options.is_full)) as batches:
-                    await Execution(prepared, batches, Nowhere(), Silence(), asyncio.Event()).remember()
-                prices = system.services.prices
-        return await asyncio.to_thread(_expectation, prepared, prices)
-
-
-@contextmanager
-def _state(settings: Settings) -> Iterator[Settings]:
-    """The settings themselves; where there is no store yet, those of one that is thrown away."""
-    if settings.store.path.exists():
-        yield settings
-        return
-    with tempfile.TemporaryDirectory(prefix="forebay-") as folder:
-        path = Path(folder) / "forebay.db"
-        store = StoreSettings(url=f"sqlite:///{path}", path=path)
-        yield msgspec.structs.replace(settings, store=store, blobs=Path(folder) / "blobs")
+        prepared = await asyncio.to_thread(prepare, source, options, site, workbook)
+        async with site.connect(prepared.place, prepared.options, is_dry=True) as backend:
+            await Execution(prepared, backend, Nowhere(), Silence(), asyncio.Event()).remember()
+        return await asyncio.to_thread(_expectation, prepared, ListPrices())
 
 
 def _expectation(prepared: Prepared, prices: PriceTable) -> Expectation:
     renderer = prepared.plan.renderer
-    spec = next((one for one in prepared.settings.targets if one.name in prepared.place.serving), None)
+    spec = next((one for one in prepared.place.settings.targets if one.name in prepared.place.serving), None)
     count = input_tokens = output_tokens = 0
     cost: float | None = 0.0
     shown: list[dict[str, Any]] = []

@@ -75,6 +75,23 @@ class Execution:
             self._workbook.forget_failures()
         return adopted
 
+    async def leave(self) -> str | None:
+        """Makes the batch and leaves it to workers elsewhere. Returns its id, None if there is nothing to do."""
+        options = self._prepared.options
+        for batch in await self._backend.earlier(self._prepared.name):
+            if options.is_fresh:
+                break
+            if batch.is_live and batch.requests == self._plan.fingerprint:
+                return batch.id
+            if batch.is_live:
+                await self._backend.cancel(batch.id)
+            await self._absorb_all(batch.id)
+            if batch.is_fresh:
+                break
+        if options.retry_failed:
+            self._workbook.forget_failures()
+        return await self.submit()
+
     async def remember(self) -> None:
         """As ``recall``, only to know what is paid already: changes no batch."""
         options = self._prepared.options

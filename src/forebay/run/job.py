@@ -3,30 +3,28 @@
 import asyncio
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 
 import msgspec
 
-from forebay.app import open_system
 from forebay.run.backend import Backend
 from forebay.run.execution import Execution, Spent
 from forebay.run.inputs import Input
-from forebay.run.local import LocalBatches
 from forebay.run.options import RunOptions
 from forebay.run.outputs import write_lines, write_output
 from forebay.run.partial import PartialOutput, errors_path
 from forebay.run.prepared import Prepared, prepare
 from forebay.run.progress import Reporter
 from forebay.run.rows import Members, encode, members_of
+from forebay.run.site import Site
 from forebay.run.summary import Summary, usage_view
 from forebay.run.workbook import Row, Workbook
-from forebay.settings import Settings
 
 
 async def execute(
     source: Input,
     options: RunOptions,
-    settings: Settings,
+    site: Site,
     reporter: Reporter,
     stop: asyncio.Event,
     harvest: Callable[[Prepared], None] | None = None,
@@ -38,11 +36,15 @@ async def execute(
     started_at = time.monotonic()
     with ExitStack() as stack:
         workbook = stack.enter_context(Workbook())
-        prepared = await asyncio.to_thread(prepare, source, options, settings, workbook)
+        prepared = await asyncio.to_thread(prepare, source, options, site, workbook)
         partial = stack.enter_context(PartialOutput(prepared.output))
-        async with open_system(prepared.settings) as system:
-            with closing(LocalBatches(system, prepared.place.serving, is_full=options.is_full)) as batches:
-                spent = await _work(Execution(prepared, batches, partial, reporter, stop), batches)
+        async with site.connect(prepared.place, prepared.options) as backend:
+            work = Execution(prepared, backend, partial, reporter, stop)
+            if options.detach:
+                batch_id = await work.leave()
+                partial.remove()
+                return summarize(prepared, Spent(), time.monotonic() - started_at, batch_id)
+            spent = await _work(work, backend)
         await asyncio.to_thread(publish, prepared)
         if harvest is not None:
             harvest(prepared)
@@ -79,7 +81,7 @@ def error_lines(prepared: Prepared) -> Iterator[bytes]:
     return (_error_line(row) for row in prepared.workbook.rows(is_success=False))
 
 
-def summarize(prepared: Prepared, spent: Spent, seconds: float) -> Summary:
+def summarize(prepared: Prepared, spent: Spent, seconds: float, batch_id: str | None = None) -> Summary:
     """The run's numbers."""
     workbook = prepared.workbook
     failed = workbook.count(is_success=False)
@@ -94,6 +96,7 @@ def summarize(prepared: Prepared, spent: Spent, seconds: float) -> Summary:
         seconds=round(seconds, 3),
         output=str(prepared.output),
         errors=str(errors_path(prepared.output)) if failed else None,
+        batch=batch_id,
     )
 
 

@@ -15,7 +15,6 @@ from forebay.domain.job import DEAD, Job
 from forebay.domain.query import JobQuery
 from forebay.engine.handlers.batch import BatchOrder, make_batch, put_file
 from forebay.engine.handlers.batch.lines import CUSTOM_ID
-from forebay.engine.worker import WorkerOptions
 from forebay.ports import Watch
 from forebay.run.backend import RUN_FRESH, RUN_NAME, RUN_REQUESTS, BatchState, Fact, Piece, RunOrder, Stream
 from forebay.run.counted import CallCount, counted
@@ -49,8 +48,7 @@ class LocalBatches:
 
     @asynccontextmanager
     async def working(self) -> AsyncIterator[None]:
-        options = WorkerOptions(lease_seconds=self._system.settings.lease_seconds, targets=self._serving)
-        async with self._system.worker(options):
+        async with self._system.worker(self._system.worker_options(targets=self._serving)):
             yield
 
     async def earlier(self, name: str) -> list[BatchState]:

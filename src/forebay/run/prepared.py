@@ -1,7 +1,6 @@
 """A prepared run: where it asks, and every record in the workbook. Nothing was sent yet."""
 
 import hashlib
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -18,12 +17,12 @@ from forebay.run.inputs import STDIN, Input
 from forebay.run.interpret import Interpreter
 from forebay.run.options import RunOptions
 from forebay.run.outputs import check_form
-from forebay.run.place import Place, choose_place, is_configured, private_store
+from forebay.run.place import Place
 from forebay.run.plan import Plan, make_plan
 from forebay.run.requests import own_choice
 from forebay.run.rows import Joiner
+from forebay.run.site import Site
 from forebay.run.workbook import Workbook
-from forebay.settings import Settings
 
 _RECORD = msgspec.json.Decoder(dict[str, Any])
 
@@ -38,7 +37,6 @@ class Prepared:
     workbook: Workbook
     joiner: Joiner
     name: str
-    settings: Settings  # of the store that keeps the run's state
 
     @property
     def output(self) -> Path:
@@ -64,7 +62,7 @@ class Prepared:
         return Interpreter(self.plan.shape, compiled, is_full=self.options.is_full)
 
 
-def prepare(source: Input, options: RunOptions, settings: Settings, workbook: Workbook) -> Prepared:
+def prepare(source: Input, options: RunOptions, site: Site, workbook: Workbook) -> Prepared:
     """Chooses where to ask and enters every record into the workbook. Blocking: call it in a thread.
 
     Raises: ConfigurationError: options, input or output are wrong; the message says what.
@@ -77,11 +75,10 @@ def prepare(source: Input, options: RunOptions, settings: Settings, workbook: Wo
     names_model, endpoint = own_choice(options.request, first)
     asked = msgspec.structs.replace(options.request, endpoint=endpoint)
     options = msgspec.structs.replace(options, request=asked)
-    place = choose_place(options, settings, names_models=names_model)
+    place = site.choose(options, names_models=names_model)
     asked = msgspec.structs.replace(asked, endpoint=place.endpoint, model=place.model)
     options = msgspec.structs.replace(options, request=asked)
     plan = make_plan(source, workbook, asked, place=place.identity, limit=options.limit)
-    is_own = is_configured(settings, os.environ)
     return Prepared(
         options=options,
         place=place,
@@ -89,7 +86,6 @@ def prepare(source: Input, options: RunOptions, settings: Settings, workbook: Wo
         workbook=workbook,
         joiner=Joiner(plan.shape, plan.columns, is_full=options.is_full),
         name=_name(options, source),
-        settings=place.settings if is_own else private_store(place.settings, Path(options.state or options.output)),
     )
 
 

@@ -22,6 +22,7 @@ from forebay.run.options import DEFAULT_MAX_ATTEMPTS, RequestOptions, RunOptions
 from forebay.run.prepared import Prepared
 from forebay.run.progress import Reporter, Silence
 from forebay.run.rows import encode
+from forebay.run.site import LocalSite
 from forebay.run.summary import Summary
 from forebay.settings import load_settings
 
@@ -74,7 +75,7 @@ def run(
     Raises: JobFailed: some records failed; its ``job`` is a PartialTable. ConfigurationError: nothing was sent.
     """
     _quieten()
-    settings = load_settings(None if config is None else Path(config), os.environ)
+    site = LocalSite(load_settings(None if config is None else Path(config), os.environ), os.environ)
     request = RequestOptions(
         prompt=prompt, system=system, body=body, params=params or {}, schema=schema, endpoint=endpoint, model=model
     )
@@ -98,7 +99,7 @@ def run(
         harvest = _Harvest()
         records = _records(source, options.output)
         stop = asyncio.Event()
-        summary = _in_a_loop(lambda: execute(records, options, settings, reporter or Silence(), stop, harvest.take))
+        summary = _in_a_loop(lambda: execute(records, options, site, reporter or Silence(), stop, harvest.take))
     table = _like(source, harvest.rows)
     if summary.failed:
         reason = harvest.errors[0]["error"]["message"]
