@@ -7,11 +7,14 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from forebay.blobs.files import open_blobs
 from forebay.domain.ids import IdSource
+from forebay.domain.target import TargetSpec, TargetType
 from forebay.engine.services import Bounds, Services
 from forebay.engine.worker import WorkerOptions, WorkerProcess
-from forebay.models import LocalModels
+from forebay.models import LocalModels, find_model
 from forebay.policy.resolution import Resolver
 from forebay.ports import Clock
 from forebay.settings import Settings
@@ -58,6 +61,7 @@ async def open_system(settings: Settings, *, clock: Clock | None = None) -> Asyn
     """
     clock = clock or SystemClock()
     ids = IdSource(clock.now)
+    specs = [_with_slots(spec) for spec in settings.targets]
     async with AsyncExitStack() as stack:
         store = await open_store(settings.store.path, clock=clock)
         stack.push_async_callback(store.close)
@@ -66,7 +70,7 @@ async def open_system(settings: Settings, *, clock: Clock | None = None) -> Asyn
         prices = ListPrices()
         local = LocalModels()
         stack.push_async_callback(local.close)
-        targets = await stack.enter_async_context(build_targets(settings.targets, local=local, prices=prices))
+        targets = await stack.enter_async_context(build_targets(specs, local=local, prices=prices))
         services = Services(
             clock=clock,
             ids=ids,
@@ -76,8 +80,8 @@ async def open_system(settings: Settings, *, clock: Clock | None = None) -> Asyn
             limits=store.limits,
             blobs=blobs,
             targets=targets,
-            specs={spec.name: spec for spec in settings.targets},
-            resolver=Resolver(settings.targets, settings.routes),
+            specs={spec.name: spec for spec in specs},
+            resolver=Resolver(specs, settings.routes),
             routes=settings.routes,
             prices=prices,
             bounds=Bounds(
@@ -88,3 +92,11 @@ async def open_system(settings: Settings, *, clock: Clock | None = None) -> Asyn
             ),
         )
         yield System(settings=settings, services=services, store=store)
+
+
+def _with_slots(spec: TargetSpec) -> TargetSpec:
+    """A local model takes as many calls at once as its server has slots: nothing has to be learned."""
+    if spec.type is not TargetType.LOCAL or spec.model is None or spec.limits.concurrency is not None:
+        return spec
+    limits = msgspec.structs.replace(spec.limits, concurrency=find_model(spec.model).slots)
+    return msgspec.structs.replace(spec, limits=limits)
