@@ -73,7 +73,8 @@ class JobStore(Protocol):
         whatever state that one is.
 
         Each with its body, blob references and place in ``ready`` or (``due_at`` ahead) ``later``. Atomic per job. A
-        child of an ended parent, or of one with an ``ending``, is added as ended in that way.
+        child's deadline is cut to its parent's; a child of an ended parent, or of one with an ``ending``, is added as
+        ended in that way.
         """
         ...
 
@@ -107,8 +108,8 @@ class JobStore(Protocol):
     async def apply(self, changes: Sequence[Change]) -> list[Verdict]:
         """Writes what answers do, each atomically and fenced; ends the lease.
 
-        - Attempts are completed even when the lease is lost (only from ``running`` or ``unknown``); nothing else is
-          then.
+        - Attempts are completed even when the lease is lost (only from ``running`` or ``unknown``); nothing else
+          changes then, not even the row's usage and cost.
         - A terminal status adds the notices, cancels live children, and keeps result and error. On a row with an
           ``ending``: a group ends as the ending says, with that result; a leaf that answers ``succeeded`` keeps its
           paid answer, and one that would be queued again ends as the ending says.
@@ -135,8 +136,8 @@ class JobStore(Protocol):
 
     async def retry(self, tenant: str, job_ids: Sequence[str]) -> list[Reply]:
         """Queues dead jobs again with fresh attempts and a fresh deadline of the same length; a group with its
-        ``progress`` and its dead children. Under a live parent the job is live again for its join, and no longer
-        collected.
+        ``progress`` and its dead children. Numbers of attempts go on. Under a live parent the job is live again for its
+        join, no longer collected, and out of the parent's ``taken`` and sums. Its next end gives notice again.
         """
         ...
 
@@ -224,7 +225,9 @@ class RecordStore(Protocol):
         is_ascending: bool = True,
         match: dict[str, str] | None = None,
     ) -> list[StoredRecord]:
-        """A page in the order of ids; ``match`` compares top-level string members of ``data``. ``tenant`` None: all."""
+        """A page in the order of ids; ``match`` compares top-level string members of ``data``. ``tenant`` None: all,
+        for kinds whose ids no two tenants share.
+        """
         ...
 
     async def delete(self, tenant: str, kind: str, record_id: str) -> bool:
