@@ -6,12 +6,14 @@ from datetime import timedelta
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TaskProgressColumn
+from rich.table import Column
 from rich.text import Text
 
 from forebay.cli.failures import say
 from forebay.run.progress import Reporter, Standing
 
 LINE_SECONDS = 10.0
+FACTS_WIDTH = 90  # what a long line of facts needs; the bar has the rest
 
 
 def make_reporter() -> Reporter:
@@ -49,11 +51,15 @@ class LiveReporter:
         self._console = Console(stderr=True, highlight=False)
         self._progress = Progress(
             SpinnerColumn("dots", style="cyan", finished_text="[green]✓"),
-            BarColumn(bar_width=None, complete_style="cyan", finished_style="green", pulse_style="blue"),
+            BarColumn(
+                bar_width=min(max(self._console.width - FACTS_WIDTH, 8), 40),
+                complete_style="cyan",
+                finished_style="green",
+                pulse_style="blue",
+            ),
             TaskProgressColumn(),
             _Facts(),
             console=self._console,
-            expand=True,
             refresh_per_second=8,
         )
         self._task = self._progress.add_task("run", total=None, standing=None)
@@ -74,6 +80,9 @@ class LiveReporter:
 
 class _Facts(ProgressColumn):
     """`812/2,000 · 3 failed · 41.2/s · 80.1k → 12.4k tok · $0.0123 · 0:00:29 left`."""
+
+    def get_table_column(self) -> Column:
+        return Column(no_wrap=True, overflow="ellipsis")
 
     def render(self, task: Task) -> Text:
         standing: Standing | None = task.fields.get("standing")
@@ -101,7 +110,7 @@ def facts(standing: Standing) -> list[str]:
         told.append(f"{short(standing.usage.input_tokens)} → {short(standing.usage.output_tokens)} tok")
     if standing.cost_usd:
         told.append(f"${standing.cost_usd:,.4f}")
-    if standing.remaining_seconds is not None:
+    if standing.remaining_seconds is not None and standing.done < standing.total:
         told.append(f"{timedelta(seconds=round(standing.remaining_seconds))} left")
     return told
 

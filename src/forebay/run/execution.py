@@ -53,6 +53,7 @@ class Execution:
         self._reporter = reporter
         self._pace = Pace()
         self._stop = stop
+        self._known = 0, 0  # succeeded and failed before the batch that is followed
 
     async def recall(self) -> BatchState | None:
         """Takes over what earlier batches of the run brought, and ends those whose requests are not ours any more.
@@ -120,6 +121,7 @@ class Execution:
         Raises: Stopped: ``stop`` was set; TargetUnavailable: no call reached the target for so long.
         """
         cursor = 0
+        self._known = self._workbook.count(is_success=True), self._workbook.count(is_success=False)
         before = await self._backend.state(batch_id)
         if is_adopted:
             cursor = await self._absorb(batch_id, Stream.OUTPUT, is_reused=True)
@@ -152,19 +154,19 @@ class Execution:
             self._reporter.end()
 
     def standing(self, state: BatchState | None = None) -> Standing:
-        """How the run stands, with what the batch has used so far."""
-        succeeded = self._workbook.count(is_success=True)
-        failed = self._workbook.count(is_success=False)
-        reused = self._workbook.count(is_success=True, is_reused=True)
+        """How the run stands. A live batch knows of more results than were published yet: its counts go on top of
+        what was known before it.
+        """
+        succeeded, failed = self._workbook.count(is_success=True), self._workbook.count(is_success=False)
         if state is not None:
-            failed += state.failed
+            succeeded, failed = self._known[0] + state.succeeded, self._known[1] + state.failed
         rate = self._pace.rate(succeeded + failed)
         left = self._plan.records - succeeded - failed
         return Standing(
             total=self._plan.records,
             succeeded=succeeded,
             failed=failed,
-            reused=reused,
+            reused=self._workbook.count(is_success=True, is_reused=True),
             usage=None if state is None else state.usage,
             cost_usd=None if state is None else state.cost_usd,
             rate=rate,
@@ -172,8 +174,7 @@ class Execution:
         )
 
     def _show(self, state: BatchState) -> None:
-        # The batch counts failed lines as they fail, the workbook has them only from the error file at its end.
-        self._reporter.update(self.standing(state if state.is_live else msgspec.structs.replace(state, failed=0)))
+        self._reporter.update(self.standing(state))
 
     async def _ended(self, batch_id: str) -> None:
         while (await self._backend.state(batch_id)).is_live:
