@@ -1,21 +1,18 @@
 """Times as they come in: Unix seconds, RFC 3339, or a duration such as ``15m``."""
 
-import re
 from datetime import UTC, datetime
 
 from forebay.domain.errors import RequestError
+from forebay.policy.durations import duration_seconds
 
 LAST_SECOND = 253_402_300_799.0  # the end of the year 9999, the last that RFC 3339 can say
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
-_DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h|d|w))+")
-_PIECE = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)")
 _FORMS = "Unix seconds, RFC 3339 (`2026-11-21T08:00:00Z`) or a duration (`15m`, `24h`, `1h30m`)"
 
 
 def read_time(value: float | str, *, start: float, param: str) -> float:
     """Returns Unix seconds; a duration counts from ``start``. Raises: RequestError."""
     if isinstance(value, str):
-        seconds = _duration(value)
+        seconds = duration_seconds(value)
         moment = start + seconds if seconds is not None else _moment(value, param)
     else:
         moment = float(value)
@@ -26,7 +23,7 @@ def read_time(value: float | str, *, start: float, param: str) -> float:
 
 def read_duration(value: float | str, *, longest_seconds: float, param: str) -> float:
     """Returns seconds, more than none. Raises: RequestError."""
-    seconds = _duration(value) if isinstance(value, str) else float(value)
+    seconds = duration_seconds(value) if isinstance(value, str) else float(value)
     if seconds is None:
         raise RequestError(f"{param}: {value!r} is not a duration; give seconds, or `90s`, `15m`, `2h`", param=param)
     if not 0 < seconds <= longest_seconds:
@@ -37,13 +34,6 @@ def read_duration(value: float | str, *, longest_seconds: float, param: str) -> 
 def rfc3339(moment: float) -> str:
     """Unix seconds as RFC 3339 in UTC."""
     return datetime.fromtimestamp(moment, UTC).isoformat().replace("+00:00", "Z")
-
-
-def _duration(text: str) -> float | None:
-    text = text.strip()
-    if not _DURATION.fullmatch(text):
-        return None
-    return sum(float(number) * _UNITS[unit] for number, unit in _PIECE.findall(text))
 
 
 def _moment(text: str, param: str) -> float:
