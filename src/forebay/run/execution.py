@@ -134,7 +134,7 @@ class Execution:
             await self._wait(batch_id)
             state = await self._backend.state(batch_id)
             cursor = await self._absorb(batch_id, Stream.OUTPUT, is_reused=False, after=cursor)
-            await self._check_reachable(batch_id, state, started_at)
+            await self._check_reachable(state, before, started_at)
         await self._absorb(batch_id, Stream.OUTPUT, is_reused=False, after=cursor)
         self._interpreter.keeps_undone = True
         await self._absorb(batch_id, Stream.ERRORS, is_reused=False)
@@ -194,11 +194,12 @@ class Execution:
                 wait.cancel()
             await asyncio.gather(*waits, return_exceptions=True)
 
-    async def _check_reachable(self, batch_id: str, state: BatchState, started_at: float) -> None:
+    async def _check_reachable(self, state: BatchState, before: BatchState, started_at: float) -> None:
         patience = self._prepared.options.unreachable_seconds
-        if state.succeeded or state.failed or time.monotonic() - started_at < patience:
+        has_moved = state.succeeded + state.failed > before.succeeded + before.failed
+        if has_moved or time.monotonic() - started_at < patience:
             return
-        reason = await self._backend.unreachable(batch_id)
+        reason = await self._backend.unreachable(state.id)
         if reason is not None:
             raise TargetUnavailable(
                 f"The target was never reachable for {patience:.0f} s ({reason}); the same command goes on when it is"

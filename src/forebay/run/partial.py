@@ -52,6 +52,8 @@ class PartialOutput:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if not self._stream.tell():
+            self.remove()  # nothing came of the run
         self._stream.close()
 
     def write(self, rows: Iterable[Members]) -> None:
