@@ -59,6 +59,7 @@ def test_a_run_that_was_stopped_goes_on_and_pays_only_for_what_was_in_flight(
     most_in_flight = 8 if number is signal.SIGKILL else 0
     assert RECORDS <= mock.calls <= RECORDS + most_in_flight
     assert ended.json["succeeded"] == RECORDS
+    assert ended.json["reused"] + ended.json["calls"] == RECORDS
     assert not (tmp_path / "out.jsonl.partial.jsonl").exists()
 
 

@@ -28,6 +28,7 @@ class Spent(Record, frozen=True, kw_only=True):
     calls: int | None = 0
     usage: Usage | None = Usage()
     cost_usd: float | None = 0.0
+    reused: int = 0  # records that an adopted batch had done already
 
     def plus(self, other: "Spent") -> "Spent":
         """Both together; unknown as soon as one is."""
@@ -35,6 +36,7 @@ class Spent(Record, frozen=True, kw_only=True):
             calls=None if self.calls is None or other.calls is None else self.calls + other.calls,
             usage=None if self.usage is None or other.usage is None else self.usage.plus(other.usage),
             cost_usd=None if self.cost_usd is None or other.cost_usd is None else self.cost_usd + other.cost_usd,
+            reused=self.reused + other.reused,
         )
 
 
@@ -123,8 +125,6 @@ class Execution:
         cursor = 0
         self._known = self._workbook.count(is_success=True), self._workbook.count(is_success=False)
         before = await self._backend.state(batch_id)
-        if is_adopted:
-            cursor = await self._absorb(batch_id, Stream.OUTPUT, is_reused=True)
         started_at = time.monotonic()
         state = before
         while state.is_live:
@@ -142,12 +142,15 @@ class Execution:
         self._show(state)
         if state.problem is not None:
             raise ForebayError(state.problem)
-        return _difference(state, before)
+        spent = _difference(state, before)
+        return msgspec.structs.replace(spent, reused=before.succeeded) if is_adopted else spent
 
     @contextmanager
-    def showing(self) -> Iterator[None]:
+    def showing(self, adopted: BatchState | None) -> Iterator[None]:
         """Shows the progress while the block lasts."""
-        self._reporter.begin(self.standing())
+        standing = self.standing()
+        done = adopted.succeeded if adopted is not None else 0
+        self._reporter.begin(msgspec.structs.replace(standing, reused=standing.reused + done))
         try:
             yield
         finally:

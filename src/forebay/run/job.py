@@ -55,7 +55,7 @@ async def execute(
 async def _work(work: Execution, backend: Backend) -> Spent:
     async with backend.working():
         adopted = await work.recall()
-        with work.showing():
+        with work.showing(adopted):
             spent = Spent()
             if adopted is not None:
                 spent = await work.follow(adopted.id, is_adopted=True)
@@ -89,7 +89,7 @@ def summarize(prepared: Prepared, spent: Spent, seconds: float, batch_id: str | 
         records=prepared.plan.records,
         succeeded=workbook.count(is_success=True),
         failed=failed,
-        reused=workbook.count(is_success=True, is_reused=True),
+        reused=workbook.count(is_success=True, is_reused=True) + spent.reused,
         calls=spent.calls,
         usage=usage_view(spent.usage),
         cost_usd=spent.cost_usd,
