@@ -1,90 +1,153 @@
 """Metrics: what the runner tells of its work, and the names under which Prometheus reads it. No label holds an id."""
 
-from typing import Any, TypeVar, cast
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping
+from typing import TypeVar
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
 
 from forebay.domain.attempt import Outcome, Usage
 from forebay.domain.job import Status
 from forebay.domain.lane import CONTROL
 
-M = TypeVar("M", Counter, Gauge, Histogram)
+Labels = TypeVar("Labels", bound=tuple[str, ...])
 
 NO_LABEL = ""
 LIVE_LANE = "live"
 _TARGET, _ROUTE, _NOTIFY = "target:", "route:", "notify:"
-_WAIT_BUCKETS = (0.005, 0.025, 0.1, 0.5, 1, 5, 15, 60, 300, 1800, 7200, 43_200, 86_400)  # seconds
+_BOUNDS = (0.005, 0.025, 0.1, 0.5, 1, 5, 15, 60, 300, 1800, 7200, 43_200, 86_400)  # seconds
 
 
-class MetricsRegistry:
-    """The counters of one process. Methods cost microseconds and never fail."""
+class MetricsRegistry(Collector):
+    """The counters of one process, told from one event loop. Methods cost about a microsecond and never fail: sums are
+    kept in plain records, and become Prometheus' samples when they are scraped.
+    """
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self._jobs = Counter(
-            "forebay_jobs", "Jobs that ended here.", ["kind", "target", "status"], registry=self.registry
-        )
-        self._wait = Histogram(
-            "forebay_job_wait_seconds",
-            "From due to claimed.",
-            ["target"],
-            buckets=_WAIT_BUCKETS,
-            registry=self.registry,
-        )
-        self._duration = Histogram(
-            "forebay_job_duration_seconds",
-            "From created to ended.",
-            ["target"],
-            buckets=_WAIT_BUCKETS,
-            registry=self.registry,
-        )
-        self._attempts = Counter(
-            "forebay_attempts", "Calls of targets, by outcome.", ["target", "outcome"], registry=self.registry
-        )
-        self._tokens = Counter(
-            "forebay_tokens",
-            "Tokens that targets reported.",
-            ["target", "model", "direction"],
-            registry=self.registry,
-        )
-        self._cost = Counter(
-            "forebay_cost_usd", "Cost in USD, where the price is known.", ["target", "model"], registry=self.registry
-        )
-        self._in_flight = Gauge("forebay_in_flight", "Calls under way here.", ["target"], registry=self.registry)
-        self._children: dict[tuple[int | str, ...], Any] = {}
+        self._jobs: dict[tuple[str, str, str], int] = {}
+        self._waits: dict[str, _Times] = {}
+        self._durations: dict[str, _Times] = {}
+        self._calls: dict[tuple[str, str, str], _Calls] = {}
+        self._in_flight: dict[str, int] = {}
+        self.registry.register(self)
 
     def job_ended(
         self, kind: str, target: str | None, status: Status, wait_seconds: float | None, duration_seconds: float
     ) -> None:
         """Counts a job that reached a terminal state. ``wait_seconds`` None: it was never claimed."""
         name = target or NO_LABEL
-        self._of(self._jobs, kind, name, status).inc()
+        key = (kind, name, status)
+        self._jobs[key] = self._jobs.get(key, 0) + 1
         if wait_seconds is not None:
-            self._of(self._wait, name).observe(max(wait_seconds, 0.0))
-        self._of(self._duration, name).observe(max(duration_seconds, 0.0))
+            _times(self._waits, name).observe(wait_seconds)
+        _times(self._durations, name).observe(duration_seconds)
 
     def attempt_ended(
         self, target: str, model: str | None, outcome: Outcome, usage: Usage | None, cost_usd: float | None
     ) -> None:
         """Counts a call with what it used and cost; what is unknown is not counted."""
-        self._of(self._attempts, target, outcome).inc()
+        key = (target, model or NO_LABEL, outcome)
+        calls = self._calls.get(key)
+        if calls is None:
+            calls = self._calls[key] = _Calls()
+        calls.count += 1
         if usage is not None:
-            self._of(self._tokens, target, model or NO_LABEL, "input").inc(usage.input_tokens)
-            self._of(self._tokens, target, model or NO_LABEL, "output").inc(usage.output_tokens)
+            calls.has_usage = True
+            calls.input_tokens += usage.input_tokens
+            calls.output_tokens += usage.output_tokens
         if cost_usd is not None and cost_usd >= 0:
-            self._of(self._cost, target, model or NO_LABEL).inc(cost_usd)
+            calls.cost_usd = (calls.cost_usd or 0.0) + cost_usd
 
     def in_flight(self, target: str, calls: int) -> None:
         """Sets how many calls of a target are under way in this process."""
-        self._of(self._in_flight, target).set(calls)
+        self._in_flight[target] = calls
 
-    def _of(self, metric: M, *labels: str) -> M:
-        """The metric's child, kept: finding it in the library costs more than counting."""
-        key: tuple[int | str, ...] = (id(metric), *labels)
-        child = self._children.get(key)
-        if child is None:
-            child = self._children[key] = metric.labels(*labels)
-        return cast("M", child)
+    def collect(self) -> Iterator[Metric]:
+        """Everything counted so far, as Prometheus' library asks for it."""
+        yield _counter("forebay_jobs", "Jobs that ended here.", ["kind", "target", "status"], dict(self._jobs))
+        yield _histogram("forebay_job_wait_seconds", "From due to claimed.", self._waits)
+        yield _histogram("forebay_job_duration_seconds", "From created to ended.", self._durations)
+        yield from self._collect_calls()
+        in_flight = GaugeMetricFamily("forebay_in_flight", "Calls under way here.", labels=["target"])
+        for target, under_way in list(self._in_flight.items()):
+            in_flight.add_metric([target], under_way)
+        yield in_flight
+
+    def _collect_calls(self) -> Iterator[Metric]:
+        attempts: dict[tuple[str, str], int] = {}
+        tokens: dict[tuple[str, str, str], int] = {}
+        costs: dict[tuple[str, str], float] = {}
+        for (target, model, outcome), calls in list(self._calls.items()):
+            attempts[target, outcome] = attempts.get((target, outcome), 0) + calls.count
+            if calls.has_usage:
+                for direction, count in (("input", calls.input_tokens), ("output", calls.output_tokens)):
+                    tokens[target, model, direction] = tokens.get((target, model, direction), 0) + count
+            if calls.cost_usd is not None:
+                costs[target, model] = costs.get((target, model), 0.0) + calls.cost_usd
+        yield _counter("forebay_attempts", "Calls of targets, by outcome.", ["target", "outcome"], attempts)
+        yield _counter("forebay_tokens", "Tokens that targets reported.", ["target", "model", "direction"], tokens)
+        yield _counter("forebay_cost_usd", "Cost in USD, where the price is known.", ["target", "model"], costs)
+
+
+class _Calls:
+    """What the calls of one target, model and outcome came to."""
+
+    __slots__ = ("cost_usd", "count", "has_usage", "input_tokens", "output_tokens")
+
+    def __init__(self) -> None:
+        self.count = self.input_tokens = self.output_tokens = 0
+        self.has_usage = False
+        self.cost_usd: float | None = None
+
+
+class _Times:
+    """A histogram: how many times fell between two bounds."""
+
+    __slots__ = ("counts", "total")
+
+    def __init__(self) -> None:
+        self.counts = [0] * (len(_BOUNDS) + 1)
+        self.total = 0.0
+
+    def observe(self, seconds: float) -> None:
+        """Counts a time; one below zero (clocks differ) counts as zero."""
+        self.counts[bisect_left(_BOUNDS, seconds)] += 1
+        if seconds > 0:
+            self.total += seconds
+
+    def cumulated(self) -> list[tuple[str, float]]:
+        """For each bound how many times were not above it."""
+        below = 0
+        pairs: list[tuple[str, float]] = []
+        for bound, count in zip((*(str(float(bound)) for bound in _BOUNDS), "+Inf"), self.counts, strict=True):
+            below += count
+            pairs.append((bound, below))
+        return pairs
+
+
+def _times(by_target: dict[str, _Times], target: str) -> _Times:
+    found = by_target.get(target)
+    if found is None:
+        found = by_target[target] = _Times()
+    return found
+
+
+def _counter(name: str, text: str, labels: list[str], sums: Mapping[Labels, float]) -> Metric:
+    family = CounterMetricFamily(name, text, labels=labels)
+    for key, value in sums.items():
+        family.add_metric(list(key), value)
+    return family
+
+
+def _histogram(name: str, text: str, by_target: dict[str, _Times]) -> Metric:
+    family = HistogramMetricFamily(name, text, labels=["target"])
+    for target, times in list(by_target.items()):
+        family.add_metric([target], times.cumulated(), times.total)
+    return family
 
 
 def queue_labels(queue: str) -> tuple[str, str]:
