@@ -14,7 +14,7 @@ _PUBLIC = {
     "Reject": "forebay.domain.function",
     "RequestError": "forebay.domain.errors",
     "Retry": "forebay.domain.function",
-    "run": "forebay.run",
+    "run": "forebay.runs",
     "target": "forebay.domain.function",
 }
 __version__ = "0.1.0"

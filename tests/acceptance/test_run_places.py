@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 import forebay as package
-from forebay.run.inputs import given
-from forebay.run.job import execute
-from forebay.run.options import RequestOptions, RunOptions
-from forebay.run.progress import Silence
-from forebay.run.site import LocalSite
+from forebay.runs.inputs import given
+from forebay.runs.job import execute
+from forebay.runs.options import RequestOptions, RunOptions
+from forebay.runs.progress import Silence
+from forebay.runs.site import LocalSite
 from forebay.settings import load_settings
 from tests.acceptance.run_support import Mock, forebay, mock_model, read_lines, started, until, write_lines
 

@@ -70,6 +70,7 @@ async def test_it_runs_where_a_loop_runs_already(mock: Mock) -> None:
     assert table == [{"q": "a", "output": "echo: a"}]
 
 
-def test_the_package_can_be_called_whatever_was_imported_first(mock: Mock) -> None:
-    module = importlib.import_module("forebay.run")
-    assert module([{"q": "a"}], prompt="{q}", model="mock", base_url=mock.base_url)[0]["output"] == "echo: a"
+def test_it_is_a_function_whatever_was_imported_first(mock: Mock) -> None:
+    importlib.import_module("forebay.runs")
+    table = forebay.run([{"q": "a"}], prompt="{q}", model="mock", base_url=mock.base_url)
+    assert table == [{"q": "a", "output": "echo: a"}]

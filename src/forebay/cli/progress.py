@@ -10,7 +10,7 @@ from rich.table import Column
 from rich.text import Text
 
 from forebay.cli.failures import say
-from forebay.run.progress import Reporter, Standing
+from forebay.runs.progress import Reporter, Standing
 
 LINE_SECONDS = 10.0
 FACTS_WIDTH = 90  # what a long line of facts needs; the bar has the rest

@@ -15,14 +15,14 @@ from forebay.cli.remote import print_json
 from forebay.cli.server_site import ServerSite
 from forebay.cli.service import StopSignals, run_on_uvloop
 from forebay.domain.errors import ConfigurationError
-from forebay.run.dry import expect
-from forebay.run.execution import Stopped
-from forebay.run.inputs import Input, open_input
-from forebay.run.job import execute
-from forebay.run.options import DEFAULT_MAX_ATTEMPTS, RequestOptions, RunOptions
-from forebay.run.site import LocalSite, Site
-from forebay.run.summary import Expectation, Summary
-from forebay.run.table import KEY_VARIABLES
+from forebay.runs.dry import expect
+from forebay.runs.execution import Stopped
+from forebay.runs.inputs import Input, open_input
+from forebay.runs.job import execute
+from forebay.runs.options import DEFAULT_MAX_ATTEMPTS, RequestOptions, RunOptions
+from forebay.runs.site import LocalSite, Site
+from forebay.runs.summary import Expectation, Summary
+from forebay.runs.table import KEY_VARIABLES
 
 EXAMPLE = "Example: forebay run reviews.csv -o labels.csv --prompt 'Classify: {review}' --model qwen2.5-coder-1.5b"
 STOPPING = "Stopping: calls under way finish first (Ctrl-C again: at once)"

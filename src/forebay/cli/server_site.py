@@ -13,10 +13,10 @@ from forebay.domain.attempt import Usage
 from forebay.domain.batch import batch_id, job_id_of
 from forebay.domain.errors import ConfigurationError, Conflict, NotFound
 from forebay.policy.resolution import CHAT, normal_endpoint
-from forebay.run.backend import RUN_FRESH, RUN_NAME, RUN_REQUESTS, Backend, BatchState, Piece, RunOrder, Stream
-from forebay.run.local import split_lines
-from forebay.run.options import DEFAULT_MAX_ATTEMPTS, RunOptions
-from forebay.run.place import Place
+from forebay.runs.backend import RUN_FRESH, RUN_NAME, RUN_REQUESTS, Backend, BatchState, Piece, RunOrder, Stream
+from forebay.runs.local import split_lines
+from forebay.runs.options import DEFAULT_MAX_ATTEMPTS, RunOptions
+from forebay.runs.place import Place
 from forebay.settings import Settings
 
 LIVE = frozenset({"validating", "in_progress", "finalizing", "cancelling"})

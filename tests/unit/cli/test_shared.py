@@ -16,7 +16,7 @@ from forebay.domain.errors import (
     StoreRefused,
     StoreUnavailable,
 )
-from forebay.run.progress import Pace, Standing
+from forebay.runs.progress import Pace, Standing
 
 
 @pytest.mark.parametrize(

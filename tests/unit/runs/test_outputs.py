@@ -9,8 +9,8 @@ import msgspec
 import pytest
 
 from forebay.domain.errors import ConfigurationError
-from forebay.run.outputs import check_form, write_lines, write_output
-from forebay.run.rows import Joiner, Members, Shape
+from forebay.runs.outputs import check_form, write_lines, write_output
+from forebay.runs.rows import Joiner, Members, Shape
 
 JOINER = Joiner(Shape.RECORD, ("id", "text", "day", "extra"))
 ROWS: list[Members] = [

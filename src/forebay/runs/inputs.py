@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-import duckdb
 import msgspec
 
 from forebay.domain.errors import ConfigurationError
+from forebay.runs.drivers import driver
 
 STDIN = "-"
 ROWS_AT_ONCE = 1000
@@ -159,22 +159,22 @@ def _decoded(stream: TextIO, path: Path) -> Iterator[str]:
 
 
 def _parquet_columns(path: Path) -> tuple[str, ...]:
-    with duckdb.connect() as connection:
+    with driver("duckdb").connect() as connection:
         try:
             rows = connection.execute("DESCRIBE SELECT * FROM read_parquet(?)", [str(path)]).fetchall()
-        except duckdb.Error as exc:
+        except driver("duckdb").Error as exc:
             raise ConfigurationError(f"{path}: can't be read as Parquet: {exc}") from exc
     return tuple(row[0] for row in rows)
 
 
 def _parquet(path: Path) -> Records:
-    with duckdb.connect() as connection:
+    with driver("duckdb").connect() as connection:
         try:
             result = connection.execute("SELECT to_json(t) FROM read_parquet(?) AS t", [str(path)])
             while rows := result.fetchmany(ROWS_AT_ONCE):
                 for (text,) in rows:
                     yield text.encode()
-        except duckdb.Error as exc:
+        except driver("duckdb").Error as exc:
             raise ConfigurationError(f"{path}: can't be read as Parquet: {exc}") from exc
 
 

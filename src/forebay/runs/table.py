@@ -16,14 +16,14 @@ import msgspec
 import structlog
 
 from forebay.domain.errors import ConfigurationError, JobFailed
-from forebay.run.inputs import Input, given, open_input
-from forebay.run.job import error_lines, execute, output_rows
-from forebay.run.options import DEFAULT_MAX_ATTEMPTS, RequestOptions, RunOptions
-from forebay.run.prepared import Prepared
-from forebay.run.progress import Reporter, Silence
-from forebay.run.rows import encode
-from forebay.run.site import LocalSite
-from forebay.run.summary import Summary
+from forebay.runs.inputs import Input, given, open_input
+from forebay.runs.job import error_lines, execute, output_rows
+from forebay.runs.options import DEFAULT_MAX_ATTEMPTS, RequestOptions, RunOptions
+from forebay.runs.prepared import Prepared
+from forebay.runs.progress import Reporter, Silence
+from forebay.runs.rows import encode
+from forebay.runs.site import LocalSite
+from forebay.runs.summary import Summary
 from forebay.settings import load_settings
 
 Row = dict[str, Any]

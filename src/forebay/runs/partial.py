@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from forebay.domain.errors import ConfigurationError, ForebayError
-from forebay.run.rows import Members, encode
+from forebay.runs.rows import Members, encode
 
 
 def partial_path(output: Path) -> Path:

@@ -7,10 +7,10 @@ import pytest
 
 from forebay.domain.attempt import Usage
 from forebay.policy.schema import compile_schema
-from forebay.run.backend import Fact, Piece
-from forebay.run.interpret import Interpreter
-from forebay.run.rows import Shape
-from forebay.run.workbook import Outcome
+from forebay.runs.backend import Fact, Piece
+from forebay.runs.interpret import Interpreter
+from forebay.runs.rows import Shape
+from forebay.runs.workbook import Outcome
 
 CHAT = {"choices": [{"message": {"content": '{"n": 1}'}}], "usage": {"total_tokens": 3}}
 

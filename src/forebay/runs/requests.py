@@ -11,8 +11,8 @@ from forebay.domain.record import Record
 from forebay.policy.resolution import normal_endpoint
 from forebay.policy.schema import Schema, compile_schema, with_schema
 from forebay.policy.templates import BodyTemplate, compile_body, compile_text
-from forebay.run.options import RequestOptions
-from forebay.run.rows import Shape
+from forebay.runs.options import RequestOptions
+from forebay.runs.rows import Shape
 
 IDENTITY_BYTES = 16
 ANTHROPIC_MAX_TOKENS = 4096  # the field is required there

@@ -8,11 +8,11 @@ import msgspec
 
 from forebay.domain.errors import ConfigurationError, RequestError
 from forebay.domain.record import Record
-from forebay.run.inputs import Input
-from forebay.run.options import RequestOptions
-from forebay.run.requests import Renderer, identity, make_renderer
-from forebay.run.rows import Shape
-from forebay.run.workbook import Entry, Workbook
+from forebay.runs.inputs import Input
+from forebay.runs.options import RequestOptions
+from forebay.runs.requests import Renderer, identity, make_renderer
+from forebay.runs.rows import Shape
+from forebay.runs.workbook import Entry, Workbook
 
 RECORDS_AT_ONCE = 500
 _RECORD = msgspec.json.Decoder(dict[str, Any])

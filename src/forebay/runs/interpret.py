@@ -8,11 +8,11 @@ import msgspec
 from forebay.domain.job import ErrorCode
 from forebay.policy.output_text import output_of
 from forebay.policy.schema import Schema
-from forebay.run.backend import Fact, Piece
-from forebay.run.plan import failure
-from forebay.run.rows import OUTPUT, Shape
-from forebay.run.summary import usage_view
-from forebay.run.workbook import Outcome
+from forebay.runs.backend import Fact, Piece
+from forebay.runs.plan import failure
+from forebay.runs.rows import OUTPUT, Shape
+from forebay.runs.summary import usage_view
+from forebay.runs.workbook import Outcome
 
 FIRST_SUCCESS, FIRST_REDIRECT, FIRST_SERVER_ERROR = 200, 300, 500
 PASSING = frozenset({408, 409, 425, 429})  # of the 4xx, those that were tried again

@@ -16,8 +16,8 @@ from forebay.domain.query import JobQuery
 from forebay.engine.handlers.batch import BatchOrder, make_batch, put_file
 from forebay.engine.handlers.batch.lines import CUSTOM_ID
 from forebay.ports import Watch
-from forebay.run.backend import RUN_FRESH, RUN_NAME, RUN_REQUESTS, BatchState, Fact, Piece, RunOrder, Stream
-from forebay.run.counted import CallCount, counted
+from forebay.runs.backend import RUN_FRESH, RUN_NAME, RUN_REQUESTS, BatchState, Fact, Piece, RunOrder, Stream
+from forebay.runs.counted import CallCount, counted
 
 TENANT = "default"
 LIFESPAN_SECONDS = 30 * 86_400.0  # nobody set a deadline: a slow model may take days

@@ -10,10 +10,10 @@ import msgspec
 from forebay.domain.attempt import Usage
 from forebay.domain.errors import ForebayError, TargetUnavailable
 from forebay.domain.record import Record
-from forebay.run.backend import RUN_FRESH, RUN_NAME, RUN_REQUESTS, Backend, BatchState, Piece, Stream
-from forebay.run.partial import Rows
-from forebay.run.prepared import Prepared
-from forebay.run.progress import Pace, Reporter, Standing
+from forebay.runs.backend import RUN_FRESH, RUN_NAME, RUN_REQUESTS, Backend, BatchState, Piece, Stream
+from forebay.runs.partial import Rows
+from forebay.runs.prepared import Prepared
+from forebay.runs.progress import Pace, Reporter, Standing
 
 POLL_SECONDS = 0.5
 

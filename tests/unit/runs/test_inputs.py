@@ -12,7 +12,7 @@ from hypothesis import given as over
 from hypothesis import strategies as st
 
 from forebay.domain.errors import ConfigurationError
-from forebay.run.inputs import given, open_input
+from forebay.runs.inputs import given, open_input
 
 
 def read(path: Path | str) -> list[dict[str, object]]:

@@ -8,15 +8,15 @@ import msgspec
 from forebay.domain.target import TargetSpec
 from forebay.policy.pricing import PriceTable, maximal_cost_usd, prices_for
 from forebay.policy.usage import estimate_request
-from forebay.run.execution import Execution
-from forebay.run.inputs import Input
-from forebay.run.options import RunOptions
-from forebay.run.partial import Nowhere
-from forebay.run.prepared import Prepared, prepare
-from forebay.run.progress import Silence
-from forebay.run.site import Site
-from forebay.run.summary import Expectation
-from forebay.run.workbook import Workbook
+from forebay.runs.execution import Execution
+from forebay.runs.inputs import Input
+from forebay.runs.options import RunOptions
+from forebay.runs.partial import Nowhere
+from forebay.runs.prepared import Prepared, prepare
+from forebay.runs.progress import Silence
+from forebay.runs.site import Site
+from forebay.runs.summary import Expectation
+from forebay.runs.workbook import Workbook
 from forebay.targets.prices import ListPrices
 
 SHOWN_REQUESTS = 3

@@ -6,8 +6,8 @@ import pytest
 
 from forebay.domain.errors import ConfigurationError
 from forebay.domain.target import Route, RouteEntry, TargetSpec, TargetType
-from forebay.run.options import RequestOptions, RunOptions
-from forebay.run.place import choose_place, private_store
+from forebay.runs.options import RequestOptions, RunOptions
+from forebay.runs.place import choose_place, private_store
 from forebay.settings import Settings, StoreSettings
 
 STORE = StoreSettings(url="sqlite:///s.db", path=Path("s.db"))

@@ -7,18 +7,18 @@ from contextlib import ExitStack
 
 import msgspec
 
-from forebay.run.backend import Backend
-from forebay.run.execution import Execution, Spent
-from forebay.run.inputs import Input
-from forebay.run.options import RunOptions
-from forebay.run.outputs import write_lines, write_output
-from forebay.run.partial import PartialOutput, errors_path
-from forebay.run.prepared import Prepared, prepare
-from forebay.run.progress import Reporter
-from forebay.run.rows import Members, encode, members_of
-from forebay.run.site import Site
-from forebay.run.summary import Summary, usage_view
-from forebay.run.workbook import Row, Workbook
+from forebay.runs.backend import Backend
+from forebay.runs.execution import Execution, Spent
+from forebay.runs.inputs import Input
+from forebay.runs.options import RunOptions
+from forebay.runs.outputs import write_lines, write_output
+from forebay.runs.partial import PartialOutput, errors_path
+from forebay.runs.prepared import Prepared, prepare
+from forebay.runs.progress import Reporter
+from forebay.runs.rows import Members, encode, members_of
+from forebay.runs.site import Site
+from forebay.runs.summary import Summary, usage_view
+from forebay.runs.workbook import Row, Workbook
 
 
 async def execute(

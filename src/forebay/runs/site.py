@@ -10,10 +10,10 @@ import msgspec
 
 from forebay.app import open_system
 from forebay.domain.errors import ConfigurationError
-from forebay.run.backend import Backend
-from forebay.run.local import LocalBatches
-from forebay.run.options import RunOptions
-from forebay.run.place import Place, choose_place, is_configured, private_store
+from forebay.runs.backend import Backend
+from forebay.runs.local import LocalBatches
+from forebay.runs.options import RunOptions
+from forebay.runs.place import Place, choose_place, is_configured, private_store
 from forebay.settings import Settings, StoreSettings
 
 

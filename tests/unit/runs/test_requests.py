@@ -6,9 +6,9 @@ import msgspec
 import pytest
 
 from forebay.domain.errors import ConfigurationError, RequestError, TemplateFieldMissing
-from forebay.run.options import RequestOptions, RunOptions
-from forebay.run.requests import Request, identity, make_renderer, own_choice
-from forebay.run.rows import Shape
+from forebay.runs.options import RequestOptions, RunOptions
+from forebay.runs.requests import Request, identity, make_renderer, own_choice
+from forebay.runs.rows import Shape
 
 CHAT = "/v1/chat/completions"
 LINE = {"custom_id": "a", "method": "POST", "url": CHAT, "body": {"model": "m", "messages": []}}

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from forebay.run.workbook import Entry, Outcome, Workbook
+from forebay.runs.workbook import Entry, Outcome, Workbook
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from forebay.domain.record import Record
 from forebay.domain.target import Limits, TargetSpec, TargetType
 from forebay.models import CATALOGUE, ModelCache, cache_folder
 from forebay.policy.resolution import MESSAGES, Resolver, normal_endpoint
-from forebay.run.options import RunOptions
+from forebay.runs.options import RunOptions
 from forebay.settings import Settings, StoreSettings, with_target
 
 LISTING_SECONDS = 15.0

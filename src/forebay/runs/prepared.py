@@ -12,17 +12,17 @@ import msgspec
 from forebay.domain.errors import ConfigurationError
 from forebay.domain.ids import IdSource
 from forebay.policy.schema import compile_schema
-from forebay.run.backend import RunOrder
-from forebay.run.inputs import STDIN, Input
-from forebay.run.interpret import Interpreter
-from forebay.run.options import RunOptions
-from forebay.run.outputs import check_form
-from forebay.run.place import Place
-from forebay.run.plan import Plan, make_plan
-from forebay.run.requests import own_choice
-from forebay.run.rows import Joiner
-from forebay.run.site import Site
-from forebay.run.workbook import Workbook
+from forebay.runs.backend import RunOrder
+from forebay.runs.inputs import STDIN, Input
+from forebay.runs.interpret import Interpreter
+from forebay.runs.options import RunOptions
+from forebay.runs.outputs import check_form
+from forebay.runs.place import Place
+from forebay.runs.plan import Plan, make_plan
+from forebay.runs.requests import own_choice
+from forebay.runs.rows import Joiner
+from forebay.runs.site import Site
+from forebay.runs.workbook import Workbook
 
 _RECORD = msgspec.json.Decoder(dict[str, Any])
 

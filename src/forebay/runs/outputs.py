@@ -6,12 +6,16 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import duckdb
 import msgspec
 
 from forebay.domain.errors import ConfigurationError
-from forebay.run.rows import Members, cell, encode
+from forebay.runs.drivers import driver
+from forebay.runs.rows import Members, cell, encode
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
 
 FORMS = (".jsonl", ".csv", ".parquet")
 LARGEST_OBJECT_BYTES = 2**31 - 1
@@ -87,22 +91,22 @@ def _write_parquet(draft: Path, rows: Iterable[Members], columns: tuple[str, ...
     with tempfile.TemporaryDirectory(prefix=".forebay-", dir=draft.parent) as folder:
         lines = Path(folder) / "rows.jsonl"
         _write_jsonl(lines, rows, columns)
-        with duckdb.connect(config={"temp_directory": folder}) as connection:
+        with driver("duckdb").connect(config={"temp_directory": folder}) as connection:
             structure = _structure(connection, lines)
             try:
                 _copy(connection, lines, draft, _types(structure, columns, "BIGINT"))
-            except duckdb.InvalidInputException:  # a number beyond 64 bits with a sign
+            except driver("duckdb").InvalidInputException:  # a number beyond 64 bits with a sign
                 _copy(connection, lines, draft, _types(structure, columns, "UBIGINT"))
 
 
-def _copy(connection: duckdb.DuckDBPyConnection, lines: Path, draft: Path, types: dict[str, str]) -> None:
+def _copy(connection: "DuckDBPyConnection", lines: Path, draft: Path, types: dict[str, str]) -> None:
     table = connection.read_json(
         str(lines), format="newline_delimited", columns=types, maximum_object_size=LARGEST_OBJECT_BYTES
     )
     table.write_parquet(str(draft))
 
 
-def _structure(connection: duckdb.DuckDBPyConnection, lines: Path) -> dict[str, object]:
+def _structure(connection: "DuckDBPyConnection", lines: Path) -> dict[str, object]:
     query = "SELECT json_group_structure(json) FROM read_ndjson_objects(?, maximum_object_size = ?)"
     ((structure,),) = connection.execute(query, [str(lines), LARGEST_OBJECT_BYTES]).fetchall()
     return msgspec.json.decode(structure, type=dict[str, object]) if structure else {}
