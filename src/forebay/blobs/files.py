@@ -70,7 +70,7 @@ class FileBlobs:
         try:
             left = None if end is None else end - start
             while left is None or left > 0:
-                piece = await asyncio.to_thread(file.read, READ_BYTES if left is None else min(left, READ_BYTES))
+                piece = await asyncio.to_thread(_piece, file, READ_BYTES if left is None else min(left, READ_BYTES))
                 if not piece:
                     return
                 left = None if left is None else left - len(piece)
@@ -144,8 +144,17 @@ def _open(path: Path, start: int) -> BinaryIO:
         file = path.open("rb", buffering=0)
     except FileNotFoundError as exc:
         raise NotFound(f"There is no blob {path.name!r}") from exc
+    except OSError as exc:
+        raise StoreUnavailable(f"The blob {path.name!r} can't be read now: {exc}") from exc
     file.seek(start)
     return file
+
+
+def _piece(file: BinaryIO, most: int) -> bytes:
+    try:
+        return file.read(most)
+    except OSError as exc:
+        raise StoreUnavailable(f"A blob can't be read now: {exc}") from exc
 
 
 def _size(path: Path) -> int:

@@ -13,6 +13,7 @@ ForebayError
 ├── PullFailed                exit 1: a local model's files can't be had, or aren't the pinned ones
 ├── LeaseLost                 drop the job: another worker has it
 ├── StoreUnavailable          transient: try again
+│   └── StoreDamaged          what was asked for can't be read or written: only a restore helps
 ├── TargetError               one call of a target did not succeed
 │   ├── TargetThrottled       429: wait `retry_after`; uses no attempt
 │   ├── TargetUnavailable     503, refused, DNS, TLS: wait; uses no attempt
@@ -88,6 +89,10 @@ class LeaseLost(ForebayError):
 
 class StoreUnavailable(ForebayError):
     """The store can't be reached or is full: nothing was acknowledged; try again."""
+
+
+class StoreDamaged(StoreUnavailable):
+    """A page of the store is damaged, and the request needs it: nothing was acknowledged, and waiting does not help."""
 
 
 class TargetError(ForebayError):

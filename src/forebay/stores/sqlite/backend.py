@@ -10,7 +10,7 @@ from forebay.domain.errors import StoreUnavailable
 from forebay.ports import Clock
 from forebay.stores.sqlite.transaction import Session, Tx
 from forebay.stores.sqlite.watch import Hub
-from forebay.stores.sqlite.writer import TRANSIENT, Order, Writer
+from forebay.stores.sqlite.writer import DAMAGED, TRANSIENT, Order, Writer, damaged
 
 Argument = TypeVar("Argument")
 Result = TypeVar("Result")
@@ -72,9 +72,12 @@ class Backend:
             try:
                 return query(session)
             finally:
-                session.connection.execute("COMMIT")
+                if session.connection.in_transaction:  # else SQLite itself has ended it, as it failed
+                    session.connection.execute("ROLLBACK")
         except TRANSIENT as exc:
             raise StoreUnavailable(f"the store can't be read now: {exc}") from exc
+        except DAMAGED as exc:
+            raise damaged(exc) from exc
         finally:
             self._idle.put(session)
 

@@ -38,17 +38,17 @@ def _claim(tx: Tx, asking: Asking) -> list[Claimed]:
     looks = _look(tx, asking)
     if looks[0][5] and move_due(tx, DUE_AT_ONCE):
         looks = _look(tx, asking)
-    epoch, has_suspect = looks[0][3], looks[0][4]
-    if epoch is None:
-        register(tx, worker)
-    elif epoch != worker.epoch:
+    epoch, has_suspect, is_buried = looks[0][3], looks[0][4], looks[0][6]
+    if epoch is not None and epoch != worker.epoch:
         return []
+    if is_buried:
+        register(tx, worker)
     if has_suspect or (is_alone and tx.run("claim.holds", worker.id)[0][0]):
         return []
     return _lease(tx, asking, _take_wants(tx, asking, [(look[0], look[1], look[2]) for look in looks]))
 
 
-def _look(tx: Tx, asking: Asking) -> list[tuple[int, bool, int, int | None, bool, bool]]:
+def _look(tx: Tx, asking: Asking) -> list[tuple[int, bool, int, int | None, bool, bool, bool]]:
     wants = [(want.queue, None if want.cap is None else want.lane) for want in asking.wants]
     return tx.run("claim.look", as_json(wants), int(asking.is_alone), asking.worker.id, tx.now)
 

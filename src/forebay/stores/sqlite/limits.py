@@ -12,6 +12,8 @@ from forebay.stores.sqlite.backend import Backend
 from forebay.stores.sqlite.transaction import Tx
 from forebay.stores.sqlite.writer import Order
 
+LONGEST_DEBT_SECONDS = 600.0  # a lane never stands still for longer, should the clock be set back
+
 
 class _Asking(NamedTuple):
     rate: Rate
@@ -70,7 +72,7 @@ def _give_back(tx: Tx, askings: Sequence[_Asking]) -> Sequence[None]:
 
 def _full_at(tx: Tx, rate: Rate) -> float:
     rows = tx.run("limits.full_at", rate.name)
-    return max(tx.now, rows[0][0]) if rows else tx.now
+    return min(max(tx.now, rows[0][0]), tx.now + LONGEST_DEBT_SECONDS) if rows else tx.now
 
 
 def _charge(tx: Tx, charges: Sequence[_Charge]) -> Sequence[bool]:

@@ -39,6 +39,7 @@ class Sweep:
         )
 
     def _rescue(self, tx: Tx, limit: int) -> int:
+        tx.run("workers.hold_to_clock", tx.now)
         known = [read_worker(row) for row in tx.run("workers.all")]
         dead = [one.id for one in known if one.heartbeat_at + one.lease_seconds < tx.now or self._is_gone(one)]
         if dead:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import apsw
 
-from forebay.domain.errors import ForebayError, StoreUnavailable
+from forebay.domain.errors import ForebayError, StoreDamaged, StoreUnavailable
 from forebay.domain.ids import IdSource
 from forebay.ports import Clock
 from forebay.stores.sqlite.transaction import Redo, Tx
@@ -31,6 +31,7 @@ TRANSIENT = (
     apsw.PermissionsError,
     apsw.ProtocolError,
 )
+DAMAGED = (apsw.CorruptError, apsw.NotADBError)
 
 
 class Order(IntEnum):
@@ -117,7 +118,7 @@ class Writer:
                 return
             try:
                 pause = self._poll(self._connection)
-            except apsw.Error:
+            except Exception:  # noqa: BLE001 -- hints only: the writer outlives whatever goes wrong with them
                 pause = RETRY_POLL_SECONDS
 
     def _gather(self, pause: float | None) -> tuple[list[Call], bool]:
@@ -159,6 +160,8 @@ class Writer:
             return self._transact([[call] for group in groups for call in group], self._alone, is_careful=True)
         except TRANSIENT as exc:
             return _all_unavailable(calls, exc)
+        except DAMAGED as exc:
+            return [(call, damaged(exc)) for call in calls]
         except Exception as exc:  # noqa: BLE001 -- the writer is a service loop: it outlives whatever goes wrong
             return [(call, _caused(StoreUnavailable(f"the store failed: {exc}"), exc)) for call in calls]
 
@@ -198,7 +201,7 @@ class Writer:
                 raise  # SQLite itself rolled everything back: nothing may be acknowledged
             tx.connection.execute("ROLLBACK TO one")
             tx.topics = topics
-            result = exc
+            result = damaged(exc) if isinstance(exc, DAMAGED) else exc
         tx.connection.execute("RELEASE one")
         return [(call, result)]
 
@@ -226,6 +229,14 @@ def plan(calls: Iterable[Call]) -> list[list[Call]]:
         else:
             hot.setdefault(call.order, []).append(call)
     return groups + [hot[order] for order in sorted(hot)]
+
+
+def damaged(exc: Exception) -> StoreDamaged:
+    """What a caller is told whose rows stand on a damaged page."""
+    text = f"the store's file is damaged ({exc}); nothing was acknowledged: restore it from a copy"
+    error = StoreDamaged(text)
+    error.__cause__ = exc
+    return error
 
 
 def _resolve(replies: list[Reply]) -> None:

@@ -1,12 +1,14 @@
 -- name: look
 -- For each want [queue, lane or null]: is there anything (primary key of ready), and the lane's leases (leases_lane);
--- then the worker's epoch, whether it runs a suspect (leases_alone), and whether anything fell due (later).
+-- then the worker's epoch, whether it runs a suspect (leases_alone), whether anything fell due (later), and whether the
+-- worker is buried: it must be registered again, or the next sweep takes what it claims.
 SELECT w.key,
        EXISTS (SELECT 1 FROM ready r WHERE r.queue = w.value->>0 AND r.is_suspect = ?2),
        (SELECT count(*) FROM leases l WHERE l.lane = w.value->>1),
        (SELECT k.epoch FROM workers k WHERE k.id = ?3),
        EXISTS (SELECT 1 FROM leases l WHERE l.is_alone = 1 AND l.worker_id = ?3),
-       EXISTS (SELECT 1 FROM later WHERE due_at <= ?4)
+       EXISTS (SELECT 1 FROM later WHERE due_at <= ?4),
+       coalesce((SELECT k.is_dead FROM workers k WHERE k.id = ?3), 1)
 FROM jsonb_each(?1) w ORDER BY w.id;
 
 -- name: holds

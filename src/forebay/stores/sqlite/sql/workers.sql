@@ -21,6 +21,10 @@ DELETE FROM workers WHERE id = ?1;
 -- name: all
 SELECT id, epoch, host, pid, pid_started, queues, lease_seconds, heartbeat_at FROM workers WHERE is_dead = 0 ORDER BY id;
 
+-- name: hold_to_clock
+-- Heartbeats of the future: the clock was set back since, and nobody would be missed until it has caught up.
+UPDATE workers SET heartbeat_at = ?1 WHERE is_dead = 0 AND heartbeat_at > ?1 + lease_seconds;
+
 -- name: bury
 -- Their leases are taken away: the epoch ends.
 UPDATE workers SET epoch = epoch + 1, is_dead = 1 WHERE is_dead = 0 AND id IN (SELECT value FROM jsonb_each(?1));
