@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from forebay.domain.answer import Answer
 from forebay.domain.attempt import Attempt
 from forebay.domain.change import Claimed
+from forebay.domain.errors import LeaseLost, StoreUnavailable
 from forebay.domain.job import Job
 from forebay.engine.services import Services
 
@@ -27,10 +28,15 @@ class Context:
     async def begin(self, attempt: Attempt) -> None:
         """Writes the attempt into the ledger; only then may its call be sent.
 
-        Raises: LeaseLost: send nothing.
+        Raises: LeaseLost, StoreUnavailable: send nothing.
         """
-        await self._begin(attempt)
+        # Before the reply: a begin whose caller is cancelled is committed all the same, and would stand as running.
         self.attempts[attempt.number] = attempt
+        try:
+            await self._begin(attempt)
+        except (LeaseLost, StoreUnavailable):
+            del self.attempts[attempt.number]
+            raise
 
     def complete(self, attempt: Attempt) -> None:
         """Keeps the completed attempt; it is written in the transaction of the answer."""

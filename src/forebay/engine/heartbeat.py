@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Callable
 
+import msgspec
 import structlog
 
 from forebay.domain.change import Renewal, Worker
@@ -18,6 +19,7 @@ BEATS_PER_LEASE = 3
 LONGEST_PAUSE_SECONDS = 2.0  # a cancelled call is broken off at the next beat
 STILL_LEASES = 3  # a loop that stood still for so many leases is taken for dead
 EXIT_STILL = 70  # EX_SOFTWARE. Source: sysexits.h
+CLOSE_SECONDS = 15.0  # for a beat under way; a store that is locked answers after its busy time-out
 
 
 class Heartbeat:
@@ -28,8 +30,7 @@ class Heartbeat:
         self._worker = worker
         self._on_renewal = on_renewal
         self._loop = asyncio.get_running_loop()
-        self._own: asyncio.AbstractEventLoop | None = None
-        self._stop: asyncio.Event | None = None
+        self._halt = threading.Event()
         self._missed = 0
         self._thread = threading.Thread(target=self._main, name="heartbeat", daemon=True)
 
@@ -38,34 +39,36 @@ class Heartbeat:
 
     async def close(self) -> None:
         """Stops the beat; the leases then run out unless they were handed back."""
-        if self._own is not None and self._stop is not None:
-            with contextlib.suppress(RuntimeError):  # the loop has ended by itself
-                self._own.call_soon_threadsafe(self._stop.set)
-        await asyncio.to_thread(self._thread.join)
+        self._halt.set()
+        await asyncio.to_thread(self._thread.join, CLOSE_SECONDS)
 
     @property
     def pause_seconds(self) -> float:
         return min(self._worker.lease_seconds / BEATS_PER_LEASE, LONGEST_PAUSE_SECONDS)
 
     def _main(self) -> None:
-        asyncio.run(self._beat())
+        with asyncio.Runner() as runner:
+            while not self._halt.is_set():
+                runner.run(self.beat())
+                self._watch_loop()
+                self._halt.wait(self.pause_seconds)
 
-    async def _beat(self) -> None:
-        self._own, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        while not self._stop.is_set():
-            await self._renew()
-            self._watch_loop()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stop.wait(), self.pause_seconds)
-
-    async def _renew(self) -> None:
+    async def beat(self) -> None:
+        """Renews once. Of an ended epoch: tells the worker, and registers the new one at once, because a worker that
+        is taken for dead would lose what it claims next to any sweep.
+        """
         try:
             renewal = await self._jobs.renew(self._worker)
+            self._tell(renewal)
+            if not renewal.is_alive:
+                self._worker = msgspec.structs.replace(self._worker, epoch=renewal.epoch)
+                self._tell(await self._jobs.renew(self._worker))
         except StoreUnavailable as unavailable:
             log.error("store_unavailable", verb="renew", reason=str(unavailable))  # noqa: TRY400
-            return
-        if not renewal.is_alive:
-            self._worker = _with_epoch(self._worker, renewal.epoch)
+        except Exception:
+            log.exception("heartbeat_failed")  # a thread that died of it would end every lease
+
+    def _tell(self, renewal: Renewal) -> None:
         with contextlib.suppress(RuntimeError):  # the worker's loop has closed
             self._loop.call_soon_threadsafe(self._on_renewal, renewal)
 
@@ -80,15 +83,3 @@ class Heartbeat:
 
     def _moved(self) -> None:
         self._missed = 0
-
-
-def _with_epoch(worker: Worker, epoch: int) -> Worker:
-    return Worker(
-        id=worker.id,
-        epoch=epoch,
-        host=worker.host,
-        pid=worker.pid,
-        pid_started=worker.pid_started,
-        queues=worker.queues,
-        lease_seconds=worker.lease_seconds,
-    )

@@ -14,7 +14,7 @@ from forebay.policy.lanes import LaneState
 from forebay.policy.rate_headers import rate_hints
 
 CONTROL_SLOTS = 8  # groups run beside targets, never in their slots: no parent waits behind its children
-SOON_SECONDS = 0.05
+CLOCK_BACK_SECONDS = 1.0  # a clock that was set back, and no mere correction
 
 
 class Lane:
@@ -25,6 +25,7 @@ class Lane:
         self.state = state
         self.in_flight = 0
         self._meters = services.meters
+        self._chance = services.chance
         self.requests, self.tokens = permits_for(spec.name, spec.limits, services.limits)
 
     @property
@@ -52,6 +53,10 @@ class Lane:
         """Asks the shared limits for permits."""
         for permits in self._permits():
             await permits.refill(now)
+
+    def forget_pauses(self) -> None:
+        """Begins anew with the target: the clock was set back, and its pauses would last until it has caught up."""
+        self.state = LaneState(self.spec.limits.concurrency, self._chance)
 
     def enter(self, tokens: int) -> None:
         """Counts a claimed job: it holds a slot, and its permits are spent."""
@@ -85,6 +90,10 @@ class Lane:
             in_flight=self.in_flight,
         )
 
+    def observe_broken_off(self, latency_seconds: float, now: float) -> None:
+        """Counts a call that we broke off: it says nothing of the target, but it is no longer under way."""
+        self.state.record(Outcome.CANCELLED, latency_seconds=latency_seconds, now=now, in_flight=self.in_flight)
+
     def correct(self, estimated: int, actual: int | None) -> None:
         """Charges what a call really took, in place of its estimate."""
         if self.tokens is not None and actual is not None:
@@ -106,6 +115,7 @@ class Lanes:
         self._routes = [route for route in routes if any(entry.target in self.by_name for entry in route.entries)]
         self._failover_after_seconds = failover_after_seconds
         self._turn = 0
+        self._seen_at = 0.0
 
     @property
     def queues(self) -> tuple[str, ...]:
@@ -131,6 +141,14 @@ class Lanes:
                 wants.append(Want(queue=queue, lane=name, slots=share, cap=lane.spec.limits.concurrency))
         return [want for want in wants if want.slots > 0]
 
+    def turns(self, now: float) -> int:
+        """How many times to ask for ``wants`` so that each queue was asked once: a lane with fewer free slots than
+        queues asks some of them only.
+        """
+        free = {name: lane.free_slots(now) for name, lane in self.by_name.items()}
+        queues = {name: 1 + sum(self._serves(route, name) for route in self._routes) for name in self.by_name}
+        return max((-(-queues[name] // slots) for name, slots in free.items() if slots), default=1)
+
     @classmethod
     def make(cls, services: Services, served: frozenset[str] | None, failover_after_seconds: float) -> "Lanes":
         """The lanes of the declared targets, or of those that are named."""
@@ -139,6 +157,10 @@ class Lanes:
         return cls(lanes, services.routes, failover_after_seconds)
 
     async def refill(self, now: float) -> None:
+        if now < self._seen_at - CLOCK_BACK_SECONDS:
+            for lane in self.by_name.values():
+                lane.forget_pauses()
+        self._seen_at = now
         for lane in self.by_name.values():
             await lane.refill(now)
 
@@ -150,6 +172,10 @@ class Lanes:
     async def close(self) -> None:
         for lane in self.by_name.values():
             await lane.close()
+
+    @staticmethod
+    def _serves(route: Route, target: str) -> bool:
+        return any(entry.target == target for entry in route.entries)
 
     def _first_available(self, route: Route, now: float) -> Lane | None:
         """Busy is no reason to fail over; unavailable is, and throttled for longer than ``failover_after``."""

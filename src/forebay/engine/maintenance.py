@@ -15,6 +15,8 @@ PRUNE_SECONDS = 60.0
 BLOB_SWEEP_SECONDS = 900.0
 ORPHAN_AGE_SECONDS = 3600.0  # a blob is written before the commit that names it
 ORPHANS_AT_ONCE = 500
+CLOCK_JUMP_SECONDS = 2.0  # wall time against the loop's: the clock was set, or the machine slept
+GRACE_SECONDS = 3.0  # longer than any heartbeat's pause: workers that live show it before any is taken for dead
 
 
 class Maintenance:
@@ -23,6 +25,8 @@ class Maintenance:
     def __init__(self, services: Services, on_recovered: Callable[[Recovered], None]) -> None:
         self._services = services
         self._on_recovered = on_recovered
+        self._ahead = services.clock.now() - asyncio.get_running_loop().time()
+        self._hold_until = 0.0
 
     async def run(self) -> None:
         """Sweeps for ever; ends by cancellation."""
@@ -61,6 +65,16 @@ class Maintenance:
         await self._delete_orphans(batch)
         return True
 
+    async def _let_heartbeats_in(self) -> None:
+        """Waits after a jump of the clock: every lease looks run out then, and none is."""
+        loop = asyncio.get_running_loop()
+        ahead = self._services.clock.now() - loop.time()
+        jump, self._ahead = ahead - self._ahead, ahead
+        if abs(jump) > CLOCK_JUMP_SECONDS:
+            log.warning("clock_jumped", seconds=round(jump, 1))
+            self._hold_until = loop.time() + GRACE_SECONDS
+        await asyncio.sleep(max(0.0, self._hold_until - loop.time()))
+
     async def _delete_orphans(self, blob_ids: list[str]) -> None:
         if not blob_ids:
             return
@@ -72,10 +86,12 @@ class Maintenance:
     async def _every(self, seconds: float, step: Callable[[], Awaitable[bool]]) -> None:
         while True:
             is_complete = True
+            await self._let_heartbeats_in()
             try:
                 is_complete = await step()
             except StoreUnavailable as unavailable:
                 log.error("store_unavailable", verb="maintenance", reason=str(unavailable))  # noqa: TRY400
+                await asyncio.sleep(GRACE_SECONDS)  # heartbeats were not taken either
             except Exception:
                 log.exception("maintenance_failed")
             jitter = 0.5 + self._services.chance.random()

@@ -18,11 +18,14 @@ class Permits:
         self._block = max(1.0, per_second * BLOCK_SECONDS)
         self.available = 0.0
         self.retry_at = 0.0
+        self._asked_at = 0.0
 
     async def refill(self, now: float) -> None:
         """Reserves a block if there is less than one left, and any debt with it."""
-        if self.available >= self._block or now < self.retry_at:
+        is_clock_back = now < self._asked_at  # then the time to ask again is far off, and means nothing
+        if self.available >= self._block or (now < self.retry_at and not is_clock_back):
             return
+        self._asked_at = now
         grant = await self._limits.reserve(self._rate, self._block - min(self.available, 0.0))
         self.available += grant.granted
         self.retry_at = grant.retry_at if self.available < 1.0 else now
@@ -31,8 +34,8 @@ class Permits:
         self.available -= amount
 
     async def close(self) -> None:
-        """Returns what was reserved and not used."""
-        if self.available > 0:
+        """Returns what was reserved and not used, or leaves its debt to the others."""
+        if self.available:
             await self._limits.give_back(self._rate, self.available)
             self.available = 0.0
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import msgspec
 import structlog
 
-from forebay.domain.answer import Answer, Retry
+from forebay.domain.answer import Answer, Retry, Snooze
 from forebay.domain.attempt import Attempt, Outcome
 from forebay.domain.change import Change, Claimed, Verdict
 from forebay.domain.errors import LeaseLost, StoreUnavailable
@@ -17,16 +17,20 @@ from forebay.engine.services import Services
 from forebay.policy.lifecycle import broken_off, decide, hand_back
 
 log = structlog.get_logger(__name__)
+UNKNOWN_KIND_SECONDS = 60.0  # a job of a newer release waits for a worker that knows its kind
 
 
 class Runner:
-    """Holds the jobs that run in this process, by id, so that they can be asked to stop."""
+    """Holds the jobs that run in this process, by fence, so that they can be asked to stop.
+
+    Not by id: a job whose lease was lost may be claimed again while its first run still lets go of its call.
+    """
 
     def __init__(self, services: Services, handlers: Mapping[str, Handler], finisher: Finisher) -> None:
         self._services = services
         self._handlers = handlers
         self._finisher = finisher
-        self._running: dict[str, tuple[Context, asyncio.Task[None]]] = {}
+        self._running: dict[int, tuple[Context, asyncio.Task[None]]] = {}
 
     @property
     def kinds(self) -> frozenset[str]:
@@ -34,38 +38,37 @@ class Runner:
 
     async def run(self, claimed: Claimed) -> None:
         """Runs the job to its answer. A lost lease, or a stop, ends it without one."""
-        job = claimed.job
         context = Context(claimed, self._services, self._begin)
         task = asyncio.current_task()
         assert task is not None, "a runner runs in a task"  # noqa: S101 - for the type checker
-        self._running[job.id] = (context, task)
+        self._running[claimed.fence] = (context, task)
         began_at = self._services.clock.now()
         try:
-            answer = await self._answer(claimed, context)
+            answer = await self._answer(claimed, context, task)
         except LeaseLost:
             return
         except asyncio.CancelledError:
             self._give_up(claimed, context)
             if not context.stopping.is_set():
                 raise
-            task.uncancel()
+            while task.cancelling():
+                task.uncancel()
             return
         finally:
-            del self._running[job.id]
-        now = self._services.clock.now()
-        attempts = [_completed(attempt, now) for attempt in context.attempts.values()]
-        change = decide(claimed, answer, attempts, now=now, chance=self._services.chance)
-        self._finisher.put(change)
-        self._measure(claimed, change, began_at, now)
+            del self._running[claimed.fence]
+        self._finish(claimed, context, answer, began_at)
 
     def stop(self, job_ids: tuple[str, ...]) -> None:
         """Asks running jobs to end: a call is broken off, unless its answer is to be kept."""
-        for job_id in job_ids:
-            context, task = self._running.get(job_id, (None, None))
-            if context is None or task is None or context.stopping.is_set():
+        if not job_ids:
+            return
+        named = frozenset(job_ids)
+        for context, task in list(self._running.values()):
+            job = context.claimed.job
+            if job.id not in named or context.stopping.is_set():
                 continue
             context.stopping.set()
-            if not (context.claimed.job.spec.keep_call or context.claimed.job.is_group):
+            if not (job.spec.keep_call or job.is_group):
                 task.cancel()
 
     def drop_all(self) -> None:
@@ -74,18 +77,38 @@ class Runner:
             context.stopping.set()
             task.cancel()
 
-    async def _answer(self, claimed: Claimed, context: Context) -> Answer:
+    async def _answer(self, claimed: Claimed, context: Context, task: asyncio.Task[None]) -> Answer:
         job = claimed.job
+        handler = self._handlers.get(job.kind)
+        if handler is None:
+            log.error("kind_unknown", job_id=job.id, kind=job.kind)
+            return Snooze(after_seconds=UNKNOWN_KIND_SECONDS)
         try:
-            return await self._handlers[job.kind](job, context)
-        except (LeaseLost, asyncio.CancelledError):
+            return await handler(job, context)
+        except LeaseLost:
             raise
-        except StoreUnavailable as unavailable:
+        except asyncio.CancelledError as cancelled:
+            if task.cancelling():
+                raise
+            log.exception("handler_failed", job_id=job.id, kind=job.kind)  # something inside it was cancelled, not we
+            return Retry(error=_internal(cancelled))
+        except (StoreUnavailable, OSError) as unavailable:  # a full disk, no more file descriptors: no fault of the job
             log.error("store_unavailable", job_id=job.id, reason=str(unavailable))  # noqa: TRY400
             return Retry(error=_internal(unavailable), is_counted=False)
         except Exception as error:
             log.exception("handler_failed", job_id=job.id, kind=job.kind)
             return Retry(error=_internal(error))
+
+    def _finish(self, claimed: Claimed, context: Context, answer: Answer, began_at: float) -> None:
+        now = self._services.clock.now()
+        attempts = [_completed(attempt, now) for attempt in context.attempts.values()]
+        try:
+            change = decide(claimed, answer, attempts, now=now, chance=self._services.chance)
+        except Exception as error:  # else the lease would be kept for ever, and the job with it
+            log.exception("answer_failed", job_id=claimed.job.id, kind=claimed.job.kind)
+            change = decide(claimed, Retry(error=_internal(error)), attempts, now=now, chance=self._services.chance)
+        self._finisher.put(change)
+        self._measure(claimed, change, began_at, now)
 
     async def _begin(self, attempt: Attempt) -> None:
         [verdict] = await self._services.jobs.begin([attempt])
@@ -118,5 +141,5 @@ def _completed(attempt: Attempt, now: float) -> Attempt:
     return msgspec.structs.replace(attempt, outcome=Outcome.UNKNOWN, finished_at=now)
 
 
-def _internal(error: Exception) -> JobError:
+def _internal(error: BaseException) -> JobError:
     return JobError(code=ErrorCode.INTERNAL, message=f"{type(error).__name__} in the handler; see the worker's log")

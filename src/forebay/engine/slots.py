@@ -3,7 +3,13 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
+import structlog
+
 from forebay.domain.change import Claimed
+
+log = structlog.get_logger(__name__)
+CANCEL_SECONDS = 1.0  # for a broken-off job to let go, before it is asked again
+CANCEL_TIMES = 5  # then it is left behind: the process ends anyway
 
 
 class Slots:
@@ -13,6 +19,7 @@ class Slots:
         self._run = run
         self._idle: list[asyncio.Future[Claimed]] = []
         self._tasks: set[asyncio.Task[None]] = set()
+        self._is_closed = False
         self.busy = 0
         self.emptied = asyncio.Event()
         self.emptied.set()
@@ -31,21 +38,29 @@ class Slots:
         task.add_done_callback(self._tasks.discard)
 
     async def close(self) -> None:
-        """Breaks off whatever still runs, and ends the idle slots."""
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        """Breaks off whatever still runs, and ends the slots. A job that will not let go is left behind."""
+        self._is_closed = True
+        for _ in range(CANCEL_TIMES):
+            if not self._tasks:
+                return
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.wait(self._tasks, timeout=CANCEL_SECONDS)
+        log.error("jobs_left_behind", jobs=len(self._tasks))
 
     async def _slot(self, claimed: Claimed) -> None:
         loop = asyncio.get_running_loop()
         while True:
             try:
                 await self._run(claimed)
+            except Exception:
+                log.exception("slot_failed", job_id=claimed.job.id)
             finally:
                 self.busy -= 1
                 if self.busy == 0:
                     self.emptied.set()
+            if self._is_closed:  # a job that was stopped has swallowed the cancellation that ends its slot
+                return
             idle: asyncio.Future[Claimed] = loop.create_future()
             self._idle.append(idle)
             claimed = await idle

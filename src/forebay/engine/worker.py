@@ -7,6 +7,7 @@ import socket
 from dataclasses import dataclass
 from types import TracebackType
 
+import msgspec
 import structlog
 
 from forebay.domain.change import Claimed, Recovered, Renewal, Want, Worker
@@ -20,12 +21,15 @@ from forebay.engine.maintenance import Maintenance
 from forebay.engine.runner import Runner
 from forebay.engine.services import Services
 from forebay.engine.slots import Slots
+from forebay.engine.suspects import Suspects
+from forebay.policy.lifecycle import hand_back
 from forebay.ports import Watch
 from forebay.processes import started_at
 
 log = structlog.get_logger(__name__)
 POLL_SECONDS = 1.0  # hints make it fast; polling must suffice
 STORE_PAUSE_SECONDS = 0.5
+FLUSH_SECONDS = 10.0  # a drain's last wait for a store that is away
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,22 +62,21 @@ class WorkerProcess:
         self._slots = Slots(self._run)
         self._control_busy = 0
         self._wake = asyncio.Event()
-        self._suspects: frozenset[str] = frozenset()
+        self._suspects = Suspects()
         self._background: list[asyncio.Task[None]] = []
-        self._is_draining = False
+        self._draining = asyncio.Lock()
+        self._is_drained = False
 
     async def __aenter__(self) -> "WorkerProcess":
         await self._services.jobs.renew(self.worker)
         self._heartbeat = Heartbeat(self._services.jobs, self.worker, self._on_renewal)
         self._heartbeat.start()
         maintenance = Maintenance(self._services, self._on_recovered)
-        watch = self._services.jobs.watch([f"ready:{queue}" for queue in self.lanes.queues])
         self._claiming = asyncio.create_task(self._claim_for_ever(), name="claim")
-        self._finishing = asyncio.create_task(self._finisher.run(), name="finish")
         self._background = [
             self._claiming,
-            self._finishing,
-            asyncio.create_task(self._listen(watch), name="listen"),
+            asyncio.create_task(self._finisher.run(), name="finish"),
+            asyncio.create_task(self._listen(), name="listen"),
             asyncio.create_task(maintenance.run(), name="maintenance"),
         ]
         log.info("worker_started", worker=self.worker.id, queues=len(self.lanes.queues))
@@ -86,39 +89,26 @@ class WorkerProcess:
 
     async def drain(self) -> None:
         """Claims no more, lets running calls finish, breaks off the rest, and hands every lease back. Idempotent."""
-        if self._is_draining:
-            return
-        self._is_draining = True
-        self._claiming.cancel()
-        await asyncio.gather(self._claiming, return_exceptions=True)
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._slots.emptied.wait(), self._options.drain_seconds)
-        await self._slots.close()
-        await self._finisher.flushed()
-        for task in self._background:
-            task.cancel()
-        await asyncio.gather(*self._background, return_exceptions=True)
-        await self._heartbeat.close()
-        with contextlib.suppress(StoreUnavailable):  # then the leases run out by themselves
-            await self.lanes.close()
-            handed_back = await self._services.jobs.retire(self.worker)
-            log.info("worker_drained", worker=self.worker.id, handed_back=handed_back)
+        async with self._draining:
+            if not self._is_drained:
+                await self._drain()
+                self._is_drained = True
 
     async def claim_once(self) -> int:
         """Claims what there are slots for and starts it. Returns how many jobs that was."""
         now = self._services.clock.now()
         await self.lanes.refill(now)
         wants = self.lanes.wants(now, self._control_busy)
-        if not wants:
-            return 0
-        if self._suspects and self._slots.busy == 0:
-            return await self._claim_suspect(wants)
-        if self._suspects:
-            return 0  # a suspect runs with nothing beside it: let the slots empty first
-        claimed = await self._services.jobs.claim(self.worker, wants)
-        for one in claimed:
-            self._start(one)
-        return len(claimed)
+        if self._suspects.are_wanted(wants):
+            return await self._claim_suspect()
+        for _ in range(self.lanes.turns(now)):
+            if not wants:
+                break
+            claimed = await self._claim(wants)
+            if claimed:
+                return len(claimed)
+            wants = self.lanes.wants(now, self._control_busy)
+        return 0
 
     async def run_until_idle(self) -> int:
         """Runs what is claimable now, and what that makes claimable, to its end; a step for tests, without any loop."""
@@ -131,14 +121,61 @@ class WorkerProcess:
                 return total
             total += claimed
 
-    async def _claim_suspect(self, wants: list[Want]) -> int:
-        mine = [want for want in wants if want.queue in self._suspects]
-        self._suspects = frozenset()
-        claimed = await self._services.jobs.claim(self.worker, mine, is_alone=True) if mine else []
+    async def _drain(self) -> None:
+        self._claiming.cancel()
+        await asyncio.gather(self._claiming, return_exceptions=True)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._slots.emptied.wait(), self._options.drain_seconds)
+        await self._slots.close()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._finisher.flushed(), FLUSH_SECONDS)
+        for task in self._background:
+            task.cancel()
+        await asyncio.gather(*self._background, return_exceptions=True)
+        await self._heartbeat.close()
+        if self._finisher.waiting:  # the leases are kept: they are freed when this process is gone
+            log.error("answers_not_written", worker=self.worker.id, answers=self._finisher.waiting)
+            return
+        try:
+            await self.lanes.close()
+            handed_back = await self._services.jobs.retire(self.worker)
+            log.info("worker_drained", worker=self.worker.id, handed_back=handed_back)
+        except StoreUnavailable as unavailable:  # likewise
+            log.error("store_unavailable", verb="retire", reason=str(unavailable))  # noqa: TRY400
+
+    async def _claim(self, wants: list[Want], *, is_alone: bool = False) -> list[Claimed]:
+        """Claims and starts. Broken off in between, it hands back what it was given: a claim is committed all the
+        same, and its jobs would stand still until the drain ends.
+        """
+        claim = asyncio.ensure_future(self._services.jobs.claim(self.worker, wants, is_alone=is_alone))
+        try:
+            claimed = await asyncio.shield(claim)
+        except asyncio.CancelledError:
+            claim.add_done_callback(self._hand_back)
+            raise
+        for one in claimed:
+            self._start(one)
+        return claimed
+
+    def _hand_back(self, claim: "asyncio.Future[list[Claimed]]") -> None:
+        if claim.cancelled() or claim.exception() is not None:
+            return
+        now = self._services.clock.now()
+        for one in claim.result():
+            self._finisher.put(hand_back(one, [], now=now))
+
+    async def _claim_suspect(self) -> int:
+        """Runs one suspect with nothing beside it. What runs now ends first, and its answers free their leases."""
+        await self._slots.emptied.wait()
+        if self._finisher.waiting:
+            await self._finisher.flush()
+        now = self._services.clock.now()
+        wants = self._suspects.among(self.lanes.wants(now, self._control_busy))
+        claimed = await self._claim(wants, is_alone=True) if wants else []
         for one in claimed:
             log.warning("suspect_runs_alone", job_id=one.job.id, rescues=one.job.rescues)
-            self._start(one)
         await self._slots.emptied.wait()
+        self._suspects.were_tried(is_found=bool(claimed), now=now)
         return len(claimed)
 
     async def _claim_for_ever(self) -> None:
@@ -179,27 +216,23 @@ class WorkerProcess:
                 self.lanes.by_name[claimed.lane].leave()
             self._wake.set()
 
-    async def _listen(self, watch: Watch) -> None:
-        while True:
-            await watch.next()
-            self._wake.set()
+    async def _listen(self) -> None:
+        watch: Watch = self._services.jobs.watch([f"ready:{queue}" for queue in self.lanes.queues])
+        try:
+            while True:
+                await watch.next()
+                self._wake.set()
+        finally:
+            watch.close()
 
     def _on_renewal(self, renewal: Renewal) -> None:
         if not renewal.is_alive:
             log.warning("leases_lost", worker=self.worker.id, epoch=renewal.epoch)
-            self.worker = Worker(
-                id=self.worker.id,
-                epoch=renewal.epoch,
-                host=self.worker.host,
-                pid=self.worker.pid,
-                pid_started=self.worker.pid_started,
-                queues=self.worker.queues,
-                lease_seconds=self.worker.lease_seconds,
-            )
+            self.worker = msgspec.structs.replace(self.worker, epoch=renewal.epoch)
             self._runner.drop_all()
         self._runner.stop(renewal.stopping)
 
     def _on_recovered(self, recovered: Recovered) -> None:
-        self._suspects = frozenset(recovered.suspects) & frozenset(self.lanes.queues)
-        if self._suspects or recovered.due or recovered.woken or recovered.rescued:
+        self._suspects.stand_in(recovered.suspects, self._services.clock.now())
+        if recovered.suspects or recovered.due or recovered.woken or recovered.rescued:
             self._wake.set()

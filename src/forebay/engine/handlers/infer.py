@@ -1,5 +1,7 @@
 """Kind ``infer``: one model request. One run makes one call, in the ledger before it is sent."""
 
+from typing import NamedTuple
+
 import msgspec
 
 from forebay.domain.answer import Answer, Done, Failed, Retry
@@ -15,10 +17,29 @@ from forebay.engine.handlers.streams import ChunkSink, was_streamed
 from forebay.engine.handlers.validation import Validation, with_feedback
 from forebay.engine.intake import load_text
 from forebay.engine.lanes import Lane, Lanes
+from forebay.engine.patience import until_stored
 from forebay.engine.services import Services
 from forebay.policy.attempts import judge, may_be_charged
 from forebay.policy.lifecycle import expired, next_attempt
 from forebay.policy.resolution import Candidate, rewrite_model
+
+
+class _Sent(NamedTuple):
+    """A call under way: its place in the ledger, and what is to be closed after it."""
+
+    attempt: Attempt
+    budget: Budget | None
+    sink: ChunkSink | None
+
+    async def close_stream(self) -> bool:
+        """Writes the rest of the stream. True if anything of it was ever sent."""
+        return self.sink is not None and await until_stored("append", self.sink.close)
+
+    async def settle(self, cost_usd: float | None) -> None:
+        """Replaces the budget's reservation by the cost."""
+        budget = self.budget
+        if budget is not None:
+            await until_stored("charge", lambda: budget.settle(cost_usd))
 
 
 class InferHandler:
@@ -57,41 +78,44 @@ class InferHandler:
         attempt = next_attempt(context.claimed, target=lane.name, model=call.model, now=clock.now())
         await context.begin(attempt)
         sink = ChunkSink(job.id, context.claimed.fence, self._services) if call.is_stream else None
+        sent = _Sent(attempt, budget, sink)
         try:
             result = await self._services.targets[lane.name].call(call, sink)
         except TargetError as error:
             now = clock.now()
             lane.observe_error(error, judge(error).outcome, now - attempt.started_at, now)
-            if budget is not None and not may_be_charged(error):
-                await budget.settle(0.0)
-            is_cut = sink is not None and await sink.close()
-            return await self._failed(job, error, attempt, context, is_cut=is_cut)
-        if sink is not None:
-            await sink.close()
+            return await self._failed(job, error, sent, context)
+        except BaseException:
+            now = clock.now()
+            lane.observe_broken_off(now - attempt.started_at, now)
+            if sink is not None:
+                sink.abandon()
+            raise
         now = clock.now()
         lane.observe(result, now - attempt.started_at, now)
         lane.correct(job.tokens, result.usage.total_tokens if result.usage else None)
-        if budget is not None:
-            await budget.settle(result.cost_usd)
-        return await self._answered(job, result, attempt, context)
+        return await self._answered(job, result, sent, context)
 
-    async def _answered(self, job: Job, result: InferenceResult, attempt: Attempt, context: Context) -> Answer:
+    async def _answered(self, job: Job, result: InferenceResult, sent: _Sent, context: Context) -> Answer:
+        """Keeps what was answered, however long the store is away: it is paid for, and is not asked for again."""
         validation = Validation.of(job)
         invalid = validation.reasons(result.body) if validation else None
         outcome = Outcome.INVALID_OUTPUT if invalid else Outcome.SUCCEEDED
         context.complete(
             msgspec.structs.replace(
-                attempt,
+                sent.attempt,
                 finished_at=self._services.clock.now(),
                 outcome=outcome,
                 status_code=result.status_code,
                 error=invalid,
                 usage=result.usage,
                 cost_usd=result.cost_usd,
-                model=result.model or attempt.model,
+                model=result.model or sent.attempt.model,
             )
         )
-        stored = await result_of(result, job, self._services)
+        await sent.close_stream()
+        await sent.settle(result.cost_usd)
+        stored = await until_stored("result", lambda: result_of(result, job, self._services))
         if invalid and validation:
             return Retry(
                 error=JobError(code=ErrorCode.INVALID_OUTPUT, message=invalid),
@@ -101,14 +125,12 @@ class InferHandler:
             )
         return Done(result=stored)
 
-    async def _failed(
-        self, job: Job, error: TargetError, attempt: Attempt, context: Context, *, is_cut: bool
-    ) -> Answer:
+    async def _failed(self, job: Job, error: TargetError, sent: _Sent, context: Context) -> Answer:
         judgement = judge(error)
         now = self._services.clock.now()
         context.complete(
             msgspec.structs.replace(
-                attempt,
+                sent.attempt,
                 finished_at=now,
                 outcome=judgement.outcome,
                 status_code=error.status_code,
@@ -116,10 +138,13 @@ class InferHandler:
                 retry_at=None if judgement.is_final or error.retry_after is None else now + error.retry_after,
             )
         )
+        is_cut = await sent.close_stream()
+        if not may_be_charged(error):
+            await sent.settle(0.0)
         if is_cut:
             return Failed(error=_interrupted(error.message))
         failure = JobError(code=judgement.code, message=error.message)
-        answered: Result | None = await refusal(error, self._services)
+        answered: Result | None = await until_stored("result", lambda: refusal(error, self._services))
         if judgement.is_final:
             return Failed(error=failure, result=answered)
         has_another = self._has_another(job) and not judgement.is_counted
