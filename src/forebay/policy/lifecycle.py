@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from functools import partial
 from typing import assert_never
 
+from msgspec.structs import replace
+
 from forebay.domain.answer import Answer, Done, Failed, Retry, Snooze, Spawn
 from forebay.domain.attempt import Attempt, Outcome, Usage
 from forebay.domain.change import Change, Claimed
@@ -33,7 +35,7 @@ def decide(
         case Failed():
             return change(status=Status.FAILED, result=answer.result, error=answer.error, taking=answer.taking)
         case Retry():
-            return _retry(claimed.job, answer, change, now, chance)
+            return _announced(_retry(claimed.job, answer, change, now, chance))
         case Snooze():
             return change(status=Status.QUEUED, due_at=min(now + answer.after_seconds, claimed.job.deadline))
         case Spawn():
@@ -63,6 +65,13 @@ def _retry(job: Job, answer: Retry, change: partial[Change], now: float, chance:
     tries = job.attempts_used + used if used else job.attempt_count + 1
     wait = delay_seconds(tries, chance, retry_after=answer.after_seconds)
     return change(status=Status.QUEUED, attempts_used=used, due_at=min(now + wait, job.deadline), error=answer.error)
+
+
+def _announced(change: Change) -> Change:
+    """Notes in the attempts when the job is tried again."""
+    if change.status is not Status.QUEUED:
+        return change
+    return replace(change, attempts=tuple(replace(attempt, retry_at=change.due_at) for attempt in change.attempts))
 
 
 def expired(last: JobError | None = None) -> JobError:

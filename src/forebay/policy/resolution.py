@@ -6,6 +6,7 @@ the endpoint and whose ``models`` match exactly, else by pattern. The first in f
 
 import re
 from collections.abc import Sequence
+from itertools import islice
 
 import msgspec
 
@@ -20,6 +21,7 @@ MESSAGES = "/v1/messages"
 MOST_REMEMBERED = 10_000
 LONGEST_ENDPOINT = 256
 MOST_KNOWN = 1024  # answers remembered: every call of a job asks again
+MOST_PLACES = 8  # of a body's `model` that are tried before the body is written anew
 LONGEST_NAME = 256  # of an unknown name in a message
 _ENDPOINT = re.compile(r"(/[A-Za-z0-9_~:@.-]+)+", re.ASCII)  # it is appended to an address: no `..`, query or escape
 _FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -167,18 +169,39 @@ def normal_endpoint(endpoint: str) -> str:
 
 
 def rewrite_model(body: str, model: str) -> bytes:
-    """Sets ``body.model``; every other member stays byte for byte. A body that has it already is returned as it is, and
-    so is one that is no object.
+    """Sets ``body.model``; every other byte stays. A body that has it already is returned as it is, and so is one that
+    is no object.
     """
     whole = body.encode()
     try:
         fields = _FIELDS.decode(whole)
     except msgspec.DecodeError:
         return whole
-    if "model" in fields and _is_text(fields["model"], model):
+    value = msgspec.json.encode(model)
+    if "model" not in fields:
+        opening = whole.index(b"{") + 1
+        return whole[:opening] + b'"model":' + value + (b"," if fields else b"") + whole[opening:]
+    if _is_text(fields["model"], model):
         return whole
-    fields["model"] = msgspec.Raw(msgspec.json.encode(model))
+    if (spliced := _spliced(whole, bytes(fields["model"]).strip(), model)) is not None:
+        return spliced
+    fields["model"] = msgspec.Raw(value)
     return msgspec.json.encode(fields)
+
+
+def _spliced(whole: bytes, old: bytes, model: str) -> bytes | None:
+    """Replaces the value where it stands. The same words may stand in nested objects too: the one that changes the
+    outermost `model` is it. None: it is not among the first of them, or its key is written with escapes.
+    """
+    new = msgspec.json.encode(model)
+    for place in islice(re.finditer(rb'"model"\s*:\s*(' + re.escape(old) + rb")", whole), MOST_PLACES):
+        changed = whole[: place.start(1)] + new + whole[place.end(1) :]
+        try:
+            if _is_text(_FIELDS.decode(changed)["model"], model):
+                return changed
+        except msgspec.DecodeError:  # it began a longer number
+            continue
+    return None
 
 
 def _is_text(raw: msgspec.Raw, text: str) -> bool:

@@ -120,3 +120,18 @@ def test_handing_back_uses_no_attempt_and_is_due_at_once() -> None:
     change = hand_back(claimed_job(), [broken_off(attempt, now=NOW)], now=NOW)
     assert (change.status, change.due_at, change.attempts_used) == (Status.QUEUED, NOW, 0)
     assert change.attempts[0].outcome is Outcome.CANCELLED
+
+
+def test_an_attempt_says_when_the_job_is_tried_again() -> None:
+    claimed = claimed_job()
+    attempt = next_attempt(claimed, target="t", model=None, now=NOW)
+    change = decided(Retry(error=ERROR), claimed, (attempt,))
+    assert [change.due_at] == [one.retry_at for one in change.attempts]
+
+
+def test_a_last_attempt_says_nothing_of_another() -> None:
+    claimed = claimed_job(used=4)
+    attempt = next_attempt(claimed, target="t", model=None, now=NOW)
+    change = decided(Retry(error=ERROR), claimed, (attempt,))
+    assert change.status is Status.FAILED
+    assert all(one.retry_at is None for one in change.attempts)

@@ -147,8 +147,25 @@ def test_a_path_that_leads_elsewhere_is_no_endpoint(endpoint: str) -> None:
 def test_only_the_model_of_a_body_changes() -> None:
     body = '{ "temperature": 1.0,\n "model" : "a", "big": 12345678901234567890123, "e": 1E+2, "t": "\\u00e9é"}'
     assert rewrite_model(body, "b") == (
-        '{"temperature":1.0,"model":"b","big":12345678901234567890123,"e":1E+2,"t":"\\u00e9é"}'.encode()
+        '{ "temperature": 1.0,\n "model" : "b", "big": 12345678901234567890123, "e": 1E+2, "t": "\\u00e9é"}'.encode()
     )
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ('{"x": {"model": "a"}, "model": "a", "y": 1}', '{"x": {"model": "a"}, "model": "b", "y": 1}'),
+        ('{"x": "\\"model\\": \\"a\\"", "model": "a"}', '{"x": "\\"model\\": \\"a\\"", "model": "b"}'),
+        ('{"model": 1, "n": [{"model": 12}]}', '{"model": "b", "n": [{"model": 12}]}'),
+        ('{"n": [{"model": 12}], "model": 1}', '{"n": [{"model": 12}], "model": "b"}'),
+        ('{"\\u006dodel": "a", "x": {"model": "a"}}', '{"model":"b","x":{"model": "a"}}'),
+        ('{"model": "a", "n": 1, "n": 2}', '{"model": "b", "n": 1, "n": 2}'),
+        ('{ "input": 1 }', '{"model":"b", "input": 1 }'),
+        (" {}", ' {"model":"b"}'),
+    ],
+)
+def test_the_outermost_model_changes_where_it_stands(body: str, expected: str) -> None:
+    assert rewrite_model(body, "b") == expected.encode()
 
 
 @pytest.mark.parametrize("body", ['{"model" :  "b" , "x":1}', '{"model":"\\u0062"}', "[1]", '"text"', "{broken", ""])
@@ -157,7 +174,7 @@ def test_a_body_with_that_model_or_without_room_for_one_stays_as_it_is(body: str
 
 
 def test_a_body_without_a_model_gets_it() -> None:
-    assert rewrite_model('{"input":"x"}', "b") == b'{"input":"x","model":"b"}'
+    assert rewrite_model('{"input":"x"}', "b") == b'{"model":"b","input":"x"}'
     assert rewrite_model('{"model":null}', "b") == b'{"model":"b"}'
 
 
