@@ -16,10 +16,10 @@ from forebay.api.errors import Problem, problem_response
 from forebay.api.idempotency import REPLAYED, Identity, identify
 from forebay.api.jobs import view_response
 from forebay.api.reading import ANSWER
-from forebay.api.requests import parse_head
+from forebay.api.requests import BodyHead, parse_head
 from forebay.api.streams import stream_of
 from forebay.api.waits import until_ended
-from forebay.domain.errors import NotSupported
+from forebay.domain.errors import NotSupported, RequestError
 from forebay.domain.order import Order
 
 LONGEST_AWAIT_SECONDS = timedelta(days=31).total_seconds()  # the job's own deadline ends it before
@@ -42,6 +42,8 @@ NOT_YET = re.compile(
     r"/graphql$|/v1/(?:events|rules|pipelines|runs|schedules|webhook_deliveries|webhook_endpoints|webhook_event_types"
     r"|keys|ws|graphql|messages/batches|responses/.+)(?:/|$)"
 )
+# Below what is ours there are no model endpoints: a misspelt path is never sent to a target.
+OURS = re.compile(r"(?!/v1/)|.*/$|/v1/(?:jobs|files|batches|models|targets|dead-letters)(?:/|$)")
 _PREFERENCE = re.compile(r"\s*([a-z-]+)\s*(?:=\s*\"?([^\";]*)\"?)?\s*(?:;[^,]*)?", re.IGNORECASE)
 
 
@@ -75,7 +77,7 @@ async def model_endpoint(scope: Scope, receive: Receive, send: Send) -> None:
         raise NotSupported(f"{path} is not supported yet", code="not_supported")
     if request.method != "POST":
         raise HTTPException(405, headers={"Allow": "POST"}) if path in MODEL_PATHS else HTTPException(404)
-    if not path.startswith("/v1/") or not is_served(path, api_of(request)):
+    if path not in MODEL_PATHS and (OURS.match(path) or not is_served(path, api_of(request))):
         raise HTTPException(404)
     response = await infer(request)
     await response(scope, receive, send)
@@ -108,8 +110,8 @@ async def infer(request: Request) -> Response:
 def _order(request: Request, data: bytes, identity: Identity, preference: Preference) -> Order:
     if request.headers.get("content-type", "").startswith("multipart/"):
         raise NotSupported("Model endpoints take JSON; forms are not supported yet", code="not_supported")
-    head = parse_head(data, param=None)
     path: str = request.scope["path"]
+    head = _head(data, path)
     if path == RESPONSES and head.background is True:
         raise NotSupported("Background responses are not supported yet", param="background", code="not_supported")
     return Order(
@@ -122,6 +124,19 @@ def _order(request: Request, data: bytes, identity: Identity, preference: Prefer
         fingerprint=identity.fingerprint,
         origin=identity.origin,
     )
+
+
+def _head(data: bytes, path: str) -> BodyHead:
+    """Reads the head. Raises: RequestError; HTTPException: a path that nobody knows, and no model's request to it."""
+    try:
+        head = parse_head(data, param=None)
+    except RequestError as error:
+        if path in MODEL_PATHS:
+            raise
+        raise HTTPException(404) from error
+    if head.model is None and path not in MODEL_PATHS:
+        raise HTTPException(404)
+    return head
 
 
 async def _later(

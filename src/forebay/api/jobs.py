@@ -21,9 +21,11 @@ from forebay.api.waits import until_ended
 from forebay.domain.batch import BATCH, batch_id
 from forebay.domain.change import Lookup, Reply
 from forebay.domain.errors import Conflict, NotSupported, RequestError
-from forebay.domain.job import Job
+from forebay.domain.job import DEAD, Job
+from forebay.domain.query import Parts
 
 LONGEST_WAIT_SECONDS = 60.0
+RETRYABLE = Parts(body=True)  # what a job is read with to be retried
 
 
 async def submit(request: Request) -> Response:
@@ -102,20 +104,29 @@ async def view_response(
 
 
 async def retry_each(job_ids: Sequence[str], api: Api, caller: Caller) -> list[Reply | RequestError]:
-    """Queues dead jobs again, or says of each why not. An ended batch never changes: a retry of it is a new batch."""
-    jobs = await api.services.jobs.get(caller.tenant, job_ids)
-    batches = {job.id for job in jobs if job is not None and job.kind == BATCH}
-    replies = iter(await api.services.jobs.retry(caller.tenant, [one for one in job_ids if one not in batches]))
+    """Queues dead jobs again, or says of each why not."""
+    jobs = await api.services.jobs.get(caller.tenant, job_ids, RETRYABLE)
+    kept = {job.id: refusal for job in jobs if job is not None and (refusal := _kept(job))}
+    replies = iter(await api.services.jobs.retry(caller.tenant, [one for one in job_ids if one not in kept]))
     outcomes: list[Reply | RequestError] = []
     for job_id in job_ids:
-        if job_id in batches:
-            path = f"POST /v1/batches/{batch_id(job_id)}/retry"
-            message = f"Job {job_id!r} is a batch, which never changes once it has ended; {path} makes a new one"
-            outcomes.append(Conflict(message, code="is_batch"))
+        if job_id in kept:
+            outcomes.append(kept[job_id])
         else:
             reply = next(replies)
             outcomes.append(_retry_refusal(reply) or reply)
     return outcomes
+
+
+def _kept(job: Job) -> RequestError | None:
+    """Why a job stays as it is although the store would queue it again."""
+    if job.kind == BATCH:
+        path = f"POST /v1/batches/{batch_id(job.id)}/retry"
+        message = f"Job {job.id!r} is a batch, which never changes once it has ended; {path} makes a new one"
+        return Conflict(message, code="is_batch")
+    if job.status in DEAD and job.body is None:
+        return Conflict(f"The request of job {job.id!r} was erased: nothing is left to send again", code="erased")
+    return None
 
 
 def _retry_refusal(reply: Reply) -> RequestError | None:

@@ -97,4 +97,4 @@ def _time(values: Mapping[str, str], name: str, now: float) -> float | None:
     try:
         return read_time(float(text), start=now, param=name)
     except ValueError:
-        return read_time(text, start=now, param=name)
+        return read_time(text, start=now, param=name, is_past=True)

@@ -9,11 +9,12 @@ LAST_SECOND = 253_402_300_799.0  # the end of the year 9999, the last that RFC 3
 _FORMS = "Unix seconds, RFC 3339 (`2026-11-21T08:00:00Z`) or a duration (`15m`, `24h`, `1h30m`)"
 
 
-def read_time(value: float | str, *, start: float, param: str) -> float:
-    """Returns Unix seconds; a duration counts from ``start``. Raises: RequestError."""
+def read_time(value: float | str, *, start: float, param: str, is_past: bool = False) -> float:
+    """Returns Unix seconds; a duration counts from ``start``, or back from it (``is_past``). Raises: RequestError."""
     if isinstance(value, str):
         seconds = duration_seconds(value)
-        moment = start + seconds if seconds is not None else _moment(value, param)
+        signed = -seconds if seconds and is_past else seconds
+        moment = _moment(value, param) if signed is None else start + signed
     else:
         moment = float(value)
     if not 0 <= moment <= LAST_SECOND:
