@@ -11,7 +11,7 @@ from forebay.domain.inference import Call, InferenceResult
 from forebay.domain.job import ErrorCode, Job, JobError, Result
 from forebay.domain.lane import ROUTE_PREFIX
 from forebay.engine.context import Context
-from forebay.engine.handlers.budget import Budget
+from forebay.engine.handlers.budget import Budget, Budgets
 from forebay.engine.handlers.results import refusal, result_of
 from forebay.engine.handlers.streams import ChunkSink, was_streamed
 from forebay.engine.handlers.validation import Validation, with_feedback
@@ -48,6 +48,7 @@ class InferHandler:
     def __init__(self, services: Services, lanes: Lanes) -> None:
         self._services = services
         self._lanes = lanes
+        self._budgets = Budgets(services)
 
     async def __call__(self, job: Job, context: Context) -> Answer:
         if job.spec.stream and await was_streamed(job, self._services):
@@ -58,7 +59,7 @@ class InferHandler:
         lane = self._lanes.by_name[context.claimed.lane]
         candidate = self._candidate(job, lane)
         body = await self._body(job, candidate)
-        budget = Budget.of(job, self._services)
+        budget = self._budgets.of(job)
         call = Call(
             job_id=job.id,
             attempt=job.attempt_count + 1,
@@ -69,9 +70,14 @@ class InferHandler:
             is_stream=job.spec.stream,
             metadata=job.spec.metadata,
         )
-        if budget is not None and (refused := await budget.reserve(call, lane.spec)):
-            return Failed(error=refused)
-        return await self._call(job, call, lane, context, budget)
+        if budget is None:
+            return await self._call(job, call, lane, context, None)
+        if refused := await budget.reserve(call, lane.spec):
+            return refused
+        try:
+            return await self._call(job, call, lane, context, budget)
+        finally:
+            budget.release()
 
     async def _call(self, job: Job, call: Call, lane: Lane, context: Context, budget: Budget | None) -> Answer:
         clock = self._services.clock
