@@ -1,5 +1,6 @@
 """What an audit with public clients found at ``/v1/jobs`` and the model endpoints, and how it should be."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -7,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.integration.api_server import CHAT, Server, running_server
+
+STREAMED = {**CHAT, "stream": True}
 
 
 @pytest.fixture
@@ -61,3 +64,23 @@ async def test_a_model_endpoint_that_only_the_target_knows_is_passed_on(server: 
         assert (reply.status, (await reply.json())["endpoint"]) == (202, "/v1/rerank")
     claimed = await server.hand.take()
     assert json.loads(claimed.job.body.text if claimed.job.body and claimed.job.body.text else "null") == CHAT
+
+
+async def test_a_stream_that_begins_within_the_preferred_wait_is_streamed(server: Server) -> None:
+    headers = {"prefer": "respond-async, wait=20"}
+    asking = asyncio.create_task(server.http.post("/v1/chat/completions", json=STREAMED, headers=headers))
+    claimed = await server.hand.take()
+    await server.hand.say(claimed, "data: 1\n\n")
+    async with await asking as reply:
+        assert (reply.status, reply.content_type) == (200, "text/event-stream")
+        assert reply.headers["preference-applied"] == "respond-async, wait=20"
+        await server.hand.say(claimed, "data: 2\n\n")
+        await server.hand.succeed(claimed)
+        assert await reply.text() == "data: 1\n\ndata: 2\n\n"
+
+
+async def test_a_stream_that_does_not_begin_within_the_preferred_wait_is_a_job(server: Server) -> None:
+    headers = {"prefer": "respond-async, wait=1"}
+    async with server.http.post("/v1/chat/completions", json=STREAMED, headers=headers) as reply:
+        job = await reply.json()
+        assert (reply.status, reply.headers["location"]) == (202, f"/v1/jobs/{job['id']}")

@@ -17,7 +17,7 @@ from forebay.api.idempotency import REPLAYED, Identity, identify
 from forebay.api.jobs import view_response
 from forebay.api.reading import ANSWER
 from forebay.api.requests import BodyHead, parse_head
-from forebay.api.streams import stream_of
+from forebay.api.streams import stream_of, stream_within
 from forebay.api.waits import until_ended
 from forebay.domain.errors import NotSupported, RequestError
 from forebay.domain.order import Order
@@ -98,7 +98,9 @@ async def infer(request: Request) -> Response:
     admitted = await admit(order, identity, api, caller)
     headers = dict(REPLAYED) if admitted.is_replay else {}
     if preference.is_async:
-        return await _later(admitted.id, preference, request, api, caller, headers)
+        headers["preference-applied"] = preference.applied
+        early = await _early(admitted.id, order, preference, request, headers) if preference.wait_seconds else None
+        return early or await _accepted(admitted.id, api, caller, headers)
     if order.is_stream:
         return await stream_of(admitted.id, request, api, caller.tenant, headers)
     job = await until_ended(admitted.id, LONGEST_AWAIT_SECONDS, api, caller.tenant, parts=ANSWER, request=request)
@@ -139,15 +141,19 @@ def _head(data: bytes, path: str) -> BodyHead:
     return head
 
 
-async def _later(
-    job_id: str, preference: Preference, request: Request, api: Api, caller: Caller, headers: dict[str, str]
-) -> Response:
-    """The answer if it comes within the preferred wait, else 202 and where the job is."""
-    headers["preference-applied"] = preference.applied
-    if preference.wait_seconds:
-        job = await until_ended(job_id, preference.wait_seconds, api, caller.tenant, parts=ANSWER, request=request)
-        if job.is_terminal:
-            return await answer_of(job, request, api, headers)
+async def _early(
+    job_id: str, order: Order, preference: Preference, request: Request, headers: dict[str, str]
+) -> Response | None:
+    """The answer if it comes, or its stream if it begins, within the preferred wait."""
+    api, tenant, seconds = api_of(request), caller_of(request).tenant, preference.wait_seconds
+    if order.is_stream:
+        return await stream_within(job_id, seconds, request, api, tenant, headers)
+    job = await until_ended(job_id, seconds, api, tenant, parts=ANSWER, request=request)
+    return await answer_of(job, request, api, headers) if job.is_terminal else None
+
+
+async def _accepted(job_id: str, api: Api, caller: Caller, headers: dict[str, str]) -> Response:
+    """202, and where the job is."""
     job = await load(job_id, api, caller)
     headers |= {"location": f"/v1/jobs/{job_id}", JOB_ID: job_id}
     return await view_response(job, api, status_code=202, headers=headers)

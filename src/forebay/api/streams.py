@@ -28,13 +28,35 @@ async def stream_of(job_id: str, request: Request, api: Api, tenant: str, header
     Nothing is sent before the first event, the job's end, or the time of a first keep-alive.
     """
     reader = StreamReader(job_id, api, tenant)
-    with api.waiting.on(job_id) as signal:
-        first = await reader.next(signal, KEEP_ALIVE_SECONDS)
-    if first is None and reader.ended is not None:
+    begun = await _begun(reader, KEEP_ALIVE_SECONDS, request, api, headers)
+    return begun or _streamed(reader, None, request, api, headers)
+
+
+async def stream_within(
+    job_id: str, seconds: float, request: Request, api: Api, tenant: str, headers: dict[str, str]
+) -> Response | None:
+    """Answers as ``stream_of`` does if the first event, or the job's end, comes within so many seconds."""
+    return await _begun(StreamReader(job_id, api, tenant), seconds, request, api, headers)
+
+
+async def _begun(
+    reader: "StreamReader", seconds: float, request: Request, api: Api, headers: dict[str, str]
+) -> Response | None:
+    with api.waiting.on(reader.job_id) as signal:
+        first = await reader.next(signal, seconds)
+    if first is not None:
+        return _streamed(reader, first, request, api, headers)
+    if reader.ended is not None:
         return await answer_of(reader.ended, request, api, headers)
-    return StreamingResponse(
-        _events(reader, first, request, api), media_type=EVENT_STREAM, headers={JOB_ID: job_id, **HEADERS, **headers}
-    )
+    return None
+
+
+def _streamed(
+    reader: "StreamReader", first: list[Chunk] | None, request: Request, api: Api, headers: dict[str, str]
+) -> Response:
+    events = _events(reader, first, request, api)
+    named = {JOB_ID: reader.job_id, **HEADERS, **headers}
+    return StreamingResponse(events, media_type=EVENT_STREAM, headers=named)
 
 
 class StreamReader:
