@@ -12,8 +12,6 @@ from forebay.stores.sqlite.backend import Backend
 from forebay.stores.sqlite.transaction import Tx
 from forebay.stores.sqlite.writer import Order
 
-LONGEST_DEBT_SECONDS = 600.0  # a lane never stands still for longer, should the clock be set back
-
 
 class _Asking(NamedTuple):
     rate: Rate
@@ -57,7 +55,7 @@ def _reserve_one(tx: Tx, asking: _Asking) -> Grant:
     granted = max(0.0, min(amount, there))
     if granted > 0:
         full_at += granted / rate.per_second
-        tx.run("limits.set", rate.name, full_at)
+        tx.run("limits.set", rate.name, full_at, tx.now)
     missing = min(amount - granted, rate.burst)
     if missing <= 0:
         return Grant(granted=granted, retry_at=tx.now)
@@ -66,13 +64,17 @@ def _reserve_one(tx: Tx, asking: _Asking) -> Grant:
 
 def _give_back(tx: Tx, askings: Sequence[_Asking]) -> Sequence[None]:
     for rate, amount in askings:
-        tx.run("limits.set", rate.name, _full_at(tx, rate) - amount / rate.per_second)
+        tx.run("limits.set", rate.name, _full_at(tx, rate) - amount / rate.per_second, tx.now)
     return [None] * len(askings)
 
 
 def _full_at(tx: Tx, rate: Rate) -> float:
     rows = tx.run("limits.full_at", rate.name)
-    return min(max(tx.now, rows[0][0]), tx.now + LONGEST_DEBT_SECONDS) if rows else tx.now
+    if not rows:
+        return tx.now
+    full_at, set_at = rows[0]
+    behind: float = max(0.0, set_at - tx.now)  # the clock was set back: the lane must not wait until it has caught up
+    return max(tx.now, float(full_at) - behind)
 
 
 def _charge(tx: Tx, charges: Sequence[_Charge]) -> Sequence[bool]:

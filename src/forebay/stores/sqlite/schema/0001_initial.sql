@@ -134,7 +134,7 @@ CREATE TABLE records (
 CREATE INDEX records_by_id ON records (kind, id);
 CREATE INDEX records_expiring ON records (expires_at) WHERE expires_at IS NOT NULL;
 
-CREATE TABLE limits (name TEXT PRIMARY KEY, full_at REAL NOT NULL) WITHOUT ROWID;
+CREATE TABLE limits (name TEXT PRIMARY KEY, full_at REAL NOT NULL, set_at REAL NOT NULL) WITHOUT ROWID;
 CREATE TABLE budgets (name TEXT PRIMARY KEY, spent_usd REAL NOT NULL) WITHOUT ROWID;
 
 -- A job as `rows.decode_job` reads it, in that order; then what queries filter by.

@@ -1,8 +1,9 @@
 -- name: full_at
-SELECT full_at FROM limits WHERE name = ?1;
+SELECT full_at, set_at FROM limits WHERE name = ?1;
 
 -- name: set
-INSERT INTO limits (name, full_at) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET full_at = excluded.full_at;
+INSERT INTO limits (name, full_at, set_at) VALUES (?1, ?2, ?3)
+ON CONFLICT (name) DO UPDATE SET full_at = excluded.full_at, set_at = excluded.set_at;
 
 -- name: spent
 SELECT spent_usd FROM budgets WHERE name = ?1;
