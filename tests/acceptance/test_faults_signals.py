@@ -1,0 +1,92 @@
+"""Signals: drains finish what is under way, Ctrl-C says so, and a worker that stood still changes nothing."""
+
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from forebay.domain.job import Status
+
+from .faults_support import checked, configure, counted, history_of, http, order, outcomes, submit, until
+from .faults_support import until_in_flight as in_flight
+from .processes import start, start_worker, started, started_worker
+
+CALLS = 5
+
+
+@pytest.mark.parametrize(("ending", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)], ids=["SIGTERM", "Ctrl-C"])
+async def test_a_server_that_is_asked_to_end_finishes_its_calls_first(
+    tmp_path: Path, ending: signal.Signals, code: int
+) -> None:
+    async with started("mock-model", "--port", "0", "--latency-ms", "700", folder=tmp_path) as mock, http() as session:
+        configure(tmp_path, mock.address, concurrency=CALLS)
+        async with started("serve", "--port", "0", folder=tmp_path) as server:
+            ids = await submit(session, server.address, _orders(2 * CALLS))
+            await in_flight(session, mock.address, CALLS)
+            server.send(ending)
+            assert await server.ended() == code
+        jobs = await checked(tmp_path, ids, (await counted(session, mock.address))["by_job_id"])
+        statuses = [job.status for job in jobs.values()]
+        assert statuses.count(Status.SUCCEEDED) >= CALLS
+        assert set(statuses) <= {Status.SUCCEEDED, Status.QUEUED}
+        assert set(outcomes(jobs.values())) == {"succeeded"}
+
+
+async def test_a_worker_that_is_asked_to_end_finishes_its_calls_and_the_next_takes_the_rest(tmp_path: Path) -> None:
+    async with started("mock-model", "--port", "0", "--latency-ms", "500", folder=tmp_path) as mock, http() as session:
+        configure(tmp_path, mock.address, concurrency=CALLS)
+        async with started("serve", "--no-worker", "--port", "0", folder=tmp_path) as server:
+            async with started_worker(folder=tmp_path) as worker:
+                ids = await submit(session, server.address, _orders(2 * CALLS))
+                await in_flight(session, mock.address, CALLS)
+                assert await worker.terminate() == 0
+            async with started_worker(folder=tmp_path) as worker:
+                await until(lambda: _all_succeeded(tmp_path, 2 * CALLS))
+                assert await worker.terminate() == 0
+            assert await server.terminate() == 0
+        jobs = await checked(tmp_path, ids, (await counted(session, mock.address))["by_job_id"])
+        assert outcomes(jobs.values()) == {"succeeded": 2 * CALLS}
+
+
+async def test_a_worker_that_stood_still_beyond_its_lease_changes_nothing(tmp_path: Path) -> None:
+    async with started("mock-model", "--port", "0", "--latency-ms", "300", folder=tmp_path) as mock, http() as session:
+        configure(tmp_path, mock.address, lease=2)
+        server = await start("serve", "--no-worker", "--port", "0", folder=tmp_path)
+        stale = await start_worker(folder=tmp_path)
+        try:
+            ids = await submit(session, server.address, _orders(CALLS))
+            await in_flight(session, mock.address, CALLS)
+            stale.send(signal.SIGSTOP)
+            async with started_worker(folder=tmp_path) as other:
+                await until(lambda: _all_succeeded(tmp_path, CALLS))
+                before = (await history_of(tmp_path)).jobs
+                stale.send(signal.SIGCONT)
+                await until(lambda: _says(stale.log, "leases_lost"))
+                [late] = await submit(session, server.address, _orders(1, prefix="late"))
+                await until(lambda: _all_succeeded(tmp_path, CALLS + 1))
+                assert await other.terminate() == 0
+            assert await stale.terminate() == 0
+        finally:
+            stale.send(signal.SIGCONT)
+            await stale.kill()
+            await server.kill()
+        jobs = await checked(tmp_path, [*ids, late], (await counted(session, mock.address))["by_job_id"])
+        for job_id in ids:
+            job, known = jobs[job_id], before[job_id]
+            assert (job.status, job.result, job.finished_at) == (known.status, known.result, known.finished_at)
+            assert len(job.attempts) == 2
+            assert job.attempts[0].outcome.value in {"succeeded", "cancelled", "unknown"}
+
+
+def _orders(count: int, prefix: str = "job") -> list[dict[str, Any]]:
+    return [order(f"{prefix} {number:03d}.") for number in range(count)]
+
+
+async def _all_succeeded(folder: Path, count: int) -> bool:
+    jobs = (await history_of(folder)).jobs.values()
+    return len(jobs) == count and all(job.status is Status.SUCCEEDED for job in jobs)
+
+
+async def _says(log: list[str], text: str) -> bool:
+    return any(text in line for line in log)

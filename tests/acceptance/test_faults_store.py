@@ -1,0 +1,261 @@
+"""The store in trouble under a running server: a clear error while it lasts, and nothing acknowledged is lost."""
+
+import asyncio
+import contextlib
+import os
+import random
+import resource
+import shutil
+import signal
+import sqlite3
+import sys
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import apsw
+import pytest
+
+from forebay.domain.job import Status
+
+from .faults_support import STORE, checked, configure, counted, http, opened, order, submit, until, until_ended
+from .processes import Running, started
+from .run_support import forebay
+
+UNLIMITED = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+SPARE_FILES = 3
+CUTS = 6
+SEED = 5
+
+
+async def try_to_submit(session: aiohttp.ClientSession, server: str, name: str, **fields: Any) -> tuple[int, Any]:
+    async with session.post(f"{server}/v1/jobs", json=order(name, **fields)) as reply:
+        return reply.status, await reply.json()
+
+
+async def until_accepted(session: aiohttp.ClientSession, server: str, name: str) -> str:
+    """Repeats under the same key, as clients do."""
+    async with asyncio.timeout(30):
+        while True:
+            with contextlib.suppress(aiohttp.ClientError):
+                status, view = await try_to_submit(session, server, name)
+                if status == 202:
+                    return str(view["id"])
+            await asyncio.sleep(0.05)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="prlimit is Linux's")
+async def test_a_full_disk_refuses_new_work_and_loses_no_answer(tmp_path: Path) -> None:
+    async with started("mock-model", "--port", "0", "--latency-ms", "400", folder=tmp_path) as mock, http() as session:
+        configure(tmp_path, mock.address)
+        async with started("serve", "--port", "0", folder=tmp_path) as server:
+            ids = await submit(session, server.address, [order(f"job {number:03d}.") for number in range(16)])
+            await until(lambda: _has_calls(session, mock, 16))
+            resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
+            status, error = await try_to_submit(session, server.address, "refused")
+            assert (status, error["error"]["code"]) == (503, "store_unavailable")
+            await until(lambda: _is_said(server, "apply"))
+            resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, UNLIMITED)
+            ids.append(await until_accepted(session, server.address, "after"))
+            await until_ended(tmp_path)
+            assert await server.terminate() == 0
+        jobs = await checked(tmp_path, ids, (await counted(session, mock.address))["by_job_id"])
+        assert {(job.status, len(job.attempts)) for job in jobs.values()} == {(Status.SUCCEEDED, 1)}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="prlimit and /proc are Linux's")
+async def test_file_descriptors_used_up_cost_no_job_an_attempt(tmp_path: Path) -> None:
+    async with started("mock-model", "--port", "0", "--latency-ms", "20", folder=tmp_path) as mock, http() as session:
+        configure(tmp_path, mock.address)
+        async with started("serve", "--port", "0", folder=tmp_path) as server:
+            first = await until_accepted(session, server.address, "before")  # its connection is kept
+            pid = server.process.pid
+            used = max(int(name) for name in os.listdir(f"/proc/{pid}/fd")) + 1
+            before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, (used + SPARE_FILES, before[1]))
+            large = [
+                order(f"large {number} " + "x" * 100_000, idempotency_key=f"large {number}") for number in range(20)
+            ]  # bodies that are blobs
+            accepted: list[str] = [first]
+            for one in large:
+                status, view = await _post(session, server.address, one)
+                if status == 202:
+                    accepted.append(view["id"])
+                else:
+                    assert (status, view["error"]["code"]) == (503, "store_unavailable")
+            small = [order(f"small {number:03d}.") for number in range(40)]
+            accepted += await submit(session, server.address, small)
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
+            await until_ended(tmp_path, seconds=60)
+            assert await server.terminate() == 0
+        jobs = await checked(tmp_path, accepted, (await counted(session, mock.address))["by_job_id"])
+        assert {(job.status, job.attempts_used) for job in jobs.values()} == {(Status.SUCCEEDED, 0)}
+
+
+async def test_a_store_locked_beyond_its_time_out_says_so_and_goes_on(tmp_path: Path) -> None:
+    async with started("mock-model", "--port", "0", "--latency-ms", "300", folder=tmp_path) as mock, http() as session:
+        configure(tmp_path, mock.address)
+        async with started("serve", "--port", "0", folder=tmp_path) as server:
+            ids = await submit(session, server.address, [order(f"job {number:03d}.") for number in range(8)])
+            await until(lambda: _has_calls(session, mock, 8))
+            holder = sqlite3.connect(tmp_path / STORE, isolation_level=None)
+            holder.execute("BEGIN IMMEDIATE")
+            status, error = await try_to_submit(session, server.address, "refused")
+            assert (status, error["error"]["code"]) == (503, "store_unavailable")
+            holder.execute("ROLLBACK")
+            holder.close()
+            ids.append(await until_accepted(session, server.address, "after"))
+            await until_ended(tmp_path)
+            assert await server.terminate() == 0
+        jobs = await checked(tmp_path, ids, (await counted(session, mock.address))["by_job_id"])
+        assert {(job.status, len(job.attempts)) for job in jobs.values()} == {(Status.SUCCEEDED, 1)}
+
+
+async def test_whenever_the_power_is_cut_the_files_open_and_have_every_acknowledged_job(tmp_path: Path) -> None:
+    """The files as they are at an instant, and their log torn anywhere behind what was acknowledged before."""
+    chance = random.Random(SEED)
+    live = tmp_path / "live"
+    live.mkdir()
+    async with started("mock-model", "--port", "0", "--latency-ms", "5", folder=live) as mock, http() as session:
+        configure(live, mock.address)
+        async with started("serve", "--port", "0", folder=live) as server:
+            accepted: list[str] = []
+            loading = asyncio.create_task(_load(session, server, accepted))
+            cuts: list[tuple[Path, list[str]]] = []
+            for number in range(CUTS):
+                await until(lambda: _is_longer(accepted, 40 * len(cuts)))
+                known, head = accepted.copy(), _head(live)
+                await asyncio.sleep(chance.uniform(0, 0.1))
+                server.send(signal.SIGSTOP)
+                cuts.append((_cut(live, tmp_path / f"cut-{number}", head, chance), known))
+                server.send(signal.SIGCONT)
+            loading.cancel()
+            await asyncio.gather(loading, return_exceptions=True)
+            await server.kill()
+        for folder, known in cuts:
+            assert _integrity(folder / STORE) == "ok"
+            assert len(await checked(folder, known, is_over=False)) == len(known)
+
+
+def test_a_file_that_is_not_ours_or_is_newer_or_damaged_is_refused_in_one_sentence(tmp_path: Path) -> None:
+    configure(tmp_path, "http://127.0.0.1:9/v1")
+    store = tmp_path / STORE
+    foreign = sqlite3.connect(store)
+    foreign.execute("CREATE TABLE theirs (a)")
+    foreign.close()
+    _refused(tmp_path, "another program")
+    store.write_bytes(b"no database at all, but long enough to be taken for one" * 40)
+    _refused(tmp_path, "not a Forebay store")
+    store.unlink()
+    asyncio.run(_made(tmp_path))
+    connection = sqlite3.connect(store)
+    connection.execute("PRAGMA user_version = 9999")
+    connection.close()
+    _refused(tmp_path, "newer")
+
+
+async def test_a_damaged_page_is_told_and_never_taken_for_an_absent_job(tmp_path: Path) -> None:
+    async with started("mock-model", "--port", "0", folder=tmp_path) as mock, http() as session:
+        configure(tmp_path, mock.address)
+        async with started("serve", "--port", "0", folder=tmp_path) as server:
+            ids = await submit(session, server.address, [order(f"job {number:04d}.") for number in range(400)])
+            await until_ended(tmp_path)
+            assert await server.terminate() == 0
+        _damage(tmp_path / STORE)
+        async with started("serve", "--port", "0", folder=tmp_path) as server:
+            replies = [await _get(session, f"{server.address}/v1/jobs/{job_id}") for job_id in ids]
+            assert await server.terminate() == 0
+    assert {status for status, _ in replies} == {200, 503}, "some rows stand on the page, and some don't"
+    for status, view in replies:
+        if status == 503:
+            assert "damaged" in view["error"]["message"]
+
+
+def test_a_store_that_can_t_be_written_is_refused_in_one_sentence(tmp_path: Path) -> None:
+    configure(tmp_path, "http://127.0.0.1:9/v1")
+    (tmp_path / STORE).mkdir()  # what binds root too: no file can be made there
+    _refused(tmp_path, "can't be opened")
+
+
+def _refused(folder: Path, sentence: str) -> None:
+    for command in (["serve", "--port", "0"], ["worker"]):
+        ended = forebay(*command, cwd=folder)
+        assert ended.code == 2, ended
+        assert sentence in ended.err
+        assert len(ended.err.strip().splitlines()) == 1, ended.err
+        assert "Traceback" not in ended.err
+
+
+def _damage(path: Path) -> None:
+    """Overwrites a page of the table of results, in the middle."""
+    connection = apsw.Connection(str(path))
+    [[size]] = connection.execute("PRAGMA page_size").fetchall()
+    pages = connection.execute(
+        "SELECT pageno FROM dbstat WHERE name = 'results' AND pagetype = 'leaf' ORDER BY pageno"
+    ).fetchall()
+    connection.close()
+    with path.open("r+b") as file:
+        file.seek((int(str(pages[len(pages) // 2][0])) - 1) * int(str(size)))
+        file.write(random.Random(SEED).randbytes(int(str(size))))
+
+
+async def _made(folder: Path) -> None:
+    async with opened(folder):
+        pass
+
+
+async def _load(session: aiohttp.ClientSession, server: Running, accepted: list[str]) -> None:
+    for number in range(10_000):
+        names = [f"job {number:05d}-{place}." for place in range(5)]
+        accepted.extend(await submit(session, server.address, map(order, names)))
+
+
+def _head(live: Path) -> tuple[bytes, int]:
+    """The log's header, which a checkpoint changes, and its length: what is acknowledged lies within it."""
+    log = live / f"{STORE}-wal"
+    with log.open("rb") as file:
+        return file.read(32), log.stat().st_size
+
+
+def _cut(live: Path, to: Path, head: tuple[bytes, int], chance: random.Random) -> Path:
+    to.mkdir()
+    for name in (STORE, f"{STORE}-wal"):
+        shutil.copyfile(live / name, to / name)
+    shutil.copytree(live / f"{STORE}.blobs", to / f"{STORE}.blobs")
+    header, length = _head(to)
+    if header == head[0] and length > head[1]:
+        with (to / f"{STORE}-wal").open("r+b") as file:
+            torn = chance.randint(head[1], length)
+            file.seek(torn)
+            file.write(chance.randbytes(length - torn))
+    return to
+
+
+def _integrity(path: Path) -> str:
+    connection = apsw.Connection(str(path))
+    try:
+        return str(connection.execute("PRAGMA integrity_check").fetchall()[0][0])
+    finally:
+        connection.close()
+
+
+async def _post(session: aiohttp.ClientSession, server: str, body: dict[str, Any]) -> tuple[int, Any]:
+    async with session.post(f"{server}/v1/jobs", json=body) as reply:
+        return reply.status, await reply.json()
+
+
+async def _get(session: aiohttp.ClientSession, url: str) -> tuple[int, Any]:
+    async with session.get(url) as reply:
+        return reply.status, await reply.json()
+
+
+async def _has_calls(session: aiohttp.ClientSession, mock: Running, calls: int) -> bool:
+    return bool((await counted(session, mock.address))["total"] >= calls)
+
+
+async def _is_said(running: Running, *texts: str) -> bool:
+    return any(text in line for line in running.log for text in texts)
+
+
+async def _is_longer(accepted: list[str], count: int) -> bool:
+    return len(accepted) > count

@@ -1,0 +1,61 @@
+"""Several processes on one file: limits hold over all of them, and the living take over from the dead at once."""
+
+import asyncio
+from pathlib import Path
+
+from .faults_support import checked, configure, counted, http, order, outcomes, submit, until, until_ended
+from .faults_support import until_in_flight as in_flight
+from .processes import started, started_worker
+
+JOBS = 240
+CAP = 6
+AT_ONCE_SECONDS = 20  # far below the lease of 300: the dead worker's jobs were not waited for
+
+
+async def test_two_workers_keep_one_cap_and_one_takes_over_when_the_other_dies(tmp_path: Path) -> None:
+    async with (
+        started("mock-model", "--port", "0", "--latency-ms", "60", "--jitter", "0.5", folder=tmp_path) as mock,
+        http() as session,
+    ):
+        configure(tmp_path, mock.address, concurrency=CAP, lease=300)
+        async with (
+            started("serve", "--no-worker", "--port", "0", folder=tmp_path) as server,
+            started_worker(folder=tmp_path) as doomed,
+            started_worker(folder=tmp_path) as survivor,
+        ):
+            ids = await submit(session, server.address, [order(f"job {number:04d}.") for number in range(JOBS)])
+
+            async def is_half_done() -> bool:
+                return bool((await counted(session, mock.address))["total"] > JOBS // 2)
+
+            await until(is_half_done)
+            await in_flight(session, mock.address, CAP)
+            await doomed.kill()
+            await until_ended(tmp_path, seconds=AT_ONCE_SECONDS)
+            assert await survivor.terminate() == 0
+        calls = await counted(session, mock.address)
+        jobs = await checked(tmp_path, ids, calls["by_job_id"])
+        assert calls["max_in_flight"] <= CAP
+        assert set(outcomes(jobs.values())) <= {"succeeded", "unknown"}
+        assert outcomes(jobs.values())["unknown"] <= CAP
+
+
+async def test_two_servers_on_one_file_run_each_job_once(tmp_path: Path) -> None:
+    async with started("mock-model", "--port", "0", "--latency-ms", "5", folder=tmp_path) as mock, http() as session:
+        configure(tmp_path, mock.address, concurrency=CAP)
+        async with (
+            started("serve", "--port", "0", folder=tmp_path) as one,
+            started("serve", "--port", "0", folder=tmp_path) as other,
+        ):
+            orders = [order(f"job {number:04d}.") for number in range(JOBS)]
+            # The same keys to both at once: one job each.
+            first, second = await asyncio.gather(
+                submit(session, one.address, orders), submit(session, other.address, orders)
+            )
+            assert first == second
+            await until_ended(tmp_path)
+            assert (await one.terminate(), await other.terminate()) == (0, 0)
+        calls = await counted(session, mock.address)
+        jobs = await checked(tmp_path, first, calls["by_job_id"])
+        assert outcomes(jobs.values()) == {"succeeded": JOBS}
+        assert calls["max_in_flight"] <= CAP

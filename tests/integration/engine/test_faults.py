@@ -1,0 +1,270 @@
+"""The engine when the store fails under it, or a handler in it."""
+
+import asyncio
+import contextlib
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import pytest
+import structlog
+
+from forebay.domain.answer import Answer
+from forebay.domain.attempt import Outcome
+from forebay.domain.change import Change, Claimed, Verdict
+from forebay.domain.errors import StoreDamaged, StoreUnavailable
+from forebay.domain.job import ErrorCode, Job, Status
+from forebay.engine import patience
+from forebay.engine.context import Context
+from forebay.engine.finisher import Finisher
+from forebay.engine.runner import Runner
+from forebay.engine.slots import Slots
+from forebay.testing.targets import ScriptedTarget, answer
+
+from .conftest import OpenEngine
+from .faulty import claimed_job, faulty, is_right, is_true, moves_on, until
+
+
+@pytest.fixture(autouse=True)
+def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patience, "STORE_PAUSE_SECONDS", 0.0)
+
+
+# The store is away
+
+
+@pytest.mark.parametrize("verb", ["claim", "begin", "apply", "settle", "recover"])
+async def test_a_verb_that_fails_for_a_while_costs_no_job_anything(open_engine: OpenEngine, verb: str) -> None:
+    target = ScriptedTarget("t")
+    engine = await open_engine(target)
+    jobs, worker = await faulty(engine)
+    jobs.fail(verb, StoreUnavailable("away"), StoreUnavailable("still away"))
+    job_id = await engine.submit()
+    async with worker:
+        await until(lambda: moves_on(engine, job_id))
+        job = await engine.get(job_id)
+    assert (job.status, job.attempts_used, len(target.calls)) == (Status.SUCCEEDED, 0, 1)
+    await is_right(engine, job_id)
+
+
+async def test_an_answer_waits_for_a_store_that_is_away_and_is_not_asked_for_again(open_engine: OpenEngine) -> None:
+    large = answer("x" * 100_000)  # kept as a blob
+    target = ScriptedTarget("t", [large])
+    engine = await open_engine(target)
+    writes, real = 0, engine.services.blobs.write
+
+    async def write(chunks: Any) -> Any:
+        nonlocal writes
+        writes += 1
+        if writes == 1:
+            raise StoreUnavailable("the disk is full")
+        return await real(chunks)
+
+    engine.services.blobs.write = write  # type: ignore[method-assign]  # one call of a real store fails
+    job_id = await engine.submit()
+    await (await engine.worker()).run_until_idle()
+    job = await engine.get(job_id)
+    assert (job.status, len(target.calls), writes) == (Status.SUCCEEDED, 1, 2)
+
+
+async def test_a_store_that_is_away_for_good_does_not_hold_up_a_drain(
+    open_engine: OpenEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("forebay.engine.worker.FLUSH_SECONDS", 0.05)
+    monkeypatch.setattr(patience, "STORE_PAUSE_SECONDS", 0.01)
+    target = ScriptedTarget("t", is_gated=True)
+    engine = await open_engine(target)
+    jobs, worker = await faulty(engine, drain_seconds=0.05)
+    job_id = await engine.submit()
+    with structlog.testing.capture_logs() as logs:
+        async with asyncio.timeout(20), worker:
+            await target.entered.wait()
+            jobs.fail("apply", *[StoreUnavailable("away") for _ in range(1000)])
+            target.gate.set()
+    assert [one["answers"] for one in logs if one["event"] == "answers_not_written"] == [1]
+    job = await engine.get(job_id)
+    assert job.status is Status.RUNNING, "its lease is freed when the process is gone"
+
+
+async def test_a_change_that_the_store_refuses_ends_its_job_alone() -> None:
+    class Refusing:
+        """Takes everything but the answer of job 2."""
+
+        def __init__(self) -> None:
+            self.applied: list[Change] = []
+
+        async def apply(self, changes: Sequence[Change]) -> list[Verdict]:
+            if any(change.job_id == "2" and change.status is Status.SUCCEEDED for change in changes):
+                raise ValueError("no such column")
+            self.applied.extend(changes)
+            return [Verdict.APPLIED] * len(changes)
+
+        async def settle(self, job_ids: Collection[str]) -> list[str]:
+            return []
+
+    jobs = Refusing()
+    finisher = Finisher(jobs)  # type: ignore[arg-type]  # the two verbs that it uses
+    for number in "123":
+        finisher.put(Change(job_id=number, fence=int(number), status=Status.SUCCEEDED))
+    await finisher.flush()
+    await finisher.flushed()
+    assert [(change.job_id, change.status) for change in jobs.applied] == [
+        ("1", Status.SUCCEEDED),
+        ("2", Status.FAILED),
+        ("3", Status.SUCCEEDED),
+    ]
+
+
+async def test_damage_is_not_waited_for(open_engine: OpenEngine) -> None:
+    engine = await open_engine(ScriptedTarget("t"))
+    jobs, worker = await faulty(engine)
+    jobs.fail("apply", StoreDamaged("page 7"), StoreDamaged("page 7"))
+    job_id = await engine.submit()
+    await asyncio.wait_for(worker.run_until_idle(), 20)
+    job = await engine.get(job_id)
+    assert job.error is not None
+    assert (job.status, job.error.code) == (Status.FAILED, ErrorCode.INTERNAL)
+
+
+async def test_a_flush_that_is_broken_off_loses_no_answer(open_engine: OpenEngine) -> None:
+    engine = await open_engine(ScriptedTarget("t"))
+    jobs, worker = await faulty(engine)
+    jobs.hold("apply")
+    finisher: Finisher = worker._finisher
+    job_id = await engine.submit()
+    await worker.claim_once()
+    await until(lambda: is_true(lambda: finisher.waiting == 1))
+    flushing = asyncio.create_task(finisher.flush())
+    await jobs.waiting.wait()
+    flushing.cancel()
+    await asyncio.gather(flushing, return_exceptions=True)
+    assert finisher.waiting == 1
+    jobs.gates["apply"].set()
+    await finisher.flush()
+    assert finisher.waiting == 0
+    assert (await engine.get(job_id)).status is Status.SUCCEEDED
+
+
+# Claims, stops and drains
+
+
+async def test_a_claim_broken_off_by_a_drain_is_handed_back_at_once(open_engine: OpenEngine) -> None:
+    target = ScriptedTarget("t")
+    engine = await open_engine(target)
+    jobs, worker = await faulty(engine)
+    gate = jobs.hold("claim")
+    job_id = await engine.submit()
+    async with worker:
+        await jobs.waiting.wait()
+        assert (await engine.get(job_id)).status is Status.RUNNING
+        asyncio.get_running_loop().call_soon(gate.set)
+    job = await engine.get(job_id)
+    assert (job.status, job.rescues, job.attempts, target.calls) == (Status.QUEUED, 0, (), [])
+
+
+async def test_a_begin_broken_off_leaves_no_attempt_running(open_engine: OpenEngine) -> None:
+    target = ScriptedTarget("t")
+    engine = await open_engine(target)
+    jobs, worker = await faulty(engine, drain_seconds=0.01)
+    jobs.hold("begin")
+    job_id = await engine.submit()
+    async with worker:
+        await jobs.waiting.wait()
+    job = await engine.get(job_id)
+    assert [one.outcome for one in job.attempts] == [Outcome.CANCELLED]
+    assert (job.status, target.calls) == (Status.QUEUED, [])
+    await is_right(engine, job_id)
+
+
+async def test_a_stopped_job_that_keeps_its_call_does_not_hold_up_a_drain(open_engine: OpenEngine) -> None:
+    target = ScriptedTarget("t", is_gated=True)
+    engine = await open_engine(target)
+    async with asyncio.timeout(20), await engine.worker(drain_seconds=0.01, lease_seconds=0.3) as worker:
+        job_id = await engine.submit(keep_call=True)
+        await target.entered.wait()
+        await engine.services.jobs.cancel("default", [job_id])
+        context = next(iter(worker._runner._running.values()))[0]
+        await context.stopping.wait()
+    assert (await engine.get(job_id)).status is Status.CANCELLED
+    await is_right(engine, job_id)
+
+
+async def test_a_slot_outlives_a_run_that_raises_and_a_close_outlives_a_run_that_swallows() -> None:
+    seen: list[int] = []
+    release = asyncio.Event()
+
+    async def run(claimed: Claimed) -> None:
+        seen.append(claimed.fence)
+        if claimed.fence == 1:
+            raise ValueError("unforeseen")
+        if claimed.fence == 3:
+            with contextlib.suppress(asyncio.CancelledError):
+                await release.wait()
+
+    slots = Slots(run)
+    for fence in (1, 2, 3):
+        slots.dispatch(claimed_job(fence))
+        if fence < 3:
+            await slots.emptied.wait()
+    await asyncio.sleep(0)
+    await asyncio.wait_for(slots.close(), 20)
+    assert (seen, slots.busy) == ([1, 2, 3], 0)
+
+
+async def test_two_drains_at_once_both_return_when_it_is_done(open_engine: OpenEngine) -> None:
+    target = ScriptedTarget("t", is_gated=True)
+    engine = await open_engine(target)
+    async with await engine.worker() as worker:
+        await engine.submit()
+        await target.entered.wait()
+        first, second = asyncio.create_task(worker.drain()), asyncio.create_task(worker.drain())
+        await asyncio.wait([second], timeout=0.05)
+        assert not second.done()
+        target.gate.set()
+        await asyncio.gather(first, second)
+    assert await engine.services.jobs.workers() == []
+
+
+# Handlers that fail
+
+
+async def test_a_job_of_an_unknown_kind_waits_for_a_worker_that_knows_it(open_engine: OpenEngine) -> None:
+    engine = await open_engine(ScriptedTarget("t"))
+    now = engine.clock.now()
+    job = Job(id="job_new", kind="of_tomorrow", queue="control", created_at=now, deadline=now + 3600, due_at=now)
+    await engine.services.jobs.add([job])
+    worker = await engine.worker()
+    for _ in range(10):
+        await worker.run_until_idle()
+        engine.clock.advance(100)
+    job = await engine.get("job_new")
+    assert (job.status, job.attempts_used) == (Status.QUEUED, 0)
+
+
+@pytest.mark.parametrize(("error", "used"), [(OSError(24, "Too many open files"), 0), (ValueError("a slip"), 1)])
+async def test_what_a_handler_raises_counts_only_if_it_is_the_jobs_fault(
+    open_engine: OpenEngine, error: Exception, used: int
+) -> None:
+    engine = await open_engine(ScriptedTarget("t"))
+    job_id = await engine.submit()
+    worker = await engine.worker()
+
+    async def handler(job: Job, context: Context) -> Answer:
+        raise error
+
+    worker._runner = Runner(engine.services, {"infer": handler}, worker._finisher)
+    await worker.run_until_idle()
+    job = await engine.get(job_id)
+    assert (job.status, job.attempts_used) == (Status.QUEUED, used)
+
+
+async def test_an_answer_that_can_t_be_decided_keeps_no_lease(open_engine: OpenEngine) -> None:
+    engine = await open_engine(ScriptedTarget("t"))
+    job_id = await engine.submit()
+    worker = await engine.worker()
+
+    async def handler(job: Job, context: Context) -> Answer:
+        return "not an answer"  # type: ignore[return-value]  # what a plug-in may do
+
+    worker._runner = Runner(engine.services, {"infer": handler}, worker._finisher)
+    await worker.run_until_idle()
+    assert (await engine.get(job_id)).status is Status.QUEUED
