@@ -1,4 +1,4 @@
-"""OpenAI's ``/v1/files``: upload, list, read, delete, content."""
+"""OpenAI's ``/v1/files``: upload, list, read, delete, content; Anthropic's shapes for those who ask in its way."""
 
 import hashlib
 
@@ -8,8 +8,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from forebay.api import anthropic_files
 from forebay.api.context import Api, Caller, api_of, caller_of
-from forebay.api.errors import JSON
+from forebay.api.errors import JSON, is_anthropic
 from forebay.api.file_content import content_of, content_response
 from forebay.api.idempotency import REPEAT_SECONDS, REPLAYED, Identity, check_same, identify
 from forebay.api.listing import read_limit
@@ -20,7 +21,8 @@ from forebay.domain.record import Record
 from forebay.domain.stored import StoredRecord
 from forebay.engine.handlers.batch import put_file
 
-PURPOSES = ("batch", "user_data", "assistants", "fine-tune", "vision", "evals")
+USER_DATA = "user_data"
+PURPOSES = ("batch", USER_DATA, "assistants", "fine-tune", "vision", "evals")
 MOST_LISTED = 10_000  # and the default. Source: OpenAI's API reference
 SHORTEST_EXPIRY_SECONDS, LONGEST_EXPIRY_SECONDS = 3_600, 2_592_000  # Source: wire.md
 KEY_SECONDS = 86_400.0
@@ -69,8 +71,8 @@ async def upload(request: Request) -> Response:
     """POST /v1/files."""
     api, caller = api_of(request), caller_of(request)
     form = await read_upload(request, api.services.blobs, api.services.bounds.max_batch_bytes)
-    purpose = _purpose(form)
-    lifespan = _lifespan(form)
+    purpose = _purpose(form, request)
+    lifespan = _lifespan(form, request)
     identity = identify(request, _identity_body(form), body_key=form.fields.get("idempotency_key"))
     known = await _known(identity, api, caller)
     if known is not None:
@@ -85,7 +87,7 @@ async def upload(request: Request) -> Response:
     )
     assert form.blob is not None, "read_upload returns no form without its file"  # noqa: S101 - for the type checker
     record = await put_file(form.blob, data, api.services, tenant=caller.tenant, expires_at=expires_at)
-    view = msgspec.json.encode(view_of(record))
+    view = _encoded(record, request)
     first = await _remember(identity, record, view, api, caller)
     if first is not None:  # an equal upload came at the same moment and was first: there is one file
         await api.services.records.delete(caller.tenant, FILE, record.id)
@@ -95,6 +97,8 @@ async def upload(request: Request) -> Response:
 
 async def listed(request: Request) -> Response:
     """GET /v1/files."""
+    if is_anthropic(request):
+        return Response(msgspec.json.encode(await anthropic_files.page(request)), media_type=JSON)
     api, caller = api_of(request), caller_of(request)
     params = request.query_params
     limit = read_limit(params.get("limit"), default=MOST_LISTED, highest=MOST_LISTED)
@@ -129,7 +133,7 @@ async def read(request: Request) -> Response:
         segments = await api.services.jobs.segments(data.job_id, data.stream or "")
         size = sum(segment.bytes for segment in segments)
         record = replace(record, data=encoded(replace(data, bytes=size)))
-    return Response(msgspec.json.encode(view_of(record)), media_type=JSON)
+    return Response(_encoded(record, request), media_type=JSON)
 
 
 async def delete(request: Request) -> Response:
@@ -139,7 +143,8 @@ async def delete(request: Request) -> Response:
     if not await api.services.records.delete(caller.tenant, FILE, record.id):
         raise no_file(record.id)
     await _forget(record, api, caller)
-    return Response(msgspec.json.encode(FileDeleted(id=record.id)), media_type=JSON)
+    deleted = anthropic_files.FileDeleted(id=record.id) if is_anthropic(request) else FileDeleted(id=record.id)
+    return Response(msgspec.json.encode(deleted), media_type=JSON)
 
 
 async def content(request: Request) -> Response:
@@ -178,16 +183,25 @@ def view_of(record: StoredRecord) -> FileView:
     )
 
 
-def _purpose(form: Upload) -> str:
+def _encoded(record: StoredRecord, request: Request) -> bytes:
+    """The file's JSON, in the shape that this client understands."""
+    return msgspec.json.encode(anthropic_files.metadata_of(record) if is_anthropic(request) else view_of(record))
+
+
+def _purpose(form: Upload, request: Request) -> str:
     purpose = form.fields.get("purpose")
     if not purpose:
+        if is_anthropic(request):
+            return USER_DATA  # Anthropic's files have none
         raise RequestError("'purpose' is required", param="purpose", code="missing_required_parameter")
     if purpose not in PURPOSES:
         raise RequestError(f"purpose: {purpose!r} is none of {', '.join(PURPOSES)}", param="purpose")
     return purpose
 
 
-def _lifespan(form: Upload) -> int | None:
+def _lifespan(form: Upload, request: Request) -> int | None:
+    if is_anthropic(request):
+        return anthropic_files.expiry_seconds(form.fields.get("expires_in_seconds"))
     anchor, seconds = form.fields.get("expires_after[anchor]"), form.fields.get("expires_after[seconds]")
     if anchor is None and seconds is None:
         return None
