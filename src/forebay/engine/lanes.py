@@ -14,6 +14,7 @@ from forebay.policy.lanes import LaneState
 from forebay.policy.rate_headers import rate_hints
 
 CONTROL_SLOTS = 8  # groups run beside targets, never in their slots: no parent waits behind its children
+MOST_AT_ONCE = 256  # jobs of one claim: they go through begin, call and answer together, and more fit no cache
 CLOCK_BACK_SECONDS = 1.0  # a clock that was set back, and no mere correction
 
 
@@ -137,7 +138,7 @@ class Lanes:
             slots = lane.free_slots(now)
             turned = queues[self._turn % len(queues) :] + queues[: self._turn % len(queues)]
             for place, queue in enumerate(turned):
-                share = (slots - place + len(queues) - 1) // len(queues)
+                share = min((slots - place + len(queues) - 1) // len(queues), MOST_AT_ONCE)
                 wants.append(Want(queue=queue, lane=name, slots=share, cap=lane.spec.limits.concurrency))
         return [want for want in wants if want.slots > 0]
 

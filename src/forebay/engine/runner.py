@@ -8,11 +8,12 @@ import structlog
 
 from forebay.domain.answer import Answer, Retry, Snooze
 from forebay.domain.attempt import Attempt, Outcome
-from forebay.domain.change import Change, Claimed, Verdict
+from forebay.domain.change import Change, Claimed
 from forebay.domain.errors import LeaseLost, StoreUnavailable
 from forebay.domain.job import ErrorCode, JobError
 from forebay.engine.context import Context, Handler
 from forebay.engine.finisher import Finisher
+from forebay.engine.ledger import Ledger
 from forebay.engine.services import Services
 from forebay.policy.lifecycle import broken_off, decide, hand_back
 
@@ -30,6 +31,7 @@ class Runner:
         self._services = services
         self._handlers = handlers
         self._finisher = finisher
+        self._ledger = Ledger(services.jobs)
         self._running: dict[int, tuple[Context, asyncio.Task[None]]] = {}
 
     @property
@@ -38,7 +40,7 @@ class Runner:
 
     async def run(self, claimed: Claimed) -> None:
         """Runs the job to its answer. A lost lease, or a stop, ends it without one."""
-        context = Context(claimed, self._services, self._begin)
+        context = Context(claimed, self._services, self._ledger.begin)
         task = asyncio.current_task()
         assert task is not None, "a runner runs in a task"  # noqa: S101 - for the type checker
         self._running[claimed.fence] = (context, task)
@@ -109,11 +111,6 @@ class Runner:
             change = decide(claimed, Retry(error=_internal(error)), attempts, now=now, chance=self._services.chance)
         self._finisher.put(change)
         self._measure(claimed, change, began_at, now)
-
-    async def _begin(self, attempt: Attempt) -> None:
-        [verdict] = await self._services.jobs.begin([attempt])
-        if verdict is Verdict.LEASE_LOST:
-            raise LeaseLost(f"the lease of {attempt.job_id!r} was taken by another worker: drop the job")
 
     def _measure(self, claimed: Claimed, change: Change, began_at: float, now: float) -> None:
         meters, job = self._services.meters, claimed.job
