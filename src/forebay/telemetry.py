@@ -12,6 +12,7 @@ from prometheus_client.registry import Collector
 from forebay.domain.attempt import Outcome, Usage
 from forebay.domain.job import Status
 from forebay.domain.lane import CONTROL
+from forebay.domain.record import Record
 
 Labels = TypeVar("Labels", bound=tuple[str, ...])
 
@@ -19,6 +20,36 @@ NO_LABEL = ""
 LIVE_LANE = "live"
 _TARGET, _ROUTE, _NOTIFY = "target:", "route:", "notify:"
 _BOUNDS = (0.005, 0.025, 0.1, 0.5, 1, 5, 15, 60, 300, 1800, 7200, 43_200, 86_400)  # seconds
+
+
+class CountedTimes(Record, frozen=True, kw_only=True):
+    """A target's histogram: how many times fell between two bounds, and their sum."""
+
+    target: str
+    counts: list[int]
+    total: float
+
+
+class CountedCalls(Record, frozen=True, kw_only=True):
+    """What the calls of one target, model and outcome came to; None where nothing was reported."""
+
+    target: str
+    model: str
+    outcome: str
+    count: int
+    input_tokens: int | None
+    output_tokens: int | None
+    cost_usd: float | None
+
+
+class Counted(Record, frozen=True, kw_only=True):
+    """All that one process has counted, to be added to what others have."""
+
+    jobs: list[tuple[str, str, str, int]] = []  # kind, target, status
+    waits: list[CountedTimes] = []
+    durations: list[CountedTimes] = []
+    calls: list[CountedCalls] = []
+    in_flight: dict[str, int] = {}
 
 
 class MetricsRegistry(Collector):
@@ -66,6 +97,29 @@ class MetricsRegistry(Collector):
         """Sets how many calls of a target are under way in this process."""
         self._in_flight[target] = calls
 
+    def counted(self) -> Counted:
+        """Everything counted so far, as data."""
+        return Counted(
+            jobs=[(*key, count) for key, count in self._jobs.items()],
+            waits=[times.counted(target) for target, times in self._waits.items()],
+            durations=[times.counted(target) for target, times in self._durations.items()],
+            calls=[calls.counted(*key) for key, calls in self._calls.items()],
+            in_flight=dict(self._in_flight),
+        )
+
+    def add(self, counted: Counted) -> None:
+        """Adds what another process, or this one, has counted."""
+        for kind, target, status, count in counted.jobs:
+            key = (kind, target, status)
+            self._jobs[key] = self._jobs.get(key, 0) + count
+        for known, more in ((self._waits, counted.waits), (self._durations, counted.durations)):
+            for times in more:
+                _times(known, times.target).add(times)
+        for calls in counted.calls:
+            self._calls.setdefault((calls.target, calls.model, Outcome(calls.outcome)), _Calls()).add(calls)
+        for target, under_way in counted.in_flight.items():
+            self._in_flight[target] = self._in_flight.get(target, 0) + under_way
+
     def collect(self) -> Iterator[Metric]:
         """Everything counted so far, as Prometheus' library asks for it."""
         yield _counter("forebay_jobs", "Jobs that ended here.", ["kind", "target", "status"], dict(self._jobs))
@@ -103,6 +157,26 @@ class _Calls:
         self.has_usage = False
         self.cost_usd: float | None = None
 
+    def counted(self, target: str, model: str, outcome: str) -> CountedCalls:
+        return CountedCalls(
+            target=target,
+            model=model,
+            outcome=outcome,
+            count=self.count,
+            input_tokens=self.input_tokens if self.has_usage else None,
+            output_tokens=self.output_tokens if self.has_usage else None,
+            cost_usd=self.cost_usd,
+        )
+
+    def add(self, more: CountedCalls) -> None:
+        self.count += more.count
+        if more.input_tokens is not None:
+            self.has_usage = True
+            self.input_tokens += more.input_tokens
+            self.output_tokens += more.output_tokens or 0
+        if more.cost_usd is not None:
+            self.cost_usd = (self.cost_usd or 0.0) + more.cost_usd
+
 
 class _Times:
     """A histogram: how many times fell between two bounds."""
@@ -118,6 +192,15 @@ class _Times:
         self.counts[bisect_left(_BOUNDS, seconds)] += 1
         if seconds > 0:
             self.total += seconds
+
+    def counted(self, target: str) -> CountedTimes:
+        return CountedTimes(target=target, counts=list(self.counts), total=self.total)
+
+    def add(self, more: CountedTimes) -> None:
+        """Bounds of another release are not added: a count would fall into a wrong one."""
+        if len(more.counts) == len(self.counts):
+            self.counts = [mine + theirs for mine, theirs in zip(self.counts, more.counts, strict=True)]
+            self.total += more.total
 
     def cumulated(self) -> list[tuple[str, float]]:
         """For each bound how many times were not above it."""

@@ -1,4 +1,4 @@
-"""``/metrics``: what the store knows at the moment of the scrape, beside what this process has counted."""
+"""``/metrics``: what the store knows at the moment of the scrape, beside what its processes have counted."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,8 @@ from starlette.routing import Route
 
 from forebay.api.context import api_of
 from forebay.domain.change import Depth
-from forebay.telemetry import queue_labels
+from forebay.engine.counts import counted_elsewhere
+from forebay.telemetry import MetricsRegistry, queue_labels
 
 
 async def metrics(request: Request) -> Response:
@@ -17,7 +18,10 @@ async def metrics(request: Request) -> Response:
     api = api_of(request)
     depths = await api.services.jobs.depths()
     queues = queue_metrics(depths, list(api.services.targets), api.services.clock.now())
-    body = generate_latest(queues) + generate_latest(api.services.meters.registry)
+    total = MetricsRegistry()
+    for counted in (api.services.meters.counted(), *await counted_elsewhere(api.services)):
+        total.add(counted)
+    body = generate_latest(queues) + generate_latest(total.registry)
     return Response(body, headers={"content-type": CONTENT_TYPE_LATEST})
 
 

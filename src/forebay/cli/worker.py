@@ -12,6 +12,7 @@ from forebay.cli.logging import set_up_logging
 from forebay.cli.options import options_of, refuse_server
 from forebay.cli.service import StopSignals, run_on_uvloop, spare_the_heap
 from forebay.domain.errors import ConfigurationError
+from forebay.engine.counts import published
 from forebay.settings import Settings
 
 STDIN = 0
@@ -57,6 +58,7 @@ async def _work(settings: Settings, chosen: frozenset[str] | None, *, is_guarded
     async with (
         StopSignals() as stop,
         open_system(settings) as system,
+        published(system.services),  # around the worker: what ends while it drains is counted too
         system.worker(system.worker_options(targets=chosen)) as process,
     ):
         say(f"worker {process.worker.id} serves {', '.join(process.lanes.by_name) or 'no target'}")
