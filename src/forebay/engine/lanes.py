@@ -13,6 +13,8 @@ from forebay.engine.services import Services
 from forebay.policy.lanes import LaneState
 from forebay.policy.rate_headers import rate_hints
 
+FIRST_TYPICAL_TOKENS = 1_000.0
+TYPICAL_SHARE = 0.1  # of the newest request in the moving average
 CONTROL_SLOTS = 8  # groups run beside targets, never in their slots: no parent waits behind its children
 MOST_AT_ONCE = 256  # jobs of one claim: they go through begin, call and answer together, and more fit no cache
 CLOCK_BACK_SECONDS = 1.0  # a clock that was set back, and no mere correction
@@ -25,6 +27,7 @@ class Lane:
         self.spec = spec
         self.state = state
         self.in_flight = 0
+        self._typical_tokens = FIRST_TYPICAL_TOKENS  # of a request: its own are known only once it is claimed
         self._meters = services.meters
         self._chance = services.chance
         self.requests, self.tokens = permits_for(spec.name, spec.limits, services.limits)
@@ -38,8 +41,9 @@ class Lane:
         slots = self.state.free_slots(now, self.in_flight)
         if self.requests is not None:
             slots = min(slots, int(self.requests.available))
-        if self.tokens is not None and self.tokens.available <= 0:
-            slots = 0
+        if self.tokens is not None:
+            affordable = int(self.tokens.available / self._typical_tokens)
+            slots = min(slots, max(affordable, 1)) if self.tokens.available > 0 else 0
         return max(slots, 0)
 
     def wake_at(self, now: float) -> float | None:
@@ -67,6 +71,7 @@ class Lane:
             self.requests.take(1)
         if self.tokens is not None:
             self.tokens.take(tokens)
+            self._typical_tokens += TYPICAL_SHARE * (tokens - self._typical_tokens)
 
     def leave(self) -> None:
         self.in_flight -= 1

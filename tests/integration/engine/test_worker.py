@@ -116,6 +116,21 @@ async def test_requests_a_minute_are_kept_and_the_rest_waits(open_engine: OpenEn
     assert at_once + 8 <= len(target.calls) <= at_once + 11
 
 
+async def test_tokens_a_minute_are_kept_and_corrected_by_what_calls_really_used(open_engine: OpenEngine) -> None:
+    target = ScriptedTarget("t")  # uses 5 tokens a call; a request is estimated at some 1,040
+    engine = await open_engine(target, limits=Limits(concurrency=50, tokens_per_minute=6_000))
+    for _ in range(40):
+        await engine.submit()
+    worker = await engine.worker()
+    await worker.run_until_idle()
+    first = len(target.calls)
+    assert first < 40
+    for _ in range(60):
+        engine.clock.advance(1)
+        await worker.run_until_idle()
+    assert len(target.calls) == 40, "40 calls of 5 tokens are far below 6,000 a minute"
+
+
 async def test_cancelling_a_running_job_breaks_its_call_off(open_engine: OpenEngine) -> None:
     target = ScriptedTarget("t", is_gated=True)
     engine = await open_engine(target)

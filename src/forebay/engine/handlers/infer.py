@@ -146,6 +146,7 @@ class InferHandler:
         )
         is_cut = await sent.close_stream()
         if not may_be_charged(error):
+            self._lanes.by_name[sent.attempt.target].correct(job.tokens, 0)
             await sent.settle(0.0)
         if is_cut:
             return Failed(error=_interrupted(error.message))
