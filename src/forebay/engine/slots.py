@@ -6,10 +6,9 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from forebay.domain.change import Claimed
+from forebay.engine.stopping import stopped
 
 log = structlog.get_logger(__name__)
-CANCEL_SECONDS = 1.0  # for a broken-off job to let go, before it is asked again
-CANCEL_TIMES = 5  # then it is left behind: the process ends anyway
 
 
 class Slots:
@@ -40,13 +39,8 @@ class Slots:
     async def close(self) -> None:
         """Breaks off whatever still runs, and ends the slots. A job that will not let go is left behind."""
         self._is_closed = True
-        for _ in range(CANCEL_TIMES):
-            if not self._tasks:
-                return
-            for task in self._tasks:
-                task.cancel()
-            await asyncio.wait(self._tasks, timeout=CANCEL_SECONDS)
-        log.error("jobs_left_behind", jobs=len(self._tasks))
+        if left := await stopped(self._tasks.copy()):
+            log.error("jobs_left_behind", jobs=left)
 
     async def _slot(self, claimed: Claimed) -> None:
         loop = asyncio.get_running_loop()

@@ -21,6 +21,7 @@ from forebay.engine.maintenance import Maintenance
 from forebay.engine.runner import Runner
 from forebay.engine.services import Services
 from forebay.engine.slots import Slots
+from forebay.engine.stopping import stopped
 from forebay.engine.suspects import Suspects
 from forebay.policy.lifecycle import hand_back
 from forebay.ports import Watch
@@ -122,16 +123,15 @@ class WorkerProcess:
             total += claimed
 
     async def _drain(self) -> None:
-        self._claiming.cancel()
-        await asyncio.gather(self._claiming, return_exceptions=True)
+        await stopped([self._claiming])
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._slots.emptied.wait(), self._options.drain_seconds)
+            async with asyncio.timeout(self._options.drain_seconds):
+                await self._slots.emptied.wait()
         await self._slots.close()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._finisher.flushed(), FLUSH_SECONDS)
-        for task in self._background:
-            task.cancel()
-        await asyncio.gather(*self._background, return_exceptions=True)
+            async with asyncio.timeout(FLUSH_SECONDS):
+                await self._finisher.flushed()
+        await stopped(self._background)
         await self._heartbeat.close()
         if self._finisher.waiting:  # the leases are kept: they are freed when this process is gone
             log.error("answers_not_written", worker=self.worker.id, answers=self._finisher.waiting)
@@ -190,8 +190,9 @@ class WorkerProcess:
             except Exception:
                 log.exception("claim_failed")
                 await asyncio.sleep(STORE_PAUSE_SECONDS)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), self._pause_seconds())
+            with contextlib.suppress(TimeoutError):  # no wait_for: in Python 3.11 a cancellation may be lost in it
+                async with asyncio.timeout(self._pause_seconds()):
+                    await self._wake.wait()
 
     def _pause_seconds(self) -> float:
         now = self._services.clock.now()

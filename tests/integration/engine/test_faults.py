@@ -12,12 +12,16 @@ from forebay.domain.answer import Answer
 from forebay.domain.attempt import Outcome
 from forebay.domain.change import Change, Claimed, Verdict
 from forebay.domain.errors import StoreDamaged, StoreUnavailable
+from forebay.domain.inference import Call, InferenceResult
 from forebay.domain.job import ErrorCode, Job, Status
 from forebay.engine import patience
 from forebay.engine.context import Context
 from forebay.engine.finisher import Finisher
+from forebay.engine.handlers.streams import CHUNK_BYTES
 from forebay.engine.runner import Runner
 from forebay.engine.slots import Slots
+from forebay.engine.stopping import stopped
+from forebay.ports import StreamSink
 from forebay.testing.targets import ScriptedTarget, answer
 
 from .conftest import OpenEngine
@@ -268,3 +272,54 @@ async def test_an_answer_that_can_t_be_decided_keeps_no_lease(open_engine: OpenE
     worker._runner = Runner(engine.services, {"infer": handler}, worker._finisher)
     await worker.run_until_idle()
     assert (await engine.get(job_id)).status is Status.QUEUED
+
+
+# Streams
+
+
+class Speaking(ScriptedTarget):
+    """Streams ten events, each in a write of its own."""
+
+    async def call(self, call: Call, sink: StreamSink | None = None) -> InferenceResult:
+        assert sink is not None
+        for number in range(10):
+            await sink.write(f"data: {number}{'.' * CHUNK_BYTES}\n\n")
+        return await super().call(call)
+
+
+async def test_a_stream_has_no_gap_and_no_repeat_when_the_store_is_away_meanwhile(open_engine: OpenEngine) -> None:
+    engine = await open_engine(Speaking("t"))
+    jobs, worker = await faulty(engine)
+    jobs.fail("append", *[StoreUnavailable("away") for _ in range(4)])
+    job_id = await engine.submit(is_stream=True)
+    await worker.run_until_idle()
+    text = "".join(chunk.text for chunk in await engine.services.jobs.read(job_id))
+    assert [event[6:7] for event in text.split("\n\n") if event] == [str(number) for number in range(10)]
+    assert (await engine.get(job_id)).status is Status.SUCCEEDED
+
+
+# Ends
+
+
+async def test_a_drain_ends_although_a_wake_comes_with_it(open_engine: OpenEngine) -> None:
+    """In Python 3.11 a wait_for whose event is set in the same turn swallows the cancellation."""
+    engine = await open_engine(ScriptedTarget("t"))
+    for _ in range(20):
+        worker = await engine.worker()
+        async with worker:
+            await asyncio.sleep(0.002)
+            worker._wake.set()
+            await asyncio.wait_for(worker.drain(), 20)
+        assert worker._claiming.cancelled()
+
+
+async def test_a_task_that_swallows_its_cancellation_is_asked_again() -> None:
+    async def stubborn() -> None:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        await asyncio.Event().wait()
+
+    task = asyncio.create_task(stubborn())
+    await asyncio.sleep(0)
+    assert await stopped([task]) == 0
+    assert task.cancelled()
