@@ -12,11 +12,17 @@ from forebay.engine.services import Services
 log = structlog.get_logger(__name__)
 RECOVER_SECONDS = 1.0
 PRUNE_SECONDS = 60.0
+PRUNE_SHARE = 0.1  # of `result_ttl`
 BLOB_SWEEP_SECONDS = 900.0
 ORPHAN_AGE_SECONDS = 3600.0  # a blob is written before the commit that names it
 ORPHANS_AT_ONCE = 500
 CLOCK_JUMP_SECONDS = 2.0  # wall time against the loop's: the clock was set, or the machine slept
 GRACE_SECONDS = 3.0  # longer than any heartbeat's pause: workers that live show it before any is taken for dead
+
+
+def prune_seconds(result_ttl_seconds: float) -> float:
+    """How often to prune: what is kept for a short time only is not found for much longer."""
+    return min(PRUNE_SECONDS, max(result_ttl_seconds * PRUNE_SHARE, RECOVER_SECONDS))
 
 
 class Maintenance:
@@ -32,7 +38,8 @@ class Maintenance:
         """Sweeps for ever; ends by cancellation."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._every(RECOVER_SECONDS, self.recover), name="recover")
-            group.create_task(self._every(PRUNE_SECONDS, self.prune), name="prune")
+            pause = prune_seconds(self._services.bounds.result_ttl_seconds)
+            group.create_task(self._every(pause, self.prune), name="prune")
             group.create_task(self._every(BLOB_SWEEP_SECONDS, self.sweep_blobs), name="sweep_blobs")
 
     async def recover(self) -> bool:
