@@ -48,6 +48,8 @@ class Runner:
         try:
             answer = await self._answer(claimed, context, task)
         except LeaseLost:
+            if context.attempts:  # they end in the ledger; the change itself is fenced off
+                self._give_up(claimed, context)
             return
         except asyncio.CancelledError:
             self._give_up(claimed, context)

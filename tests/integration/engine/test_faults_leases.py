@@ -1,8 +1,16 @@
 """Leases lost, workers that die, clocks that are set, lanes that close: no job is lost, and none stands still."""
 
 import asyncio
+import os
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
 
 from forebay.domain.answer import Answer, Done
+from forebay.domain.attempt import Outcome
 from forebay.domain.change import Renewal, Want, Worker
 from forebay.domain.errors import StoreUnavailable, TargetUnavailable
 from forebay.domain.job import ErrorCode, Job, Status
@@ -12,6 +20,7 @@ from forebay.engine.heartbeat import Heartbeat
 from forebay.engine.maintenance import Maintenance
 from forebay.engine.runner import Runner
 from forebay.engine.suspects import PAUSE_SECONDS, Suspects
+from forebay.processes import is_gone
 from forebay.testing.targets import ScriptedTarget, answer
 
 from .conftest import BODY, OpenEngine
@@ -217,3 +226,32 @@ async def test_a_sweep_waits_for_heartbeats_after_the_clock_jumped(open_engine: 
     await asyncio.wait([waiting], timeout=0.05)
     assert not waiting.done()
     waiting.cancel()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a zombie is told by /proc")
+def test_a_process_that_has_ended_is_gone_even_before_its_parent_looks() -> None:
+    reader, writer = os.pipe()
+    child = subprocess.Popen(["/bin/true"], stdout=writer)
+    os.close(writer)
+    os.read(reader, 1)  # its end of the pipe closes as it ends
+    os.close(reader)
+    worker = Worker(id="worker_1", host=socket.gethostname(), pid=child.pid, pid_started="")
+    while not is_gone(worker):
+        time.sleep(0)
+    assert child.wait() == 0
+    assert not is_gone(Worker(id="worker_2", host=socket.gethostname(), pid=os.getpid()))
+
+
+async def test_a_stream_cut_by_a_lost_lease_ends_its_attempt(open_engine: OpenEngine) -> None:
+    target = ScriptedTarget("t", is_gated=True)
+    engine = await open_engine(target)
+    worker = await engine.worker(lease_seconds=5)
+    job_id = await engine.submit(is_stream=True)
+    await worker.claim_once()
+    await all_begun(engine, [job_id])
+    engine.clock.advance(60)
+    await engine.services.jobs.recover()
+    target.gate.set()
+    await worker.run_until_idle()
+    job = await engine.get(job_id)
+    assert (job.status, [one.outcome for one in job.attempts]) == (Status.QUEUED, [Outcome.CANCELLED])
