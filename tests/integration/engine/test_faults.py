@@ -24,7 +24,7 @@ from forebay.engine.stopping import stopped
 from forebay.ports import StreamSink
 from forebay.testing.targets import ScriptedTarget, answer
 
-from .conftest import OpenEngine
+from .conftest import Engine, OpenEngine
 from .faulty import claimed_job, faulty, is_right, is_true, moves_on, until
 
 
@@ -151,18 +151,27 @@ async def test_a_flush_that_is_broken_off_loses_no_answer(open_engine: OpenEngin
 # Claims, stops and drains
 
 
-async def test_a_claim_broken_off_by_a_drain_is_handed_back_at_once(open_engine: OpenEngine) -> None:
-    target = ScriptedTarget("t")
+async def test_a_claim_broken_off_by_a_drain_is_handed_back_while_calls_still_run(open_engine: OpenEngine) -> None:
+    target = ScriptedTarget("t", is_gated=True)
     engine = await open_engine(target)
     jobs, worker = await faulty(engine)
-    gate = jobs.hold("claim")
-    job_id = await engine.submit()
     async with worker:
-        await jobs.waiting.wait()
-        assert (await engine.get(job_id)).status is Status.RUNNING
-        asyncio.get_running_loop().call_soon(gate.set)
-    job = await engine.get(job_id)
-    assert (job.status, job.rescues, job.attempts, target.calls) == (Status.QUEUED, 0, (), [])
+        running = await engine.submit()
+        await target.entered.wait()
+        gate = jobs.hold("claim")
+        jobs.waiting.clear()
+        claimed = await engine.submit()
+        await until(lambda: is_running(engine, claimed))
+        draining = asyncio.create_task(worker.drain())
+        await asyncio.sleep(0)
+        gate.set()
+        await until(lambda: is_queued(engine, claimed))
+        assert not draining.done()
+        target.gate.set()
+        await draining
+    job = await engine.get(claimed)
+    assert (job.status, job.rescues, job.attempts, len(target.calls)) == (Status.QUEUED, 0, (), 1)
+    assert (await engine.get(running)).status is Status.SUCCEEDED
 
 
 async def test_a_begin_broken_off_leaves_no_attempt_running(open_engine: OpenEngine) -> None:
@@ -323,3 +332,11 @@ async def test_a_task_that_swallows_its_cancellation_is_asked_again() -> None:
     await asyncio.sleep(0)
     assert await stopped([task]) == 0
     assert task.cancelled()
+
+
+async def is_running(engine: Engine, job_id: str) -> bool:
+    return (await engine.get(job_id)).status is Status.RUNNING
+
+
+async def is_queued(engine: Engine, job_id: str) -> bool:
+    return (await engine.get(job_id)).status is Status.QUEUED

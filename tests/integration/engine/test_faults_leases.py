@@ -30,7 +30,7 @@ from .faulty import all_begun, is_right, is_true, until
 async def test_a_job_claimed_again_while_its_first_run_lets_go_runs_on(open_engine: OpenEngine) -> None:
     engine = await open_engine(ScriptedTarget("t"))
     worker = await engine.worker()
-    lets_go, runs = asyncio.Event(), 0
+    lets_go, has_let_go, runs = asyncio.Event(), asyncio.Event(), 0
 
     async def handler(job: Job, context: Context) -> Answer:
         nonlocal runs
@@ -40,6 +40,9 @@ async def test_a_job_claimed_again_while_its_first_run_lets_go_runs_on(open_engi
                 await asyncio.Event().wait()
             finally:
                 await lets_go.wait()
+                has_let_go.set()
+        await has_let_go.wait()
+        await asyncio.sleep(0)
         return Done()
 
     worker._runner = Runner(engine.services, {"infer": handler}, worker._finisher)
@@ -66,6 +69,7 @@ async def test_what_a_buried_worker_claims_is_not_taken_by_the_next_sweep(open_e
     worker._on_renewal(await engine.services.jobs.renew(worker.worker))
     assert worker.worker.epoch == 1
     assert await worker.claim_once() == 1
+    await all_begun(engine, [job_id])
     await engine.services.jobs.recover()
     target.gate.set()
     await worker.run_until_idle()
