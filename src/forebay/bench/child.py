@@ -1,4 +1,4 @@
-"""Child processes of a bench: the mock model and the server, each in a process of its own, so that neither is the limit."""
+"""Child processes of a bench: mock model and server each in a process of its own, so that neither is the limit."""
 
 import asyncio
 import sys

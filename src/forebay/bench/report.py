@@ -85,7 +85,8 @@ def _settings(folder: Path, mock: str) -> Settings:
 async def _submissions(folder: Path, body: bytes, count: int) -> SubmissionRate:
     file = folder / "serve.yaml"
     file.write_text(
-        "store: sqlite:///serve.db\ntargets: {mock: {type: openai, base_url: 'http://127.0.0.1:9/v1', models: [mock]}}\n"
+        "store: sqlite:///serve.db\n"
+        "targets: {mock: {type: openai, base_url: 'http://127.0.0.1:9/v1', models: [mock]}}\n"
     )
     arguments = ("serve", "--port", "0", "--no-worker", "--config", str(file))
     async with forebay_child(*arguments, ready="listening") as server:

@@ -5,7 +5,7 @@ from forebay.domain.record import Record
 
 
 class Order(Record, frozen=True, kw_only=True):
-    """The fields of ``POST /v1/jobs``, and what the way in adds: whether a client waits, under which key it is known."""
+    """The fields of ``POST /v1/jobs``, and what the way in adds: whether a client waits, under which key it is."""
 
     body: str  # JSON text, verbatim
     target: str | None = None
