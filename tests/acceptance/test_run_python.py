@@ -38,6 +38,7 @@ def test_a_dataframe_comes_back_as_one(mock: Mock) -> None:
     assert table["output"].to_list() == ["echo: a 1", "echo: b "]
     forebay.run(frame, prompt="{q} {n}", base_url=mock.base_url, name="mine")
     assert mock.calls == 2
+    assert forebay.run(frame.clear(), prompt="{q}", base_url=mock.base_url).columns == ["q", "n", "output"]
 
 
 def test_a_path_is_resumed_and_its_output_is_written(mock: Mock) -> None:

@@ -27,8 +27,11 @@ class GlobalOptions:
 
     @property
     def server_url(self) -> str:
-        """The server that commands over HTTP speak to."""
-        return (self.server or os.environ.get("FOREBAY_SERVER") or DEFAULT_SERVER).rstrip("/")
+        """The server that commands over HTTP speak to. Raises: ConfigurationError: no address of one."""
+        url = (self.server or os.environ.get("FOREBAY_SERVER") or DEFAULT_SERVER).rstrip("/")
+        if not url.startswith(("http://", "https://")):
+            raise ConfigurationError(f"The server {url!r} must begin with http:// or https://")
+        return url
 
     def settings(self) -> Settings:
         """Loads the configuration. Raises: ConfigurationError."""

@@ -29,7 +29,7 @@ class LineReporter:
 
     def begin(self, standing: Standing) -> None:
         self._told_at = time.monotonic()
-        say(f"{standing.total:,} records, {standing.reused:,} already done")
+        say(f"{counted(standing.total, 'record')}, {standing.reused:,} already done")
 
     def update(self, standing: Standing) -> None:
         now = time.monotonic()
@@ -113,6 +113,11 @@ def facts(standing: Standing) -> list[str]:
     if standing.remaining_seconds is not None and standing.done < standing.total:
         told.append(f"{timedelta(seconds=round(standing.remaining_seconds))} left")
     return told
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 record`, `2,000 records`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def short(number: float) -> str:

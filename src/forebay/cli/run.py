@@ -10,7 +10,7 @@ import typer
 from forebay.cli.failures import DONE, FAILED, INTERRUPTED, say
 from forebay.cli.logging import set_up_logging
 from forebay.cli.options import GlobalOptions, options_of
-from forebay.cli.progress import make_reporter, short
+from forebay.cli.progress import counted, make_reporter, short
 from forebay.cli.remote import print_json
 from forebay.cli.server_site import ServerSite
 from forebay.cli.service import StopSignals, run_on_uvloop
@@ -157,7 +157,7 @@ async def _run(common: GlobalOptions, source: Input, options: RunOptions, site: 
 def _site(common: GlobalOptions) -> Site:
     """A server where one is named, else this machine."""
     if common.server is not None:
-        return ServerSite(common.server.rstrip("/"), os.environ.get("FOREBAY_API_KEY"), common.settings())
+        return ServerSite(common.server_url, os.environ.get("FOREBAY_API_KEY"), common.settings())
     return LocalSite(common.settings(), os.environ)
 
 
@@ -203,19 +203,19 @@ def _show_summary(common: GlobalOptions, summary: Summary) -> None:
     if common.as_json:
         print_json(msgspec.json.encode(summary))
         return
-    told = [f"{summary.succeeded:,} of {summary.records:,} records succeeded"]
+    told = [f"{summary.succeeded:,} of {counted(summary.records, 'record')} succeeded"]
     if summary.reused:
         told[0] += f" ({summary.reused:,} of them earlier)"
     if summary.failed:
         told.append(f"{summary.failed:,} failed")
     if summary.calls is not None:
-        told.append(f"{summary.calls:,} calls")
+        told.append(counted(summary.calls, "call"))
     if summary.usage is not None:
         told.append(f"{short(summary.usage['input_tokens'])} → {short(summary.usage['output_tokens'])} tokens")
     if summary.cost_usd:
         told.append(f"${summary.cost_usd:,.4f}")
     told.append(f"{summary.seconds:,.1f} s")
-    if summary.batch is not None:
+    if isinstance(summary.batch, str):
         print(f"{summary.batch} goes on by itself; the same command without --detach fetches its results")
         return
     print(" · ".join(told))
@@ -228,7 +228,9 @@ def _show_expectation(common: GlobalOptions, expected: Expectation) -> None:
     if common.as_json:
         print_json(msgspec.json.encode(expected))
         return
-    print(f"{expected.records:,} records · {expected.already_paid:,} already paid · {expected.to_send:,} to send")
+    print(
+        f"{counted(expected.records, 'record')} · {expected.already_paid:,} already paid · {expected.to_send:,} to send"
+    )
     if expected.refused:
         print(f"{expected.refused:,} failed earlier, or lack what the template names")
     cost = "of unknown cost" if expected.cost_usd is None else f"${expected.cost_usd:,.4f} at most"

@@ -149,6 +149,14 @@ class ServerBatches:
         except NotFound:
             return  # there is no line in it yet
 
+    async def unpublished(self, batch_id: str) -> AsyncIterator[Piece]:
+        path = f"/v1/batches/{batch_id}/results"
+        try:
+            async for lines in split_lines(self._transport.stream(path)):
+                yield Piece(cursor=0, lines=lines)
+        except NotFound:
+            return  # it has no line yet
+
     async def changed(self, batch_id: str, timeout_seconds: float) -> None:
         del batch_id
         await asyncio.sleep(min(timeout_seconds, POLL_SECONDS))

@@ -29,7 +29,7 @@ class BatchState(Record, frozen=True, kw_only=True):
     is_fresh: bool = False
     succeeded: int = 0
     failed: int = 0
-    calls: int | None = None
+    calls: int | None = None  # of this run, whichever batch; None: nobody counts
     usage: Usage | None = None
     cost_usd: float | None = None
     problem: str | None = None  # why it failed as a whole
@@ -86,6 +86,10 @@ class Backend(Protocol):
 
     def lines(self, batch_id: str, stream: Stream, after: int) -> AsyncIterator[Piece]:
         """The lines from the cursor ``after`` on (0 is the beginning)."""
+        ...
+
+    def unpublished(self, batch_id: str) -> AsyncIterator[Piece]:
+        """Succeeded lines of a live batch that its output does not have yet; changes nothing."""
         ...
 
     async def changed(self, batch_id: str, timeout_seconds: float) -> None:

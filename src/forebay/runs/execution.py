@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 
 import msgspec
@@ -25,15 +25,15 @@ class Stopped(ForebayError):
 class Spent(Record, frozen=True, kw_only=True):
     """What the batches of this run used, beyond what they had used before it. None: nobody knows."""
 
-    calls: int | None = 0
+    calls: int | None = 0  # of the whole run so far
     usage: Usage | None = Usage()
     cost_usd: float | None = 0.0
     reused: int = 0  # records that an adopted batch had done already
 
     def plus(self, other: "Spent") -> "Spent":
-        """Both together; unknown as soon as one is."""
+        """Both together, ``other`` being the later; unknown as soon as one is."""
         return Spent(
-            calls=None if self.calls is None or other.calls is None else self.calls + other.calls,
+            calls=other.calls,
             usage=None if self.usage is None or other.usage is None else self.usage.plus(other.usage),
             cost_usd=None if self.cost_usd is None or other.cost_usd is None else self.cost_usd + other.cost_usd,
             reused=self.reused + other.reused,
@@ -57,7 +57,11 @@ class Execution:
         self._stop = stop
         self._known = 0, 0  # succeeded and failed before the batch that is followed
 
-    async def recall(self) -> BatchState | None:
+    async def earlier(self) -> list[BatchState]:
+        """The run's batches so far, newest first."""
+        return await self._backend.earlier(self._prepared.name)
+
+    async def recall(self, earlier: Sequence[BatchState]) -> BatchState | None:
         """Takes over what earlier batches of the run brought, and ends those whose requests are not ours any more.
 
         Returns the live batch of the same requests, if a process left one. Must run where a worker works.
@@ -65,7 +69,7 @@ class Execution:
         options = self._prepared.options
         adopted: BatchState | None = None
         is_remembered = not options.is_fresh
-        for batch in await self._backend.earlier(self._prepared.name):
+        for batch in earlier:
             if batch.is_live and is_remembered and adopted is None and batch.requests == self._plan.fingerprint:
                 adopted = batch
             elif batch.is_live:
@@ -102,6 +106,9 @@ class Execution:
             if options.is_fresh:
                 break
             await self._absorb_all(batch.id)
+            if batch.is_live:
+                async for piece in self._backend.unpublished(batch.id):
+                    await asyncio.to_thread(self._enter, piece, True)
             if batch.is_fresh:
                 break
         if options.retry_failed:
@@ -117,16 +124,16 @@ class Execution:
         order = msgspec.structs.replace(self._prepared.order(), metadata=metadata)
         return await self._backend.create(order, self._lines())
 
-    async def follow(self, batch_id: str, *, is_adopted: bool = False) -> Spent:
-        """Takes results over as they come, until the batch has ended.
+    async def follow(self, batch_id: str, adopted: BatchState | None = None) -> Spent:
+        """Takes results over as they come, until the batch has ended. ``adopted``: how it stood before this run.
 
         Raises: Stopped: ``stop`` was set; TargetUnavailable: no call reached the target for so long.
         """
         cursor = 0
         self._known = self._workbook.count(is_success=True), self._workbook.count(is_success=False)
-        before = await self._backend.state(batch_id)
+        before = adopted or BatchState(id=batch_id, requests="", is_live=True, usage=Usage(), cost_usd=0.0)
         started_at = time.monotonic()
-        state = before
+        state = await self._backend.state(batch_id)
         while state.is_live:
             if self._stop.is_set():
                 raise Stopped("stopped")
@@ -143,7 +150,7 @@ class Execution:
         if state.problem is not None:
             raise ForebayError(state.problem)
         spent = _difference(state, before)
-        return msgspec.structs.replace(spent, reused=before.succeeded) if is_adopted else spent
+        return msgspec.structs.replace(spent, reused=before.succeeded)
 
     @contextmanager
     def showing(self, adopted: BatchState | None) -> Iterator[None]:
@@ -249,7 +256,4 @@ def _difference(after: BatchState, before: BatchState) -> Spent:
     cost = after.cost_usd
     if cost is not None and before.cost_usd is not None:
         cost -= before.cost_usd
-    calls = after.calls
-    if calls is not None and before.calls is not None:
-        calls -= before.calls
-    return Spent(calls=calls, usage=used, cost_usd=cost)
+    return Spent(calls=after.calls, usage=used, cost_usd=cost)

@@ -63,8 +63,11 @@ def open_input(name: str, stdin: TextIO | None = None, *, output: str | None = N
             raise ConfigurationError(message)
 
 
-def given(rows: Iterable[dict[str, Any]], name: str = "records") -> Input:
-    """Makes an input of objects in memory. Raises (as it is read): ConfigurationError: a value that JSON has not."""
+def given(rows: Iterable[dict[str, Any]], name: str = "records", columns: Iterable[object] | None = None) -> Input:
+    """Makes an input of objects in memory; ``columns``: those that every one has.
+
+    Raises (as it is read): ConfigurationError: a value that JSON has not.
+    """
 
     def encoded() -> Records:
         for number, row in enumerate(rows):
@@ -75,7 +78,8 @@ def given(rows: Iterable[dict[str, Any]], name: str = "records") -> Input:
             except (TypeError, ValueError) as exc:
                 raise ConfigurationError(f"{name}: record {number}: {exc}") from exc
 
-    return Input(name=name, columns=None, records=encoded)
+    known = None if columns is None else tuple(str(column) for column in columns)
+    return Input(name=name, columns=known, records=encoded)
 
 
 def _opened_lines(path: Path) -> Records:

@@ -53,12 +53,13 @@ async def execute(
 
 
 async def _work(work: Execution, backend: Backend) -> Spent:
+    earlier = await work.earlier()  # before a worker begins: what it does from here on is this run's
     async with backend.working():
-        adopted = await work.recall()
+        adopted = await work.recall(earlier)
         with work.showing(adopted):
             spent = Spent()
             if adopted is not None:
-                spent = await work.follow(adopted.id, is_adopted=True)
+                spent = await work.follow(adopted.id, adopted)
             batch_id = await work.submit()
             if batch_id is not None:
                 spent = spent.plus(await work.follow(batch_id))
@@ -81,7 +82,9 @@ def error_lines(prepared: Prepared) -> Iterator[bytes]:
     return (_error_line(row) for row in prepared.workbook.rows(is_success=False))
 
 
-def summarize(prepared: Prepared, spent: Spent, seconds: float, batch_id: str | None = None) -> Summary:
+def summarize(
+    prepared: Prepared, spent: Spent, seconds: float, batch_id: str | msgspec.UnsetType | None = msgspec.UNSET
+) -> Summary:
     """The run's numbers."""
     workbook = prepared.workbook
     failed = workbook.count(is_success=False)

@@ -11,10 +11,10 @@ from forebay.domain.attempt import Usage
 from forebay.domain.batch import BATCH, LEDGER, BatchArgs
 from forebay.domain.errors import ForebayError
 from forebay.domain.file import BATCH_INPUT, FileData
-from forebay.domain.job import DEAD, Job
-from forebay.domain.query import JobQuery
+from forebay.domain.job import DEAD, Job, Status
+from forebay.domain.query import JobQuery, Parts
 from forebay.engine.handlers.batch import BatchOrder, make_batch, put_file
-from forebay.engine.handlers.batch.lines import CUSTOM_ID
+from forebay.engine.handlers.batch.lines import CUSTOM_ID, output_line
 from forebay.ports import Watch
 from forebay.runs.backend import RUN_FRESH, RUN_NAME, RUN_REQUESTS, BatchState, Fact, Piece, RunOrder, Stream
 from forebay.runs.counted import CallCount, counted
@@ -106,6 +106,20 @@ class LocalBatches:
                     seen, facts = await self._dead_facts(batch_id, seen, len(lines))
                 yield Piece(cursor=cursor, lines=lines, facts=facts)
             yield Piece(cursor=cursor + 1, lines=[])
+
+    async def unpublished(self, batch_id: str) -> AsyncIterator[Piece]:
+        query = JobQuery(
+            tenant=TENANT,
+            parent_id=batch_id,
+            statuses=frozenset({Status.SUCCEEDED}),
+            is_collected=False,
+            is_ascending=True,
+            limit=LINES_AT_ONCE,
+            parts=Parts(result=True),
+        )
+        while page := await self._jobs.find(query):
+            yield Piece(cursor=0, lines=[await output_line(job, self._blobs) for job in page])
+            query = msgspec.structs.replace(query, after=page[-1].id)
 
     async def changed(self, batch_id: str, timeout_seconds: float) -> None:
         if self._watch is None:

@@ -25,6 +25,8 @@ Writer = Callable[[Path, Iterable[Members], tuple[str, ...]], None]
 
 def check_form(path: Path) -> None:
     """Raises: ConfigurationError: the output's form, or its folder, can't be written."""
+    if str(path).startswith("s3:/"):
+        raise ConfigurationError(f"{str(path)!r}: this version writes no s3:// output; name a file on this machine")
     if path.suffix.lower() not in FORMS:
         raise ConfigurationError(f"{str(path)!r}: an output is .jsonl, .csv or .parquet")
     if path.is_dir():

@@ -13,9 +13,11 @@ from forebay.domain.errors import ConfigurationError, ForebayError, NotFound, Re
 from forebay.domain.record import Record
 from forebay.domain.target import Limits, TargetSpec, TargetType
 from forebay.models import CATALOGUE, ModelCache, cache_folder
+from forebay.policy.pricing import prices_for
 from forebay.policy.resolution import MESSAGES, Resolver, normal_endpoint
 from forebay.runs.options import RunOptions
 from forebay.settings import Settings, StoreSettings, with_target
+from forebay.targets.prices import ListPrices
 
 LISTING_SECONDS = 15.0
 FOR_EVER_SECONDS = 100 * 365 * 86_400.0  # a store beside the output is the run's own: its results stay as long as it
@@ -44,6 +46,8 @@ def choose_place(options: RunOptions, settings: Settings, *, names_models: bool)
         place = _only_one(options, settings, names_models=names_models)
     else:
         place = _resolved(options, settings, options.target, options.request.model, names_models=names_models)
+    if options.budget_usd is not None:
+        _check_priced(place)
     return place if options.concurrency is None else _limited(place, options.concurrency)
 
 
@@ -146,6 +150,22 @@ def _local(options: RunOptions, settings: Settings, model: str, missing: NotFoun
     ModelCache(cache_folder()).require(known)
     spec = TargetSpec(name=f"local-{model}", type=TargetType.LOCAL, model=model)
     return _resolved(options, with_target(settings, spec), spec.name, model, names_models=False)
+
+
+def _check_priced(place: Place) -> None:
+    """A budget can't be kept where nobody knows what a call costs. Requests that name their models are checked later,
+    each before its call.
+    """
+    specs = [spec for spec in place.settings.targets if spec.name in place.serving]
+    model = place.model
+    if model in {route.name for route in place.settings.routes}:
+        return
+    if (model is None and len(specs) != 1) or any(prices_for(spec, model, ListPrices()) for spec in specs):
+        return
+    raise ConfigurationError(
+        f"price_unknown: the price of {model or specs[0].name!r} is unknown, so --budget-usd can't be kept;"
+        " set the target's `prices`"
+    )
 
 
 def _limited(place: Place, concurrency: int) -> Place:

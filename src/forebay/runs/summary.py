@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import msgspec
+
 from forebay.domain.attempt import Usage
 from forebay.domain.record import Record
 
@@ -19,7 +21,7 @@ class Summary(Record, frozen=True, kw_only=True):
     seconds: float
     output: str
     errors: str | None
-    batch: str | None = None  # of a detached run
+    batch: str | msgspec.UnsetType | None = msgspec.UNSET  # of a detached run alone; None: there was nothing to do
 
 
 class Expectation(Record, frozen=True, kw_only=True):

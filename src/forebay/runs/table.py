@@ -100,7 +100,7 @@ def run(
         records = _records(source, options.output)
         stop = asyncio.Event()
         summary = _in_a_loop(lambda: execute(records, options, site, reporter or Silence(), stop, harvest.take))
-    table = _like(source, harvest.rows)
+    table = _like(source, harvest)
     if summary.failed:
         reason = harvest.errors[0]["error"]["message"]
         message = f"{summary.failed} of {summary.records} records failed; the first: {reason}"
@@ -114,8 +114,10 @@ class _Harvest:
     def __init__(self) -> None:
         self.rows: list[Row] = []
         self.errors: list[Row] = []
+        self.columns: tuple[str, ...] = ()
 
     def take(self, prepared: Prepared) -> None:
+        self.columns = prepared.joiner.columns
         self.rows = [msgspec.json.decode(encode(row)) for row in output_rows(prepared)]
         self.errors = [msgspec.json.decode(line) for line in error_lines(prepared)]
 
@@ -144,18 +146,19 @@ def _records(source: Any, output: str) -> Input:
     if isinstance(source, list):
         return given(source)
     if hasattr(source, "to_dicts"):  # polars
-        return given(source.to_dicts())
+        return given(source.to_dicts(), columns=source.columns)
     if hasattr(source, "to_dict"):  # pandas
-        return given(source.to_dict("records"))
+        return given(source.to_dict("records"), columns=source.columns)
     raise ConfigurationError(f"forebay.run takes a path, a list of dicts or a DataFrame, not {type(source).__name__}")
 
 
-def _like(source: Any, rows: list[Row]) -> Any:
+def _like(source: Any, harvest: _Harvest) -> Any:
+    rows, columns = harvest.rows, [*harvest.columns]
     if isinstance(source, str | Path | list):
         return rows
     if hasattr(source, "to_dicts"):
-        return type(source)(rows, infer_schema_length=None)
-    return type(source)(rows)
+        return type(source)(rows, schema=columns, infer_schema_length=None)
+    return type(source)(rows, columns=columns)
 
 
 def _in_a_loop(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
