@@ -58,6 +58,8 @@ def test_a_job_goes_through_all_its_commands(server: Served) -> None:
     listed = server("jobs", "list")
     assert (listed.code, job_id in listed.out) == (0, True)
     assert server("jobs", "get", "job_none").code == 1
+    unended = server("jobs", "submit", "--model", "mock", "--prompt", "hi", "--not-before", "1h", "--wait", "0")
+    assert (unended.code, "is still queued after 0 s" in unended.err) == (1, True)
 
 
 def test_a_dead_letter_is_listed_shown_retried_and_purged(server: Served) -> None:

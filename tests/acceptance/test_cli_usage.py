@@ -17,6 +17,8 @@ COMMANDS = [
     *(["batches", verb] for verb in ("create", "list", "get", "wait", "results", "cancel", "retry")),
     *(["dead-letters", verb] for verb in ("list", "show", "retry", "purge")),
     *(["targets", verb] for verb in ("list", "check")),
+    *(["models", verb] for verb in ("list", "pull", "serve")),
+    *([], ["jobs"], ["batches"], ["dead-letters"], ["targets"], ["models"]),
 ]
 NOWHERE = "http://127.0.0.1:9/v1"
 RUN = ("run", "in.jsonl", "-o", "out.jsonl")
@@ -45,6 +47,11 @@ WRONG: list[tuple[tuple[str, ...], str]] = [
     (("worker", "--targets", "none"), "No target is named 'none'"),
     (("mock-model", "--fault-kind", "rust"), "No fault is named 'rust'"),
     (("jobs", "submit", "--model", "m"), "Say what to ask"),
+    (("jobs", "submit", "--model", "m", "--body", "@gone.json"), "--body @gone.json: No such file"),
+    (("jobs", "list", "--server", "ftp://host"), "must begin with http"),
+    ((*RUN, "--prompt", "x", "--server", "host:8700"), "must begin with http"),
+    (("run", "in.jsonl", "-o", "s3://b/out.csv", "--prompt", "x"), "writes no s3://"),
+    ((*RUN, "--prompt", "x", "--model", "m", "--base-url", NOWHERE, "--budget-usd", "1"), "price_unknown"),
     (("batches", "create", "gone.jsonl"), "No such file"),
     (("dead-letters", "retry"), "Say which"),
 ]
@@ -152,6 +159,7 @@ def test_an_unreachable_server_is_exit_1_with_a_hint(folder: Path) -> None:
         ended = forebay(*arguments, "--server", "http://127.0.0.1:9", cwd=folder)
         assert ended.code == 1
         assert "is `forebay serve` running" in ended.err
+        assert len(ended.err.strip().splitlines()) == 1
 
 
 def test_a_reader_that_goes_away_is_no_traceback(folder: Path) -> None:

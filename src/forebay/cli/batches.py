@@ -22,7 +22,11 @@ from forebay.runs.outputs import replacing
 TERMINAL = ("completed", "failed", "expired", "cancelled")
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.2, 5.0
 
-app = typer.Typer(no_args_is_help=True, help="Files of requests on a server: create, list, get, wait, results, …")
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Files of requests on a server: create, list, get, wait, results, cancel, retry.",
+    epilog="Example: forebay batches create requests.jsonl --wait",
+)
 
 BatchId = Annotated[str, typer.Argument(metavar="ID")]
 

@@ -13,7 +13,11 @@ from forebay.domain.errors import ConfigurationError
 
 PAGE = 1000
 
-app = typer.Typer(no_args_is_help=True, help="What failed for good on a server: list, show, retry, purge.")
+app = typer.Typer(
+    no_args_is_help=True,
+    help="What failed for good on a server: list, show, retry, purge.",
+    epilog="Example: forebay dead-letters retry --code target_unavailable",
+)
 
 Ids = Annotated[list[str] | None, typer.Argument(metavar="[ID]...", show_default=False)]
 TargetOption = Annotated[str | None, typer.Option(help="Those of this target.")]

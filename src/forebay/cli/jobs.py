@@ -17,7 +17,11 @@ from forebay.domain.errors import ConfigurationError
 LONGEST_WAIT_SECONDS = 60
 TERMINAL = ("succeeded", "failed", "cancelled")
 
-app = typer.Typer(no_args_is_help=True, help="Single requests on a server: submit, get, wait, list, cancel, retry.")
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Single requests on a server: submit, get, wait, list, cancel, retry.",
+    epilog="Example: forebay jobs submit --model llama --prompt 'Say hello' --wait 60",
+)
 
 
 def register(root: typer.Typer) -> None:
@@ -66,6 +70,8 @@ def submit(
     if wait is not None:
         answer = wait_for(options, _view(answer)["id"], wait)
     show(options, answer)
+    if wait is not None:
+        raise typer.Exit(_ended(answer, wait))
     raise typer.Exit(FAILED if _view(answer)["status"] in ("failed", "cancelled") else DONE)
 
 
@@ -86,10 +92,7 @@ def wait(
     options = options_of(context)
     answer = wait_for(options, job_id, timeout)
     show(options, answer)
-    status = _view(answer)["status"]
-    if status not in TERMINAL:
-        say(f"{job_id} is still {status} after {timeout:g} s")
-    raise typer.Exit(DONE if status == "succeeded" else FAILED)
+    raise typer.Exit(_ended(answer, timeout))
 
 
 @app.command("list", epilog="Example: forebay jobs list --status failed --limit 50")
@@ -187,7 +190,7 @@ def request_body(body: str | None, prompt: str | None) -> Any:
     if body == "-":
         text = sys.stdin.buffer.read()
     elif body.startswith("@"):
-        text = Path(body[1:]).read_bytes()
+        text = _file(Path(body[1:]))
     try:
         return msgspec.json.decode(text)
     except (msgspec.DecodeError, UnicodeDecodeError) as exc:
@@ -203,6 +206,21 @@ def pairs(texts: list[str] | None) -> dict[str, str]:
             raise ConfigurationError(f"{text!r} is not KEY=VALUE")
         found[name] = value
     return found
+
+
+def _ended(answer: bytes, seconds: float) -> int:
+    """The exit code of a wait; says so if the time ran out."""
+    job = _view(answer)
+    if job["status"] not in TERMINAL:
+        say(f"{job['id']} is still {job['status']} after {seconds:g} s")
+    return DONE if job["status"] == "succeeded" else FAILED
+
+
+def _file(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as exc:
+        raise ConfigurationError(f"--body @{path}: {exc.strerror}") from exc
 
 
 def _why(job: View) -> str:

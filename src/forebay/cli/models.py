@@ -10,17 +10,21 @@ import msgspec
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 from forebay.cli.failures import DONE, INTERRUPTED, say
 from forebay.cli.logging import set_up_logging
 from forebay.cli.options import options_of
+from forebay.cli.remote import print_table
 from forebay.cli.service import StopSignals
 from forebay.models import CATALOGUE, CatalogueModel, GuardedServer, ModelCache, cache_folder, find_model, pull
 
 LINE_EVERY_SECONDS = 10.0
 
-app = typer.Typer(help="Small local models: no key, no GPU.", no_args_is_help=True)
+app = typer.Typer(
+    help="Small local models: no key, no GPU.",
+    no_args_is_help=True,
+    epilog="Example: forebay models pull smollm2-135m",
+)
 
 
 def register(parent: typer.Typer) -> None:
@@ -35,14 +39,12 @@ def list_models(context: typer.Context) -> None:
     if options_of(context).as_json:
         typer.echo(_json({"object": "list", "data": [_view(model, cache) for model in CATALOGUE]}))
         return
-    table = Table(box=None)
-    for heading in ("name", "size", "here", "licence", "package's", "good for"):
-        table.add_column(heading, no_wrap=heading == "name")
+    rows: list[tuple[str, ...]] = []
     for model in CATALOGUE:
         size = f"{model.bytes / 10**6:,.0f} MB"
         here = "yes" if cache.is_pulled(model) else "no"
-        table.add_row(model.name, size, here, model.licence_weights, model.licence_package, model.description)
-    Console().print(table)
+        rows.append((model.name, size, here, model.licence_weights, model.licence_package, model.description))
+    print_table(("name", "size", "here", "licence", "package's", "good for"), rows, empty="There is none.")
 
 
 @app.command("pull", epilog="Example: forebay models pull smollm2-135m")

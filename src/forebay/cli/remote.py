@@ -23,16 +23,19 @@ View = Mapping[str, Any]
 def over_http(options: GlobalOptions, work: Callable[[Transport], Awaitable[T]]) -> T:
     """Runs ``work`` with a connection to the server. Raises: Interrupted: nobody answers there."""
 
+    server = options.server_url
+
     async def connected() -> T:
-        transport = Transport(options.server_url, os.environ.get("FOREBAY_API_KEY"))
+        transport = Transport(server, os.environ.get("FOREBAY_API_KEY"))
         try:
             return await work(transport)
         except Interrupted as exc:
-            raise Interrupted(f"{exc} (is `forebay serve` running at {options.server_url}?)") from exc
+            raise Interrupted(f"{exc}; is `forebay serve` running at {server}?") from exc
         finally:
             await transport.close()
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for asked in (signal.SIGTERM, signal.SIGINT):  # SIGINT too: a shell starts background jobs with it ignored
+        signal.signal(asked, signal.default_int_handler)
     return asyncio.run(connected())
 
 

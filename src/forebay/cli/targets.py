@@ -21,7 +21,9 @@ from forebay.settings import Settings
 
 CHECK_SECONDS = 60.0
 
-app = typer.Typer(no_args_is_help=True, help="Where work is sent: list, check.")
+app = typer.Typer(
+    no_args_is_help=True, help="Where work is sent: list, check.", epilog="Example: forebay targets check gpt"
+)
 
 
 def register(root: typer.Typer) -> None:
