@@ -6,11 +6,13 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from forebay.domain.target import Limits, Prices, Route, RouteEntry, TargetSpec, TargetType
+from forebay.models import CATALOGUE
 from forebay.policy.nearest import hint
 from forebay.settings.reading import NOTHING, Reader
 from forebay.settings.source import Item
 
 OPENAI, ANTHROPIC, HTTP, PYTHON, LOCAL = TargetType
+LOCAL_MODELS = tuple(model.name for model in CATALOGUE)
 CALLED = frozenset({OPENAI, ANTHROPIC, HTTP})  # over HTTP, at an address of theirs
 ALL = frozenset(TargetType)
 ANTHROPIC_BASE_URL = "https://api.anthropic.com"
@@ -83,7 +85,7 @@ def _target(name: str, reader: Reader) -> TargetSpec | None:
         url=_url(reader, "url"),
         api_key=_secret(reader, "api_key"),
         function=_function(reader),
-        model=reader.text("model"),
+        model=reader.choice("model", LOCAL_MODELS) if kind is LOCAL else reader.text("model"),
         models=reader.texts("models"),
         modality=reader.text("modality") or "text",
         placement=reader.choice("placement", PLACEMENTS),

@@ -264,3 +264,10 @@ def test_any_configuration_is_read_or_refused_and_never_crashes(
     file.write_bytes(msgspec.json.encode(value))
     with suppress(ConfigurationError):
         load_settings(file, {})
+
+
+def test_a_local_model_that_nobody_knows_is_told_with_the_nearest(tmp_path: Path) -> None:
+    file = tmp_path / "forebay.yaml"
+    file.write_text("targets:\n  a: {type: local, model: smollm-135m}\n")
+    with pytest.raises(ConfigurationError, match=r"line 2: targets\.a\.model: .*did you mean 'smollm2-135m'"):
+        load_settings(file, {})
