@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import weakref
 from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, TypeVar
@@ -13,7 +14,7 @@ T = TypeVar("T")
 
 
 class Client:
-    """As AsyncClient, blocking. ``with`` closes its connections."""
+    """As AsyncClient, blocking. ``with`` closes its connections; without it they close with the last reference."""
 
     def __init__(self, server: str | None = None, *, api_key: str | None = None) -> None:
         self._portal = _Portal()
@@ -21,6 +22,7 @@ class Client:
         self.jobs = Jobs(self._client, self._portal)
         self.files = Files(self._client, self._portal)
         self.batches = Batches(self._client, self._portal)
+        self._close = weakref.finalize(self, _shut, self._client, self._portal)
 
     def __enter__(self) -> "Client":
         return self
@@ -29,8 +31,13 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        self._portal.call(self._client.close())
-        self._portal.close()
+        """May be called twice."""
+        self._close()
+
+
+def _shut(client: AsyncClient, portal: "_Portal") -> None:
+    portal.call(client.close())
+    portal.close()
 
 
 class Jobs:

@@ -81,7 +81,7 @@ class Transport:
                     raise _error(reply.status, answer)
             except (aiohttp.ClientError, TimeoutError) as exc:
                 if not remaining:
-                    raise Interrupted(f"no answer from {self.server}: {exc or type(exc).__name__}") from exc
+                    raise Interrupted(f"no answer from {self.server}: {_reason(exc)}") from exc
             pause = FIRST_PAUSE_SECONDS * 2 ** (tries - remaining)
             await asyncio.sleep(pause * (0.5 + random.random()))  # noqa: S311 - jitter, no secret
         raise Interrupted(f"no answer from {self.server}")
@@ -107,6 +107,11 @@ class Transport:
             timeout = aiohttp.ClientTimeout(total=None, sock_connect=10)
             self._session = aiohttp.ClientSession(headers=self._headers, timeout=timeout, trust_env=True)
         return self._session
+
+
+def _reason(error: Exception) -> str:
+    system = error.os_error.strerror if isinstance(error, aiohttp.ClientConnectorError) else None
+    return system or str(error) or type(error).__name__
 
 
 def _error(status: int, body: bytes) -> Exception:
