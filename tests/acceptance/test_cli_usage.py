@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.run_support import COMMAND, environment, forebay, write_lines
+from tests.acceptance.run_support import COMMAND, environment, forebay, started, write_lines
 
 COMMANDS = [
     *(["run"], ["serve"], ["worker"], ["mock-model"], ["doctor"]),
@@ -173,3 +174,20 @@ def test_a_reader_that_goes_away_is_no_traceback(folder: Path) -> None:
 def test_the_version_is_printed(folder: Path) -> None:
     ended = forebay("--version", cwd=folder)
     assert (ended.code, ended.out.startswith("forebay ")) == (0, True)
+
+
+IMPORT = "import signal; signal.raise_signal(signal.SIGINT)"
+
+
+def test_ctrl_c_while_the_commands_load_is_130_without_a_traceback(folder: Path) -> None:
+    (folder / "msgspec.py").write_text(IMPORT)  # the first thing that loading asks for
+    ended = forebay("doctor", cwd=folder, PYTHONPATH=str(folder))
+    assert (ended.code, ended.out, ended.err) == (130, "", "")
+
+
+def test_ctrl_c_ends_a_mock_model_with_130(folder: Path) -> None:
+    with started("mock-model", "--port", "0", cwd=folder) as process:
+        assert process.stdout is not None
+        assert "mock model at" in process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 130

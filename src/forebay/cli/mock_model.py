@@ -1,11 +1,12 @@
 """`forebay mock-model`: an OpenAI- and Anthropic-compatible model that costs nothing, with faults on demand."""
 
+import signal
 from typing import Annotated
 
 import typer
 from msgspec import structs
 
-from forebay.cli.failures import DONE
+from forebay.cli.failures import DONE, INTERRUPTED
 from forebay.cli.options import options_of
 from forebay.domain.errors import ConfigurationError
 from forebay.testing.mock_model import Fault, MockModel, MockOptions, serve
@@ -56,12 +57,12 @@ def mock_model(
         typer.echo(f'{{"base_url": "{mock.base_url}"}}' if as_json else f"mock model at {mock.base_url}")
 
     try:
-        serve(options, host=host, port=port, on_ready=announce)
+        asked = serve(options, host=host, port=port, on_ready=announce)
     except OSError as exc:
         raise ConfigurationError(
             f"Can't listen on {host}:{port}: {exc.strerror or exc}; choose another --port"
         ) from exc
-    raise typer.Exit(DONE)
+    raise typer.Exit(INTERRUPTED if asked is signal.SIGINT else DONE)
 
 
 def _fault(name: str) -> Fault:

@@ -87,23 +87,30 @@ def serve(
     host: str = "127.0.0.1",
     port: int = 8702,
     on_ready: Callable[[MockModel], None] | None = None,
-) -> None:
-    """Runs a mock model on uvloop until SIGTERM or SIGINT. ``on_ready`` is called once it listens (default: prints
-    its address).
+) -> signal.Signals:
+    """Runs a mock model on uvloop until SIGTERM or SIGINT; returns which. ``on_ready`` is called once it listens
+    (default: prints its address).
 
     Raises: OSError: the port is taken.
     """
-    uvloop.run(_serve(MockModel(options, host=host, port=port), on_ready or _announce))
+    return uvloop.run(_serve(MockModel(options, host=host, port=port), on_ready or _announce))
 
 
-async def _serve(mock: MockModel, on_ready: Callable[[MockModel], None]) -> None:
+async def _serve(mock: MockModel, on_ready: Callable[[MockModel], None]) -> signal.Signals:
+    asked: list[signal.Signals] = []
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
+
+    def stop(number: signal.Signals) -> None:
+        asked.append(number)
+        stopped.set()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopped.set)
+        loop.add_signal_handler(number, stop, number)
     async with mock:
         on_ready(mock)
         await stopped.wait()
+    return asked[0]
 
 
 def _announce(mock: MockModel) -> None:
