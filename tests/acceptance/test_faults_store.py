@@ -92,25 +92,6 @@ async def test_file_descriptors_used_up_cost_no_job_an_attempt(tmp_path: Path) -
         assert {(job.status, job.attempts_used) for job in jobs.values()} == {(Status.SUCCEEDED, 0)}
 
 
-async def test_a_store_locked_beyond_its_time_out_says_so_and_goes_on(tmp_path: Path) -> None:
-    async with started("mock-model", "--port", "0", "--latency-ms", "300", folder=tmp_path) as mock, http() as session:
-        configure(tmp_path, mock.address)
-        async with started("serve", "--port", "0", folder=tmp_path) as server:
-            ids = await submit(session, server.address, [order(f"job {number:03d}.") for number in range(8)])
-            await until(lambda: _has_calls(session, mock, 8))
-            holder = sqlite3.connect(tmp_path / STORE, isolation_level=None)
-            holder.execute("BEGIN IMMEDIATE")
-            status, error = await try_to_submit(session, server.address, "refused")
-            assert (status, error["error"]["code"]) == (503, "store_unavailable")
-            holder.execute("ROLLBACK")
-            holder.close()
-            ids.append(await until_accepted(session, server.address, "after"))
-            await until_ended(tmp_path)
-            assert await server.terminate() == 0
-        jobs = await checked(tmp_path, ids, (await counted(session, mock.address))["by_job_id"])
-        assert {(job.status, len(job.attempts)) for job in jobs.values()} == {(Status.SUCCEEDED, 1)}
-
-
 async def test_whenever_the_power_is_cut_the_files_open_and_have_every_acknowledged_job(tmp_path: Path) -> None:
     """The files as they are at an instant, and their log torn anywhere behind what was acknowledged before."""
     chance = random.Random(SEED)
@@ -144,6 +125,7 @@ def test_a_file_that_is_not_ours_or_is_newer_or_damaged_is_refused_in_one_senten
     foreign.execute("CREATE TABLE theirs (a)")
     foreign.close()
     _refused(tmp_path, "another program")
+    _refused(tmp_path, "another program", "worker")
     store.write_bytes(b"no database at all, but long enough to be taken for one" * 40)
     _refused(tmp_path, "not a Forebay store")
     store.unlink()
@@ -177,13 +159,12 @@ def test_a_store_that_can_t_be_written_is_refused_in_one_sentence(tmp_path: Path
     _refused(tmp_path, "can't be opened")
 
 
-def _refused(folder: Path, sentence: str) -> None:
-    for command in (["serve", "--port", "0"], ["worker"]):
-        ended = forebay(*command, cwd=folder)
-        assert ended.code == 2, ended
-        assert sentence in ended.err
-        assert len(ended.err.strip().splitlines()) == 1, ended.err
-        assert "Traceback" not in ended.err
+def _refused(folder: Path, sentence: str, *command: str) -> None:
+    ended = forebay(*(command or ("serve", "--port", "0")), cwd=folder)
+    assert ended.code == 2, ended
+    assert sentence in ended.err
+    assert len(ended.err.strip().splitlines()) == 1, ended.err
+    assert "Traceback" not in ended.err
 
 
 def _damage(path: Path) -> None:

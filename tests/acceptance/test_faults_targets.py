@@ -10,7 +10,7 @@ from .processes import start, started
 
 OF_EACH = 25
 JOBS = 120
-MAX_ATTEMPTS = 3
+MAX_ATTEMPTS = 2
 
 
 class Expected(NamedTuple):
@@ -80,7 +80,7 @@ async def test_a_target_that_goes_away_and_comes_back_costs_no_job_an_attempt(tm
 def _order(marker: str, number: int) -> dict[str, Any]:
     return order(
         f"{number} {marker}",
-        timeout=2 if "hang" in marker else 30,
+        timeout=1 if "hang" in marker else 30,
         max_attempts=MAX_ATTEMPTS,
         metadata={"marker": marker},
     )

@@ -7,7 +7,7 @@ import pytest
 from forebay.testing.chaos import Chaos, Plan
 
 SEED = 20261121
-SECONDS = 10.0
+SECONDS = 8.0
 
 
 @pytest.mark.slow

@@ -52,13 +52,13 @@ class Faulty:
 async def faulty(engine: Engine, **options: Any) -> tuple[Faulty, WorkerProcess]:
     """A worker whose store fails on demand; the engine's own reads don't."""
     jobs = Faulty(engine.services.jobs)
-    services = _with_jobs(engine.services, jobs)
+    services = with_jobs(engine.services, jobs)
     worker = WorkerProcess(services, WorkerOptions(**options))
     await engine.services.jobs.renew(worker.worker)
     return jobs, worker
 
 
-def _with_jobs(services: Services, jobs: Faulty) -> Services:
+def with_jobs(services: Services, jobs: Any) -> Services:
     fields = {name: getattr(services, name) for name in services.__dataclass_fields__}
     return Services(**{**fields, "jobs": jobs})
 

@@ -3,8 +3,10 @@
 import asyncio
 import contextlib
 from collections.abc import Collection, Sequence
+from pathlib import Path
 from typing import Any
 
+import apsw
 import pytest
 import structlog
 
@@ -21,11 +23,13 @@ from forebay.engine.handlers.streams import CHUNK_BYTES
 from forebay.engine.runner import Runner
 from forebay.engine.slots import Slots
 from forebay.engine.stopping import stopped
+from forebay.engine.worker import WorkerOptions, WorkerProcess
 from forebay.ports import StreamSink
+from forebay.stores.sqlite import open_store
 from forebay.testing.targets import ScriptedTarget, answer
 
 from .conftest import Engine, OpenEngine
-from .faulty import claimed_job, faulty, is_right, is_true, moves_on, until
+from .faulty import claimed_job, faulty, is_right, is_true, moves_on, until, with_jobs
 
 
 @pytest.fixture(autouse=True)
@@ -87,6 +91,32 @@ async def test_a_store_that_is_away_for_good_does_not_hold_up_a_drain(
     assert [one["answers"] for one in logs if one["event"] == "answers_not_written"] == [1]
     job = await engine.get(job_id)
     assert job.status is Status.RUNNING, "its lease is freed when the process is gone"
+
+
+async def test_a_store_locked_beyond_its_time_out_costs_no_call(open_engine: OpenEngine, tmp_path: Path) -> None:
+    target = ScriptedTarget("t", is_gated=True)
+    engine = await open_engine(target)
+    store = await open_store(tmp_path / "forebay.db", clock=engine.clock, busy_timeout_seconds=0.05)
+    try:
+        engine.services = with_jobs(engine.services, store.jobs)
+        worker = WorkerProcess(engine.services, WorkerOptions())
+        holder = apsw.Connection(str(tmp_path / "forebay.db"))
+        async with worker:
+            job_id = await engine.submit()
+            await target.entered.wait()
+            holder.execute("BEGIN IMMEDIATE")
+            target.gate.set()
+            with pytest.raises(StoreUnavailable, match="nothing was acknowledged"):
+                await engine.submit()
+            await until(lambda: is_true(lambda: worker._finisher.waiting == 1))
+            assert (await engine.get(job_id)).status is Status.RUNNING, "it is still read"
+            holder.execute("ROLLBACK")
+            holder.close()
+            await worker._finisher.flushed()
+        job = await engine.get(job_id)
+        assert (job.status, len(job.attempts), len(target.calls)) == (Status.SUCCEEDED, 1, 1)
+    finally:
+        await store.close()
 
 
 async def test_a_change_that_the_store_refuses_ends_its_job_alone() -> None:
