@@ -5,6 +5,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+START_SECONDS = 60.0
 STOP_SECONDS = 20.0
 
 
@@ -20,7 +21,9 @@ async def forebay_child(*arguments: str, ready: str) -> AsyncIterator[str]:
         stderr=asyncio.subprocess.STDOUT,
     )
     try:
-        yield await _address(process, ready)
+        async with asyncio.timeout(START_SECONDS):
+            address = await _address(process, ready)
+        yield address
     finally:
         if process.returncode is None:
             process.terminate()

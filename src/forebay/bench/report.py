@@ -1,6 +1,7 @@
 """One bench run: everything measured beside its baseline, and the table that a person reads."""
 
 import tempfile
+import time
 from pathlib import Path
 
 from forebay.app import open_system
@@ -16,6 +17,8 @@ from forebay.targets.aiohttp_client import AiohttpClient
 SLOTS = 2048  # leases outlive their calls by a commit, so a few more than the pool's tasks
 BODY = b'{"model":"mock","messages":[{"role":"user","content":"%s %d"}]}'
 PADDING = b"word " * 150  # about 1 KB a request
+WARMING = 2 * SLOTS  # calls before a measurement
+MICROSECONDS = 1e6
 RATIO_AIM = 0.75
 SUBMISSIONS_AIM = 5_000.0
 
@@ -28,6 +31,8 @@ class BenchReport(Record, frozen=True, kw_only=True):
     bare_per_second: float
     durable_per_second: float
     ratio: float
+    bare_cpu_us: float  # of this process, a call
+    durable_cpu_us: float  # likewise, a job: event loop and the store's thread
     submissions: SubmissionRate
 
     @property
@@ -47,16 +52,21 @@ async def measure(jobs: int, latency_ms: float, submissions: int) -> BenchReport
     with tempfile.TemporaryDirectory(prefix="forebay-bench-") as name:
         folder = Path(name)
         arguments = ("mock-model", "--port", "0", "--latency-ms", str(latency_ms))
-        async with forebay_child(*arguments, ready="listening") as mock:
+        async with forebay_child(*arguments, ready="mock model at") as mock:
             url = f"{mock.removesuffix('/v1')}/v1/chat/completions"
             http = AiohttpClient()
             try:
-                await calls_per_second(http, url, bodies[: jobs // 10])  # warm both ends
+                await calls_per_second(http, url, bodies[:WARMING])  # opens the connections
+                began = time.process_time()
                 bare = await calls_per_second(http, url, bodies)
+                bare_cpu = time.process_time() - began
             finally:
                 await http.close()
             async with open_system(_settings(folder / "durable", mock)) as system:
+                await jobs_per_second(system, bodies[:WARMING])
+                began = time.process_time()
                 durable = await jobs_per_second(system, bodies)
+                durable_cpu = time.process_time() - began
         rate = await _submissions(folder, bodies[0], submissions)
     return BenchReport(
         jobs=jobs,
@@ -64,6 +74,8 @@ async def measure(jobs: int, latency_ms: float, submissions: int) -> BenchReport
         bare_per_second=bare,
         durable_per_second=durable,
         ratio=durable / bare,
+        bare_cpu_us=bare_cpu / jobs * MICROSECONDS,
+        durable_cpu_us=durable_cpu / jobs * MICROSECONDS,
         submissions=rate,
     )
 
@@ -89,7 +101,7 @@ async def _submissions(folder: Path, body: bytes, count: int) -> SubmissionRate:
         "targets: {mock: {type: openai, base_url: 'http://127.0.0.1:9/v1', models: [mock]}}\n"
     )
     arguments = ("serve", "--port", "0", "--no-worker", "--config", str(file))
-    async with forebay_child(*arguments, ready="listening") as server:
+    async with forebay_child(*arguments, ready="forebay at") as server:
         job = b'{"target":"mock","body":' + body + b"}"
         await submissions_per_second(server, job, count // 10)
         return await submissions_per_second(server, job, count)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from forebay.cli import batches, dead_letters, doctor, jobs, mock_model, models, run, serve, targets, worker
+from forebay.cli import batches, bench, dead_letters, doctor, jobs, mock_model, models, run, serve, targets, worker
 from forebay.cli.failures import DONE, FAILED, INTERRUPTED, WRONG_USAGE, report, sentence
 from forebay.cli.options import GlobalOptions, with_global_options
 
@@ -20,7 +20,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (run, serve, worker, jobs, batches, dead_letters, targets, models, mock_model, doctor):
+for module in (run, serve, worker, jobs, batches, dead_letters, targets, models, mock_model, bench, doctor):
     module.register(app)
 
 
