@@ -1,6 +1,22 @@
 """Forebay: the reservoir in front of generative models. Names load on first use: importing it costs nothing."""
 
 from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from forebay.client import AsyncClient as AsyncClient
+    from forebay.client import Client as Client
+    from forebay.domain.errors import ConfigurationError as ConfigurationError
+    from forebay.domain.errors import ForebayError as ForebayError
+    from forebay.domain.errors import Interrupted as Interrupted
+    from forebay.domain.errors import JobFailed as JobFailed
+    from forebay.domain.errors import NotFound as NotFound
+    from forebay.domain.errors import RequestError as RequestError
+    from forebay.domain.function import InferenceRequest as InferenceRequest
+    from forebay.domain.function import Reject as Reject
+    from forebay.domain.function import Retry as Retry
+    from forebay.domain.function import target as target
+    from forebay.runs import run as run
 
 _PUBLIC = {
     "AsyncClient": "forebay.client",

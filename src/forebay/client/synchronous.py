@@ -17,12 +17,11 @@ class Client:
     """As AsyncClient, blocking. ``with`` closes its connections; without it they close with the last reference."""
 
     def __init__(self, server: str | None = None, *, api_key: str | None = None) -> None:
-        self._portal = _Portal()
         self._client = AsyncClient(server, api_key=api_key)
+        self._portal = _Portal(self._client)
         self.jobs = Jobs(self._client, self._portal)
         self.files = Files(self._client, self._portal)
         self.batches = Batches(self._client, self._portal)
-        self._close = weakref.finalize(self, _shut, self._client, self._portal)
 
     def __enter__(self) -> "Client":
         return self
@@ -32,12 +31,7 @@ class Client:
 
     def close(self) -> None:
         """May be called twice."""
-        self._close()
-
-
-def _shut(client: AsyncClient, portal: "_Portal") -> None:
-    portal.call(client.close())
-    portal.close()
+        self._portal.close()
 
 
 class Jobs:
@@ -125,12 +119,15 @@ class Batches:
 
 
 class _Portal:
-    """An event loop in a thread, and the way into it."""
+    """An event loop in a thread, and the way into it. ``close`` ends both with ``client``'s connections; so does the
+    last reference's end, be it that of the interpreter.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, client: AsyncClient) -> None:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="forebay-client", daemon=True)
         self._thread.start()
+        self.close = weakref.finalize(self, _shut, client, self._loop, self._thread)
 
     def call(self, coroutine: Coroutine[Any, Any, T]) -> T:
         future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
@@ -149,7 +146,9 @@ class _Portal:
         while (item := self.call(following())) is not end:
             yield item  # type: ignore[misc]  # it is T where it is not `end`
 
-    def close(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
+
+def _shut(client: AsyncClient, loop: asyncio.AbstractEventLoop, thread: threading.Thread) -> None:
+    asyncio.run_coroutine_threadsafe(client.close(), loop).result()
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join()
+    loop.close()

@@ -25,6 +25,7 @@ ForebayError
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 
 class ForebayError(Exception):
@@ -138,7 +139,7 @@ class TargetRejected(TargetError):
 class JobFailed(ForebayError):
     """The job ended otherwise than `succeeded`; ``job`` is its view."""
 
-    def __init__(self, message: str, job: object = None) -> None:
+    def __init__(self, message: str, job: Any = None) -> None:
         super().__init__(message)
         self.job = job
 
