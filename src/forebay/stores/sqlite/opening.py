@@ -118,8 +118,10 @@ def _pragma(connection: apsw.Connection, name: str) -> int:
 
 def _check(connection: apsw.Connection, path: str) -> None:
     """Refuses a foreign or a newer file before anything is written to it."""
+    connection.execute("BEGIN")  # one snapshot: another process may be making the store at this moment
     mark, version = _pragma(connection, "application_id"), _pragma(connection, "user_version")
     is_empty = not connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()[0][0]
+    connection.execute("COMMIT")
     if mark != APPLICATION_ID and not (is_empty and mark == 0 and version == 0):
         raise StoreRefused(f"{path!r} is a database of another program; name another file as the store")
     newest = migrations()[-1][0]
