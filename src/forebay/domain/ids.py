@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 
 ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32. Source: https://github.com/ulid/spec
-RANDOM_BITS = 80
+TIME_BITS, RANDOM_BITS = 50, 80  # 10 and 16 characters of 5 bits
 _PAIRS = [high + low for high in ALPHABET for low in ALPHABET]
 
 
@@ -16,6 +16,7 @@ class IdSource:
         self._clock = clock
         self._chance = chance or random.SystemRandom()
         self._millisecond = -1
+        self._head = ""  # the characters of the millisecond
         self._tail = 0
 
     def new(self, prefix: str) -> str:
@@ -23,14 +24,13 @@ class IdSource:
         millisecond = int(self._clock() * 1000)
         if millisecond > self._millisecond:
             self._millisecond = millisecond
+            self._head = _encode(millisecond, TIME_BITS)
             self._tail = self._chance.getrandbits(RANDOM_BITS - 1)
         else:
             self._tail += 1 + self._chance.getrandbits(16) if self._tail & 0xFF == 0 else 1
-        number = (self._millisecond << RANDOM_BITS) | self._tail
         joint = "-" if prefix == "file" else "_"
-        return prefix + joint + _encode(number)
+        return prefix + joint + self._head + _encode(self._tail, RANDOM_BITS)
 
 
-def _encode(number: int) -> str:
-    pairs = [_PAIRS[(number >> shift) & 1023] for shift in range(120, -1, -10)]
-    return "".join(pairs)
+def _encode(number: int, bits: int) -> str:
+    return "".join([_PAIRS[(number >> shift) & 1023] for shift in range(bits - 10, -1, -10)])

@@ -11,6 +11,7 @@ import asyncio
 import io
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from functools import lru_cache
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
@@ -80,7 +81,7 @@ class AiohttpClient:
         """Sends and awaits the head of the answer."""
         address, proxy = self._urls.get(url) or self._resolve(url)
         session = self._session or self._open()
-        limit = aiohttp.ClientTimeout(total=timeout_seconds, connect=min(CONNECT_SECONDS, timeout_seconds * 0.9))
+        limit = _timeout(timeout_seconds)
         for resend in range(RESENDS + 1):
             try:
                 return await session.request(
@@ -147,6 +148,11 @@ class AiohttpClient:
             read_bufsize=_READ_BUFFER_BYTES,
         )
         return self._session
+
+
+@lru_cache(maxsize=64)
+def _timeout(seconds: float) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(total=seconds, connect=min(CONNECT_SECONDS, seconds * 0.9))
 
 
 def _lower(headers: Mapping[str, str]) -> dict[str, str]:

@@ -14,7 +14,6 @@ from forebay.policy.pricing import PriceTable, cost_usd, prices_for
 from forebay.policy.usage import NOTHING_METERED, Metering, read_metering
 from forebay.targets.http import Response
 
-_REQUEST_ID_HEADERS = ("x-request-id", "request-id")
 _TEXT_ENDPOINTS = ("/audio/transcriptions", "/audio/translations")  # `response_format: srt` and its like
 _BINARY_TYPES = ("audio/", "image/", "video/", "application/octet-stream", "application/zip")
 _VERSION = "/v1"
@@ -110,7 +109,7 @@ def metered_result(
         headers=headers,
         usage=metering.usage,
         cost_usd=cost_usd(metering, prices),
-        request_id=next((headers[name] for name in _REQUEST_ID_HEADERS if name in headers), None),
+        request_id=headers.get("x-request-id") or headers.get("request-id"),
         model=model,
     )
 

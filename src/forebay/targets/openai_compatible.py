@@ -1,5 +1,8 @@
 """Target of type ``openai``: any server that speaks OpenAI's wire (OpenAI, vLLM, llama.cpp, Ollama, gateways)."""
 
+from collections.abc import Coroutine
+from typing import Any
+
 from forebay.domain.inference import Call, InferenceResult
 from forebay.domain.target import TargetSpec
 from forebay.policy.pricing import PriceTable
@@ -27,8 +30,8 @@ class OpenAiTarget:
     def serves(self, endpoint: str) -> bool:
         return endpoint != ANTHROPIC_ENDPOINT
 
-    async def call(self, call: Call, sink: StreamSink | None = None) -> InferenceResult:
-        return await self._server.call(call, sink)
+    def call(self, call: Call, sink: StreamSink | None = None) -> Coroutine[Any, Any, InferenceResult]:
+        return self._server.call(call, sink)
 
     async def check(self) -> str:
         return await self._server.check()
