@@ -19,7 +19,7 @@ DECISION = Path(__file__).parents[2] / "docs/decisions/0004-the-suite-bites.md"
 # How a test says no: an assertion, no error where one is due, an unpacking of another number of things, a failed verb.
 NOTICED = (AssertionError, pytest.fail.Exception, ValueError, ForebayError)
 FIRST_FAILURE = settings(
-    max_examples=150,
+    max_examples=600,
     stateful_step_count=40,
     deadline=None,
     derandomize=True,
