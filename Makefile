@@ -44,6 +44,7 @@ bench: $(READY)  ## Measure jobs a second and submissions a second, beside the b
 
 docs: $(READY)  ## Generate the reference documentation
 	$(BIN)/python -m forebay.settings.document > docs/settings.md
+	$(BIN)/python -m forebay.cli.document > docs/cli.md
 
 clean:  ## Remove the environment and all caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
