@@ -150,7 +150,11 @@ class Execution:
         if state.problem is not None:
             raise ForebayError(state.problem)
         spent = _difference(state, before)
-        return msgspec.structs.replace(spent, reused=before.succeeded)
+        reused = before.succeeded
+        if adopted is not None and state.answered is not None:
+            # What is recorded and was not answered here was there before, whenever the adopted batch was looked at.
+            reused = max(reused, state.succeeded - state.answered)
+        return msgspec.structs.replace(spent, reused=reused)
 
     @contextmanager
     def showing(self, adopted: BatchState | None) -> Iterator[None]:
