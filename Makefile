@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PYTEST_ARGS ?=
 
-.PHONY: help setup demo dev check format test bench docs clean
+.PHONY: help setup demo dev check format test bench soak docs clean
 
 help:  ## List the tasks
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -41,6 +41,9 @@ test: $(READY)  ## Make the environment, start what the tests need, and run them
 
 bench: $(READY)  ## Measure jobs a second and submissions a second, beside the bare pool
 	$(BIN)/forebay bench
+
+soak: $(READY)  ## Kill, stop and drain at random for SECONDS (600), and check the history (SEED)
+	$(BIN)/python -m forebay.testing.soak --seconds $(or $(SECONDS),600) $(if $(SEED),--seed $(SEED))
 
 docs: $(READY)  ## Generate the reference documentation
 	$(BIN)/python -m forebay.settings.document > docs/settings.md
