@@ -89,6 +89,10 @@ class Mock:
     def answered(self) -> int:
         return int(self._ask("/mock/calls")["by_outcome"].get("200", 0))
 
+    @property
+    def in_flight(self) -> int:
+        return int(self._ask("/mock/calls")["in_flight"])
+
     def reset(self) -> None:
         self._ask("/mock/reset", {})
 

@@ -155,3 +155,15 @@ def test_a_batch_goes_through_all_its_commands(server: Served) -> None:
     assert (failed.code, failed.json["request_counts"]["failed"]) == (1, 1)
     retried = server("batches", "retry", failed.json["id"], "--json")
     assert retried.json["metadata"]["retry_of"] == failed.json["id"]
+
+
+def test_a_second_ctrl_c_ends_the_worker_processes_too(tmp_path: Path) -> None:
+    with mock_model(tmp_path, "--latency-ms", "60000") as slow, served(tmp_path, slow, "--workers", "2") as server:
+        assert server("jobs", "submit", "--model", "mock", "--prompt", "hi").code == 0
+        until(lambda: slow.in_flight == 1, "a call under way")
+        server.process.send_signal(signal.SIGINT)
+        with pytest.raises(subprocess.TimeoutExpired):
+            server.process.wait(1)  # the call under way is waited for
+        server.process.send_signal(signal.SIGINT)
+        server.process.communicate(timeout=10)  # the workers hold the pipes as long as they live
+        assert server.process.returncode == 130

@@ -70,6 +70,9 @@ async def _work(settings: Settings, chosen: frozenset[str] | None, *, is_guarded
 
 
 def _stop_at_the_end(asked: asyncio.Event) -> None:
-    if not os.read(STDIN, 1024):
-        asyncio.get_running_loop().remove_reader(STDIN)
-        asked.set()
+    if os.read(STDIN, 1024):
+        return
+    if asked.is_set():  # the server ended while it waited for us: a second Ctrl-C, which is meant for all
+        os._exit(INTERRUPTED)
+    asyncio.get_running_loop().remove_reader(STDIN)
+    asked.set()
