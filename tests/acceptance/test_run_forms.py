@@ -184,3 +184,11 @@ def test_an_empty_input_is_a_whole_output(tmp_path: Path, mock: Mock) -> None:
         )
         assert (ended.code, ended.json["records"], ended.json["succeeded"]) == (0, 0, 0), ended.err
     assert mock.calls == 0
+
+
+def test_binary_files_of_a_folder_are_refused_as_not_built(tmp_path: Path, mock: Mock) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/a.bin").write_bytes(b"\0\xff")
+    (tmp_path / "in/b.txt").write_text("b")
+    ended = forebay("run", "in", "-o", "out.jsonl", "--prompt", "{file}", "--base-url", mock.base_url, cwd=tmp_path)
+    assert (ended.code, "sends no binary files" in ended.err) == (2, True)

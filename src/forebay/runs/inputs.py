@@ -14,6 +14,7 @@ from forebay.runs.drivers import driver
 
 STDIN = "-"
 ROWS_AT_ONCE = 1000
+NEW_LINE = "\n"
 LONGEST_CSV_FIELD = 2**31 - 1  # characters; the csv module's own bound of 131,072 is less than a document
 DELIMITERS = ",;\t|"
 
@@ -167,19 +168,29 @@ def _parquet_columns(path: Path) -> tuple[str, ...]:
         try:
             rows = connection.execute("DESCRIBE SELECT * FROM read_parquet(?)", [str(path)]).fetchall()
         except driver("duckdb").Error as exc:
-            raise ConfigurationError(f"{path}: can't be read as Parquet: {exc}") from exc
+            raise ConfigurationError(f"{path}: can't be read as Parquet: {str(exc).partition(NEW_LINE)[0]}") from exc
     return tuple(row[0] for row in rows)
 
 
 def _parquet(path: Path) -> Records:
+    row = _free_name(_parquet_columns(path))
     with driver("duckdb").connect() as connection:
         try:
-            result = connection.execute("SELECT to_json(t) FROM read_parquet(?) AS t", [str(path)])
+            result = connection.execute(f"SELECT to_json({row}) FROM read_parquet(?) AS {row}", [str(path)])  # noqa: S608 - a name made here
             while rows := result.fetchmany(ROWS_AT_ONCE):
                 for (text,) in rows:
                     yield text.encode()
         except driver("duckdb").Error as exc:
-            raise ConfigurationError(f"{path}: can't be read as Parquet: {exc}") from exc
+            raise ConfigurationError(f"{path}: can't be read as Parquet: {str(exc).partition(NEW_LINE)[0]}") from exc
+
+
+def _free_name(columns: tuple[str, ...]) -> str:
+    """A name for the whole row: a column of that name would stand for itself."""
+    taken = {column.lower() for column in columns}
+    name = "row_"
+    while name in taken:
+        name += "_"
+    return name
 
 
 def _files(folder: Path, output: str | None) -> Records:

@@ -100,6 +100,10 @@ def failure(code: str | None, message: str, status_code: int | None = None, atte
 
 def _check_columns(renderer: Renderer, columns: tuple[str, ...], source: Input) -> None:
     missing = sorted(renderer.fields - set(columns))
+    if missing == ["file"] and source.path is None and columns and columns[0] == "path":
+        raise ConfigurationError(
+            f"{{file}}: this version sends no binary files; {source.name} has {{path}} and {{text}}"
+        )
     if missing:
         known = ", ".join(columns) or "none"
         raise ConfigurationError(f"No record of {source.name} has the column {missing[0]!r}; there are: {known}")

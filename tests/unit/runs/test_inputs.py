@@ -131,3 +131,20 @@ def test_what_python_writes_as_csv_is_read_as_it_was(rows: list[tuple[str, str]]
         with path.open("w", encoding="utf-8", newline="") as stream:
             csv.writer(stream).writerows([("a", "b"), *usable])
         assert read(path) == [{"a": first, "b": second} for first, second in usable]
+
+
+def test_a_column_may_have_any_name_in_parquet(tmp_path: Path) -> None:
+    path = tmp_path / "in.parquet"
+    with duckdb.connect() as connection:
+        connection.execute(f"COPY (SELECT 'a' AS t, 1 AS row_, 2 AS \"Row__\") TO '{path}' (FORMAT parquet)")
+    assert [msgspec.json.decode(record) for record in open_input(str(path)).records()] == [
+        {"t": "a", "row_": 1, "Row__": 2}
+    ]
+
+
+def test_what_is_no_parquet_is_told_in_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "in.parquet"
+    path.write_text("x\n")
+    with pytest.raises(ConfigurationError) as raised:
+        open_input(str(path))
+    assert "\n" not in str(raised.value)
