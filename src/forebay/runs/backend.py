@@ -30,7 +30,6 @@ class BatchState(Record, frozen=True, kw_only=True):
     succeeded: int = 0
     failed: int = 0
     calls: int | None = None  # of this run, whichever batch; None: nobody counts
-    answered: int | None = None  # of these calls
     usage: Usage | None = None
     cost_usd: float | None = None
     problem: str | None = None  # why it failed as a whole

@@ -13,7 +13,6 @@ class CallCount:
     """``is_reached``: some call had an answer, be it a refusal. ``reason``: why the last one had none."""
 
     calls: int = 0
-    answered: int = 0
     is_reached: bool = False
     reason: str | None = None
 
@@ -44,7 +43,6 @@ class CountedTarget:
             self._count.is_reached = True
             raise
         self._count.is_reached = True
-        self._count.answered += 1
         return result
 
     async def check(self) -> str:

@@ -150,11 +150,7 @@ class Execution:
         if state.problem is not None:
             raise ForebayError(state.problem)
         spent = _difference(state, before)
-        reused = before.succeeded
-        if adopted is not None and state.answered is not None:
-            # What is recorded and was not answered here was there before, whenever the adopted batch was looked at.
-            reused = max(reused, state.succeeded - state.answered)
-        return msgspec.structs.replace(spent, reused=reused)
+        return msgspec.structs.replace(spent, reused=before.succeeded)
 
     @contextmanager
     def showing(self, adopted: BatchState | None) -> Iterator[None]:

@@ -172,7 +172,6 @@ class LocalBatches:
             succeeded=tally.succeeded,
             failed=tally.failed + tally.cancelled,
             calls=self.calls.calls,
-            answered=self.calls.answered,
             usage=tally.usage,
             cost_usd=tally.cost_usd,
             problem=job.error.message if job.error is not None and job.is_terminal else None,
