@@ -1,6 +1,5 @@
 """Reading request bodies: bounded, and with one sentence for whatever is wrong with them."""
 
-import difflib
 import re
 from collections.abc import Sequence
 from typing import TypeVar
@@ -9,6 +8,7 @@ import msgspec
 from starlette.requests import ClientDisconnect, Request
 
 from forebay.domain.errors import RequestError, TooLarge
+from forebay.policy.nearest import nearest
 
 T = TypeVar("T")
 
@@ -74,8 +74,8 @@ def explained(error: msgspec.ValidationError, known: Sequence[str] = ()) -> Requ
 
 def unknown_name(name: str, known: Sequence[str], kind: str = "field") -> RequestError:
     """A refusal of a name that we don't know, with the nearest that we do."""
-    nearest = difflib.get_close_matches(name, known, n=1, cutoff=_CLOSE_ENOUGH)
-    hint = f"; did you mean {nearest[0]!r}?" if nearest else f"; known: {', '.join(sorted(known))}" if known else ""
+    found = nearest(name, known, cutoff=_CLOSE_ENOUGH)
+    hint = f"; did you mean {found!r}?" if found else f"; known: {', '.join(sorted(known))}" if known else ""
     return RequestError(f"Unknown {kind} {name!r}{hint}", param=name, code="unknown_parameter")
 
 

@@ -1,9 +1,9 @@
 """Permits: what a worker may send now under a target's rates, reserved from the shared limit in blocks."""
 
 from forebay.domain.target import Limits
+from forebay.policy.lanes import block_size
 from forebay.ports import LimitStore, Rate
 
-BLOCK_SECONDS = 0.1  # of work reserved at once: a write per call would cost more than it controls
 BURST_SECONDS = 0.2  # how much of a minute's allowance may come at once
 SECONDS_PER_MINUTE = 60.0
 
@@ -15,7 +15,7 @@ class Permits:
         per_second = per_minute / SECONDS_PER_MINUTE
         self._limits = limits
         self._rate = Rate(name=name, per_second=per_second, burst=max(1.0, per_second * BURST_SECONDS))
-        self._block = max(1.0, per_second * BLOCK_SECONDS)
+        self._block = block_size(per_second)
         self.available = 0.0
         self.retry_at = 0.0
         self._asked_at = 0.0

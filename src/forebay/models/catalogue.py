@@ -5,11 +5,11 @@ The hashes equal those of the upstream files (QuantFactory/SmolLM2-135M-Instruct
 Qwen/Qwen2.5-Coder-1.5B-Instruct-GGUF), so whoever packed a file can't have changed it.
 """
 
-import difflib
 from enum import StrEnum
 
 from forebay.domain.errors import ConfigurationError
 from forebay.domain.record import Record
+from forebay.policy.nearest import nearest
 
 
 class Kind(StrEnum):
@@ -94,6 +94,6 @@ def find_model(name: str) -> CatalogueModel:
     for model in CATALOGUE:
         if model.name == name:
             return model
-    nearest = difflib.get_close_matches(name, names, n=1)
-    hint = f"did you mean {nearest[0]!r}? " if nearest else ""
+    found = nearest(name, names)
+    hint = f"did you mean {found!r}? " if found else ""
     raise ConfigurationError(f"there is no local model {name!r}: {hint}`forebay models list` has {', '.join(names)}")

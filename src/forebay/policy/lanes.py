@@ -10,6 +10,7 @@ from forebay.policy.rate_headers import RateHints
 OVERLOADED = frozenset({503, 529})  # 529 is Anthropic's: https://docs.anthropic.com/en/api/errors
 JITTER = 0.2
 SAYS_NOTHING = frozenset({Outcome.CANCELLED, Outcome.UNKNOWN, Outcome.RUNNING})
+BLOCK_SECONDS = 0.1  # of work reserved at once: a write per call would cost more than it controls
 
 
 class LaneState:
@@ -106,6 +107,6 @@ class LaneState:
             self._paused_until = max(self._paused_until, now + pause)
 
 
-def block_size(per_second: float, seconds: float = 0.1) -> float:
+def block_size(per_second: float, seconds: float = BLOCK_SECONDS) -> float:
     """How many permits to ask for at once: about so many seconds of work, at least one."""
     return max(1.0, per_second * seconds)
