@@ -46,6 +46,8 @@ class WorkerOptions:
 class WorkerProcess:
     """``async with`` starts it; leaving drains it: running calls finish within the limit, the rest is handed back."""
 
+    heartbeat: type[Heartbeat] = Heartbeat  # a simulation, which has no threads, beats in its own way
+
     def __init__(self, services: Services, options: WorkerOptions) -> None:
         self._services = services
         self._options = options
@@ -70,7 +72,7 @@ class WorkerProcess:
 
     async def __aenter__(self) -> "WorkerProcess":
         await self._services.jobs.renew(self.worker)
-        self._heartbeat = Heartbeat(self._services.jobs, self.worker, self._on_renewal)
+        self._heartbeat = self.heartbeat(self._services.jobs, self.worker, self._on_renewal)
         self._heartbeat.start()
         maintenance = Maintenance(self._services, self._on_recovered)
         self._claiming = asyncio.create_task(self._claim_for_ever(), name="claim")

@@ -143,6 +143,7 @@ async def test_an_error_within_the_careful_run_undoes_only_its_own_statements(cl
     connection = apsw.Connection(":memory:")
     connection.execute("CREATE TABLE t (x)")
     writer = Writer(connection, clock, IdSource(clock.now), list, _never)
+    writer.start()
 
     def run(tx: Tx, arguments: Sequence[int]) -> list[int]:
         for x in arguments:
@@ -183,6 +184,7 @@ async def test_the_writer_outlives_whatever_goes_wrong(clock: FakeClock) -> None
         raise apsw.IOError("no disk")
 
     writer = Writer(connection, Broken(), IdSource(clock.now), list, fails)
+    writer.start()
     with pytest.raises(StoreUnavailable):
         await writer.call(Order.BARRIER, _echo, 1)
     assert await writer.call(Order.BARRIER, _echo, 2) == 2

@@ -70,6 +70,7 @@ async def open_store(
     hub = Hub(is_shared=bool(opened.readers))
     writer = Writer(opened.connection, clock, ids or IdSource(clock.now), hub.signal, hub.poll)
     hub.wake = writer.wake
+    writer.start()
     return SqliteStore(Backend(writer, opened.readers, hub, clock), is_gone)
 
 

@@ -84,6 +84,9 @@ class Writer:
         self._queue: SimpleQueue[Any] = SimpleQueue()
         self._is_closed = False
         self._thread = threading.Thread(target=self._serve, name="forebay-sqlite-writer", daemon=True)
+
+    def start(self) -> None:
+        """Starts the thread. A simulation has none: its writer commits in turns of its own loop."""
         self._thread.start()
 
     async def call(self, order: Order, run: Callable[[Tx, Sequence[Any]], Sequence[Any]], argument: Any) -> Any:
