@@ -3,11 +3,8 @@
 import asyncio
 import ssl
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from typing import Any
+from collections.abc import AsyncIterator
 
-import aiohttp
 import pytest
 
 from forebay.domain.errors import (
@@ -20,13 +17,14 @@ from forebay.domain.errors import (
 )
 from forebay.domain.inference import Call
 from forebay.domain.target import TargetSpec, TargetType
-from forebay.targets.aiohttp_client import AiohttpClient
 from forebay.targets.build import build_target
+from forebay.targets.clients import HttpLibrary, open_http
+from forebay.targets.http import HttpClient
 from forebay.testing.mock_model import MockModel
 
+from .raw_servers import JSON_HEAD, answering, raw_server, request_of
+
 KEY = "sk-very-secret"
-Behaviour = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
-JSON_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
 
 
 @pytest.fixture
@@ -35,50 +33,18 @@ async def mock() -> AsyncIterator[MockModel]:
         yield running
 
 
-@pytest.fixture
-async def http() -> AsyncIterator[AiohttpClient]:
-    client = AiohttpClient(max_answer_bytes=100_000)
+@pytest.fixture(params=HttpLibrary)
+async def http(request: pytest.FixtureRequest) -> AsyncIterator[HttpClient]:
+    client = open_http(request.param, max_answer_bytes=100_000)
     yield client
     await client.close()
-
-
-@asynccontextmanager
-async def raw_server(behaviour: Behaviour) -> AsyncIterator[int]:
-    """A server that does with each connection what ``behaviour`` says."""
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            await behaviour(reader, writer)
-        except (ConnectionError, asyncio.IncompleteReadError):
-            pass
-        finally:
-            writer.close()
-
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    async with server:
-        yield server.sockets[0].getsockname()[1]
-
-
-async def request_of(reader: asyncio.StreamReader) -> bytes:
-    head = await reader.readuntil(b"\r\n\r\n")
-    length = int(head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0] or 0)
-    return head + await reader.readexactly(length)
-
-
-def answering(answer: bytes) -> Behaviour:
-    async def behave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await request_of(reader)
-        writer.write(answer)
-        await writer.drain()
-
-    return behave
 
 
 def prompt(text: str) -> bytes:
     return b'{"model":"m","messages":[{"role":"user","content":"%b"}]}' % text.encode()
 
 
-async def failure(http: AiohttpClient, base_url: str, body: bytes = b"{}", timeout_seconds: float = 5) -> TargetError:
+async def failure(http: HttpClient, base_url: str, body: bytes = b"{}", timeout_seconds: float = 5) -> TargetError:
     """Makes one call that is expected to fail, and returns its error."""
     target = build_target(TargetSpec(name="t", type=TargetType.OPENAI, base_url=base_url, api_key=KEY), http)
     call = Call(job_id="j", attempt=1, endpoint="/v1/chat/completions", body=body, timeout_seconds=timeout_seconds)
@@ -99,7 +65,7 @@ async def failure(http: AiohttpClient, base_url: str, body: bytes = b"{}", timeo
     ],
 )
 async def test_each_status_has_its_meaning(
-    mock: MockModel, http: AiohttpClient, status: int, kind: type[TargetError]
+    mock: MockModel, http: HttpClient, status: int, kind: type[TargetError]
 ) -> None:
     error = await failure(http, mock.base_url, prompt(f"[[fault:{status}]]"))
     assert type(error) is kind
@@ -108,25 +74,25 @@ async def test_each_status_has_its_meaning(
 
 
 @pytest.mark.parametrize("status", [429, 503])
-async def test_retry_after_comes_with_the_error(mock: MockModel, http: AiohttpClient, status: int) -> None:
+async def test_retry_after_comes_with_the_error(mock: MockModel, http: HttpClient, status: int) -> None:
     error = await failure(http, mock.base_url, prompt(f"[[fault:{status}]]"))
     assert error.retry_after == 1.0
 
 
-async def test_a_redirect_is_not_followed_and_the_message_says_so(mock: MockModel, http: AiohttpClient) -> None:
+async def test_a_redirect_is_not_followed_and_the_message_says_so(mock: MockModel, http: HttpClient) -> None:
     error = await failure(http, mock.base_url, prompt("[[fault:308]]"))
     assert "redirect" in error.message
     assert mock.calls["total"] == 1
 
 
 @pytest.mark.parametrize("fault", ["reset", "reset-body", "close-body", "truncate", "invalid"])
-async def test_what_breaks_after_sending_is_a_failed_attempt(mock: MockModel, http: AiohttpClient, fault: str) -> None:
+async def test_what_breaks_after_sending_is_a_failed_attempt(mock: MockModel, http: HttpClient, fault: str) -> None:
     error = await failure(http, mock.base_url, prompt(f"[[fault:{fault}]]"))
     assert type(error) is TargetFailed
     assert mock.calls["total"] == 1
 
 
-async def test_a_hanging_target_is_a_timeout_and_its_connection_is_closed(mock: MockModel, http: AiohttpClient) -> None:
+async def test_a_hanging_target_is_a_timeout_and_its_connection_is_closed(mock: MockModel, http: HttpClient) -> None:
     error = await failure(http, mock.base_url, prompt("[[fault:hang]]"), timeout_seconds=0.2)
     assert type(error) is TargetTimeout
     async with asyncio.timeout(5):
@@ -135,7 +101,7 @@ async def test_a_hanging_target_is_a_timeout_and_its_connection_is_closed(mock: 
     assert mock.calls["by_outcome"] == {"hang": 1}
 
 
-async def test_a_body_that_stalls_is_a_timeout(http: AiohttpClient) -> None:
+async def test_a_body_that_stalls_is_a_timeout(http: HttpClient) -> None:
     async def stall(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await request_of(reader)
         writer.write(JSON_HEAD + b"content-length: 10\r\n\r\n{")
@@ -145,7 +111,7 @@ async def test_a_body_that_stalls_is_a_timeout(http: AiohttpClient) -> None:
         assert type(await failure(http, f"http://127.0.0.1:{port}", timeout_seconds=0.2)) is TargetTimeout
 
 
-async def test_a_refused_connection_is_unavailable(http: AiohttpClient) -> None:
+async def test_a_refused_connection_is_unavailable(http: HttpClient) -> None:
     async with raw_server(answering(b"")) as port:
         pass
     error = await failure(http, f"http://127.0.0.1:{port}/v1")
@@ -153,11 +119,11 @@ async def test_a_refused_connection_is_unavailable(http: AiohttpClient) -> None:
     assert f"127.0.0.1:{port}" in error.message
 
 
-async def test_a_name_that_does_not_resolve_is_unavailable(http: AiohttpClient) -> None:
+async def test_a_name_that_does_not_resolve_is_unavailable(http: HttpClient) -> None:
     assert type(await failure(http, "http://no-such-host.invalid/v1")) is TargetUnavailable
 
 
-async def test_tls_to_a_server_that_speaks_none_is_unavailable(http: AiohttpClient) -> None:
+async def test_tls_to_a_server_that_speaks_none_is_unavailable(http: HttpClient) -> None:
     async def talk_plainly(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(1)
         writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
@@ -166,7 +132,7 @@ async def test_tls_to_a_server_that_speaks_none_is_unavailable(http: AiohttpClie
         assert type(await failure(http, f"https://127.0.0.1:{port}/v1")) is TargetUnavailable
 
 
-async def test_tls_that_is_cut_in_the_handshake_is_unavailable(http: AiohttpClient) -> None:
+async def test_tls_that_is_cut_in_the_handshake_is_unavailable(http: HttpClient) -> None:
     async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(1)
 
@@ -174,7 +140,7 @@ async def test_tls_that_is_cut_in_the_handshake_is_unavailable(http: AiohttpClie
         assert type(await failure(http, f"https://127.0.0.1:{port}/v1")) is TargetUnavailable
 
 
-async def test_a_connection_closed_without_an_answer_is_a_failed_attempt(http: AiohttpClient) -> None:
+async def test_a_connection_closed_without_an_answer_is_a_failed_attempt(http: HttpClient) -> None:
     async with raw_server(answering(b"")) as port:
         assert type(await failure(http, f"http://127.0.0.1:{port}")) is TargetFailed
 
@@ -192,20 +158,20 @@ async def test_a_connection_closed_without_an_answer_is_a_failed_attempt(http: A
         JSON_HEAD + b"content-length: 100\r\n\r\n{}",
     ],
 )
-async def test_an_answer_that_cannot_be_read_is_a_failed_attempt(http: AiohttpClient, answer: bytes) -> None:
+async def test_an_answer_that_cannot_be_read_is_a_failed_attempt(http: HttpClient, answer: bytes) -> None:
     async with raw_server(answering(answer)) as port:
         assert type(await failure(http, f"http://127.0.0.1:{port}")) is TargetFailed
 
 
 @pytest.mark.parametrize("head", [b"content-length: 200000\r\n\r\n", b"connection: close\r\n\r\n"])
-async def test_an_answer_beyond_the_bound_is_broken_off(http: AiohttpClient, head: bytes) -> None:
+async def test_an_answer_beyond_the_bound_is_broken_off(http: HttpClient, head: bytes) -> None:
     async with raw_server(answering(JSON_HEAD + head + b'"' + b"x" * 199_998 + b'"')) as port:
         error = await failure(http, f"http://127.0.0.1:{port}")
     assert type(error) is TargetFailed
     assert "longer than" in error.message
 
 
-async def test_a_kept_connection_closed_by_its_server_is_replaced_without_a_failure(http: AiohttpClient) -> None:
+async def test_a_kept_connection_closed_by_its_server_is_replaced_without_a_failure(http: HttpClient) -> None:
     closed = asyncio.Event()
 
     async def answer_once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -224,26 +190,7 @@ async def test_a_kept_connection_closed_by_its_server_is_replaced_without_a_fail
             await closed.wait()
 
 
-async def test_a_request_of_which_no_byte_left_is_sent_again(
-    mock: MockModel, http: AiohttpClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write_bytes = aiohttp.ClientRequest.write_bytes
-    closed = []
-
-    async def write_to_closing(self: aiohttp.ClientRequest, writer: Any, connection: Any, length: int | None) -> None:
-        if not closed:
-            closed.append(connection)
-            connection.transport.close()  # as if the server's end had come between the pool and the write
-        await write_bytes(self, writer, connection, length)
-
-    monkeypatch.setattr(aiohttp.ClientRequest, "write_bytes", write_to_closing)
-    response = await http.post(f"{mock.base_url}/chat/completions", {}, prompt("hello"), 5)
-    assert response.status == 200
-    assert len(closed) == 1
-    assert mock.calls["total"] == 1
-
-
-async def test_a_failed_handshake_is_unavailable_and_nothing_was_sent(http: AiohttpClient) -> None:
+async def test_a_failed_handshake_is_unavailable_and_nothing_was_sent(http: HttpClient) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)  # no certificate at all: the handshake fails
     received = bytearray()
 
@@ -257,7 +204,7 @@ async def test_a_failed_handshake_is_unavailable_and_nothing_was_sent(http: Aioh
     assert not received
 
 
-async def test_a_message_has_the_vendors_reason_but_never_the_key(http: AiohttpClient) -> None:
+async def test_a_message_has_the_vendors_reason_but_never_the_key(http: HttpClient) -> None:
     body = b'{"error":{"message":"Incorrect API key: %b"},"prompt":"private"}' % KEY.encode()
     head = b"HTTP/1.1 401 Unauthorized\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(body)
     async with raw_server(answering(head + body)) as port:
@@ -265,7 +212,7 @@ async def test_a_message_has_the_vendors_reason_but_never_the_key(http: AiohttpC
     assert error.message == "target 't' answered 401: Incorrect API key: [key]"
 
 
-async def test_cancelling_a_call_breaks_it_off_at_once(mock: MockModel, http: AiohttpClient) -> None:
+async def test_cancelling_a_call_breaks_it_off_at_once(mock: MockModel, http: HttpClient) -> None:
     target = build_target(TargetSpec(name="t", type=TargetType.OPENAI, base_url=mock.base_url), http)
     body = prompt("[[fault:hang]]")
     call = Call(job_id="j", attempt=1, endpoint="/v1/chat/completions", body=body, timeout_seconds=60)

@@ -12,15 +12,14 @@ import io
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from functools import lru_cache
-from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 from yarl import URL
 
 from forebay.domain.errors import TargetError, TargetFailed, TargetTimeout, TargetUnavailable
-from forebay.targets.http import MAX_ANSWER_BYTES, Response, StreamResponse
+from forebay.targets.http import KEEPALIVE_SECONDS, MAX_ANSWER_BYTES, Response, StreamResponse
+from forebay.targets.proxies import proxy_of
 
-KEEPALIVE_SECONDS = 4.0
 CONNECT_SECONDS = 15.0  # DNS, TCP and TLS together; a longer silence is a host that is not there
 DNS_CACHE_SECONDS = 60
 RESENDS = 2  # of requests of which no byte was written
@@ -127,13 +126,8 @@ class AiohttpClient:
             raise TargetFailed(message, status_code=response.status)
 
     def _resolve(self, url: str) -> tuple[URL, URL | None]:
-        """Parses a URL once. Proxies of the environment are looked up here, since aiohttp's ``trust_env`` starts a
-        thread per request to look them up and to read a netrc file whose keys are not ours to send.
-        """
-        address = URL(url)
-        proxy = None
-        if address.host is not None and not proxy_bypass(address.host):
-            proxy = getproxies().get(address.scheme)
+        """Parses a URL and looks its proxy up once."""
+        address, proxy = URL(url), proxy_of(url)
         if len(self._urls) >= MOST_URLS:
             self._urls.clear()  # places to poll have an address per job
         self._urls[url] = found = (address, URL(proxy) if proxy else None)

@@ -9,8 +9,8 @@ from forebay.domain.errors import ConfigurationError
 from forebay.domain.target import TargetSpec, TargetType
 from forebay.policy.pricing import PriceTable
 from forebay.ports import Target
-from forebay.targets.aiohttp_client import AiohttpClient
 from forebay.targets.anthropic import AnthropicTarget
+from forebay.targets.clients import DEFAULT_LIBRARY, HttpLibrary, open_http
 from forebay.targets.http import HttpClient
 from forebay.targets.http_service import HttpServiceTarget
 from forebay.targets.local import LocalServer, LocalTarget
@@ -21,18 +21,23 @@ from forebay.targets.python_function import PythonTarget
 
 @asynccontextmanager
 async def build_targets(
-    specs: Iterable[TargetSpec], *, local: LocalServer | None = None, prices: PriceTable | None = None
+    specs: Iterable[TargetSpec],
+    *,
+    local: LocalServer | None = None,
+    prices: PriceTable | None = None,
+    library: HttpLibrary = DEFAULT_LIBRARY,
 ) -> AsyncIterator[dict[str, Target]]:
     """Builds every target on one HTTP client; leaving closes them.
 
-    Raises: ConfigurationError: a declaration lacks what its type needs, or its function can't be imported.
+    Raises: ConfigurationError: a declaration lacks what its type needs, its function can't be imported, or the HTTP
+    library is not installed.
     """
     specs = tuple(specs)
     table = prices or ListPrices()
     if isinstance(table, ListPrices) and any(is_listed(spec) for spec in specs):
         await asyncio.to_thread(table.load)  # not in the loop, at the first answer
     async with AsyncExitStack() as stack:
-        http = AiohttpClient()
+        http = open_http(library)
         stack.push_async_callback(http.close)
         targets: dict[str, Target] = {}
         for spec in specs:

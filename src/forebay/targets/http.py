@@ -11,6 +11,7 @@ from typing import Protocol
 
 from forebay.domain.record import Record
 
+KEEPALIVE_SECONDS = 4.0  # shorter than servers keep connections (Node and uvicorn: 5 s, nginx: 75 s)
 MAX_ANSWER_BYTES = 64 * 1024 * 1024  # a longer answer is broken off: it would stand whole in memory
 
 
