@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 from forebay.domain.errors import RequestError
 from forebay.targets.aiohttp_client import AiohttpClient
-from forebay.testing.mock_model import Fault, MockModel, MockOptions
+from forebay.testing.mock_model import Fault, MockModel, MockOptions, Told, moves_of
+from forebay.testing.mock_model.limits import Room
 from forebay.testing.mock_model.options import changed
 from forebay.testing.mock_model.schema import least_instance
 
@@ -166,7 +167,7 @@ async def test_calls_are_counted_by_job_and_key(mock: MockModel, http: AiohttpCl
 
 
 async def test_a_rate_limit_refuses_what_exceeds_it_and_says_when_to_come_back(http: AiohttpClient) -> None:
-    async with MockModel(MockOptions(requests_per_minute=3)) as mock:
+    async with MockModel(MockOptions(requests_per_minute=3, burst_seconds=60)) as mock:
         answers = [await chat(http, mock) for _ in range(4)]
     assert [status for status, _ in answers] == [200, 200, 200, 429]
     assert answers[0][1].headers["x-ratelimit-remaining-requests"] == "2"
@@ -179,6 +180,57 @@ async def test_a_limit_of_concurrency_refuses_what_exceeds_it(http: AiohttpClien
         answers = await asyncio.gather(*(chat(http, mock) for _ in range(5)))
         assert sorted(status for status, _ in answers) == [200, 200, 429, 429, 429]
         assert mock.calls["by_outcome"] == {"200": 2, "429 concurrency": 3}
+
+
+async def test_a_rate_limit_lets_through_only_a_small_burst_of_its_minute(http: AiohttpClient) -> None:
+    async with MockModel(MockOptions(requests_per_minute=300)) as mock:
+        answers = await asyncio.gather(*(chat(http, mock) for _ in range(12)))
+        assert 5 <= sum(status == 200 for status, _ in answers) <= 7
+        assert mock.calls["refused"] == sum(status == 429 for status, _ in answers)
+
+
+async def test_a_limit_of_concurrency_can_be_moved_while_it_runs(http: AiohttpClient) -> None:
+    async with MockModel(MockOptions(moves=moves_of("2@0,4@900"), latency_ms=100)) as mock:
+        assert [status for status, _ in await asyncio.gather(*(chat(http, mock) for _ in range(5)))].count(200) == 2
+        await http.post(f"{mock.url}/mock/options", {}, b'{"concurrency": 3}', 5)
+        assert [status for status, _ in await asyncio.gather(*(chat(http, mock) for _ in range(5)))].count(200) == 3
+
+
+async def test_a_limit_of_concurrency_moves_by_its_schedule() -> None:
+    room = Room(MockOptions(moves=moves_of("12@30,37@0")))
+    assert [room.refusal(37, 100.0), room.refusal(38, 129.9), room.refusal(12, 130.0), room.refusal(13, 130.0)] == [
+        None,
+        429,
+        None,
+        429,
+    ]
+
+
+async def test_beyond_its_capacity_a_server_slows_down_and_then_refuses(http: AiohttpClient) -> None:
+    room = Room(MockOptions(capacity=4, overload=16))
+    assert [room.slowdown(at_once) for at_once in (1, 4, 8, 16)] == [1, 1, 2, 4]
+    async with MockModel(MockOptions(capacity=1, overload=3, latency_ms=20)) as mock:
+        answers = await asyncio.gather(*(chat(http, mock) for _ in range(5)))
+        assert sorted(status for status, _ in answers) == [200, 200, 200, 503, 503]
+        assert mock.calls["by_outcome"] == {"200": 3, "503 overload": 2}
+
+
+@pytest.mark.parametrize(
+    ("told", "said"), [(Told.ALL, {"rate", "retry"}), (Told.RETRY_AFTER, {"retry"}), (Told.NOTHING, set())]
+)
+async def test_limits_are_told_as_the_options_say(http: AiohttpClient, told: Told, said: set[str]) -> None:
+    async with MockModel(MockOptions(requests_per_minute=1, told=told)) as mock:
+        await chat(http, mock)
+        status, response = await chat(http, mock)
+    names = {"rate": "x-ratelimit-limit-requests", "retry": "retry-after"}
+    assert status == 429
+    assert {word for word, name in names.items() if name in response.headers} == said
+
+
+@pytest.mark.parametrize("text", ["", "many", "0", "3@x", "12@5,-1@9"])
+def test_a_schedule_that_cannot_be_read_is_refused(text: str) -> None:
+    with pytest.raises(RequestError):
+        moves_of(text)
 
 
 async def test_faults_by_chance_are_the_same_for_the_same_seed(http: AiohttpClient) -> None:

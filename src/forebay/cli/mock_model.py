@@ -8,8 +8,8 @@ from msgspec import structs
 
 from forebay.cli.failures import DONE, INTERRUPTED
 from forebay.cli.options import options_of
-from forebay.domain.errors import ConfigurationError
-from forebay.testing.mock_model import Fault, MockModel, MockOptions, serve
+from forebay.domain.errors import ConfigurationError, RequestError
+from forebay.testing.mock_model import Fault, MockModel, MockOptions, Move, Told, moves_of, serve
 
 
 def register(app: typer.Typer) -> None:
@@ -29,8 +29,21 @@ def mock_model(
     ] = None,
     rpm: Annotated[float | None, typer.Option(help="Requests a minute; more are answered 429.", min=0.001)] = None,
     tpm: Annotated[float | None, typer.Option(help="Tokens a minute; more are answered 429.", min=0.001)] = None,
-    concurrency: Annotated[int | None, typer.Option(help="More calls at once are answered 429.", min=1)] = None,
+    burst: Annotated[
+        float, typer.Option(metavar="SECONDS", help="How much of a minute's allowance may come at once.", min=0, max=60)
+    ] = 1.0,
+    concurrency: Annotated[
+        str | None,
+        typer.Option(metavar="N[@S,…]", help="More calls at once are answered 429; 37@0,12@30: 12 after 30 seconds."),
+    ] = None,
+    capacity: Annotated[
+        int | None, typer.Option(help="More calls at once share it: their latency grows in proportion.", min=1)
+    ] = None,
+    overload: Annotated[int | None, typer.Option(help="More calls at once are answered 503.", min=1)] = None,
     retry_after: Annotated[float, typer.Option(metavar="SECONDS", help="Said with a 429 or 503.", min=0)] = 1.0,
+    told: Annotated[
+        Told, typer.Option(help="What is said of the limits: x-ratelimit-* and Retry-After, the latter, or nothing.")
+    ] = Told.ALL,
     api_key: Annotated[str | None, typer.Option(help="Ask for this key.")] = None,
     model: Annotated[list[str] | None, typer.Option(help="A name that /v1/models lists; may be repeated.")] = None,
     seed: Annotated[int, typer.Option(help="Of jitter and faults.")] = 0,
@@ -43,11 +56,16 @@ def mock_model(
         fault_rate=fault,
         requests_per_minute=rpm,
         tokens_per_minute=tpm,
-        concurrency=concurrency,
+        burst_seconds=burst,
+        capacity=capacity,
+        overload=overload,
         retry_after_seconds=retry_after,
+        told=told,
         api_key=api_key,
         seed=seed,
     )
+    if concurrency is not None:
+        options = _replaced(options, moves=_moves(concurrency))
     if fault_kind:
         options = _replaced(options, faults=tuple(_fault(name) for name in fault_kind))
     if model:
@@ -63,6 +81,13 @@ def mock_model(
             f"Can't listen on {host}:{port}: {exc.strerror or exc}; choose another --port"
         ) from exc
     raise typer.Exit(INTERRUPTED if asked is signal.SIGINT else DONE)
+
+
+def _moves(text: str) -> tuple[Move, ...]:
+    try:
+        return moves_of(text)
+    except RequestError as exc:
+        raise ConfigurationError(f"--concurrency: {exc.message}") from exc
 
 
 def _fault(name: str) -> Fault:

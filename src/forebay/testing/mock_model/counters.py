@@ -14,6 +14,7 @@ class Counters:
     def reset(self) -> None:
         """Counts anew; calls under way stay counted as such."""
         self.total = 0
+        self.refused = 0  # by a limit, or with a 429 or 503 on demand
         self.max_in_flight = self.in_flight
         self.by_outcome = Counter[str]()
         self.by_endpoint = Counter[str]()
@@ -39,6 +40,7 @@ class Counters:
         """The JSON of ``GET /mock/calls``."""
         shown: dict[str, Any] = {
             "total": self.total,
+            "refused": self.refused,
             "in_flight": self.in_flight,
             "max_in_flight": self.max_in_flight,
             "by_outcome": dict(self.by_outcome),

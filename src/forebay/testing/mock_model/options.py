@@ -22,6 +22,21 @@ class Fault(StrEnum):
     INVALID = "invalid"  # 200 with something that is not JSON
 
 
+class Told(StrEnum):
+    """What the answers tell of the limits."""
+
+    ALL = "all"  # x-ratelimit-* with every answer, Retry-After with a 429 or 503
+    RETRY_AFTER = "retry-after"
+    NOTHING = "nothing"
+
+
+class Move(Record, frozen=True, kw_only=True):
+    """The concurrency that is allowed from so many seconds after the first call on."""
+
+    concurrency: int
+    after_seconds: float = 0.0
+
+
 DEFAULT_MIX = (Fault.THROTTLED, Fault.FAILED, Fault.UNAVAILABLE, Fault.RESET, Fault.RESET_BODY, Fault.TRUNCATE)
 
 
@@ -33,9 +48,14 @@ class MockOptions(Record, frozen=True, kw_only=True):
     fault_rate: float = 0.0  # 0..1, the share of calls with a fault of ``faults``, each as likely
     faults: tuple[Fault, ...] = DEFAULT_MIX
     retry_after_seconds: float = 1.0  # said with a 429 or 503 that is a fault
+    told: Told = Told.ALL
     requests_per_minute: float | None = None
     tokens_per_minute: float | None = None
+    burst_seconds: float = 1.0  # so much of a minute's allowance may come at once
     concurrency: int | None = None  # more calls than this at once are answered 429
+    moves: tuple[Move, ...] = ()  # what ``concurrency`` becomes, by time; the last one whose time has come holds
+    capacity: int | None = None  # more calls than this at once share it: their latency grows in proportion
+    overload: int | None = None  # more calls than this at once are answered 503
     api_key: str | None = None  # required if set
     models: tuple[str, ...] = ("mock",)  # what ``/v1/models`` lists; any model is answered
     stream_words_per_event: int = 1
@@ -44,6 +64,20 @@ class MockOptions(Record, frozen=True, kw_only=True):
 
 
 _OPTIONS = msgspec.json.Decoder(MockOptions, strict=True)
+
+
+def moves_of(text: str) -> tuple[Move, ...]:
+    """Reads ``37`` or ``37@0,12@30``. Raises: RequestError: it is neither."""
+    moves = []
+    for part in text.split(","):
+        number, _, seconds = part.partition("@")
+        try:
+            moves.append(Move(concurrency=int(number), after_seconds=float(seconds or 0)))
+        except ValueError as exc:
+            raise RequestError(f"{text!r} is no concurrency: write 37, or 37@0,12@30 (12 after 30 seconds)") from exc
+        if moves[-1].concurrency < 1:
+            raise RequestError(f"{text!r} allows {moves[-1].concurrency} calls at once: allow at least 1")
+    return tuple(sorted(moves, key=lambda move: move.after_seconds))
 
 
 def changed(options: MockOptions, patch: bytes) -> MockOptions:
@@ -56,6 +90,8 @@ def changed(options: MockOptions, patch: bytes) -> MockOptions:
         known = msgspec.structs.asdict(options)
         if unknown := sorted(set(members) - set(known)):
             raise RequestError(f"no option is named {unknown[0]!r}; there are: {', '.join(known)}")
+        if "concurrency" in members and "moves" not in members:
+            known["moves"] = ()
         return _OPTIONS.decode(msgspec.json.encode({**known, **members}))
     except msgspec.DecodeError as exc:
         raise RequestError(f"the options can't be read: {exc}") from exc

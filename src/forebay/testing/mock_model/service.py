@@ -14,13 +14,14 @@ from forebay.testing.mock_model.connection import Connection, HttpRequest
 from forebay.testing.mock_model.counters import Counters
 from forebay.testing.mock_model.exchange import Exchange
 from forebay.testing.mock_model.faults import FaultChooser
-from forebay.testing.mock_model.limits import Bucket
-from forebay.testing.mock_model.options import MockOptions, changed
+from forebay.testing.mock_model.limits import Bucket, Room
+from forebay.testing.mock_model.options import MockOptions, Told, changed
 from forebay.testing.mock_model.request import tokens_of
 
 _VERSION = "/v1"
 _MODELS = "/models"
 _MESSAGES = "/messages"
+THROTTLED = 429
 
 
 class MockService:
@@ -34,8 +35,11 @@ class MockService:
         """Takes new options; limits and chance begin anew."""
         self.options = options
         self._faults = FaultChooser(options)
+        self._room = Room(options)
         per_minute = {"requests": options.requests_per_minute, "tokens": options.tokens_per_minute}
-        self._buckets = {unit: Bucket(amount) for unit, amount in per_minute.items() if amount is not None}
+        self._buckets = {
+            unit: Bucket(amount, options.burst_seconds) for unit, amount in per_minute.items() if amount is not None
+        }
 
     def handle(self, connection: Connection, http: HttpRequest) -> None:
         """Answers a request: at once, later, or never, as the options say."""
@@ -55,11 +59,13 @@ class MockService:
         self.counters.begin(path, http.header("x-forebay-job-id"), http.header("idempotency-key"))
         refusal = self._refusal(http.body)
         if refusal is not None:
+            self.counters.refused += 1
             self.counters.end(refusal.outcome)
-            self._error(connection, 429, "rate limit reached", path, self._throttle_lines(refusal.wait_seconds))
+            lines = self._throttle_lines(refusal.wait_seconds)
+            self._error(connection, refusal.status, "limit reached", path, lines)
             return
         verdict = self._faults.choose(http.body)
-        delay = self._faults.delay_seconds()
+        delay = self._faults.delay_seconds() * self._room.slowdown(self.counters.in_flight)
         exchange = Exchange(self, connection, http.body, path, verdict)
         if delay:
             timer = asyncio.get_running_loop().call_later(delay, exchange.answer)
@@ -69,10 +75,11 @@ class MockService:
             exchange.answer()
 
     def _refusal(self, body: bytes) -> "_Refusal | None":
-        limit = self.options.concurrency
-        if limit is not None and self.counters.in_flight > limit:
-            return _Refusal("429 concurrency", self.options.retry_after_seconds)
         now = asyncio.get_running_loop().time()
+        status = self._room.refusal(self.counters.in_flight, now)
+        if status is not None:
+            outcome = "429 concurrency" if status == THROTTLED else "503 overload"
+            return _Refusal(outcome, self.options.retry_after_seconds, status)
         amounts = {"requests": 1, "tokens": tokens_of(body)}
         for unit, bucket in self._buckets.items():
             wait_seconds = bucket.take(amounts[unit], now)
@@ -91,11 +98,15 @@ class MockService:
         return key is None or http.header("authorization") == f"Bearer {key}" or http.header("x-api-key") == key
 
     def _throttle_lines(self, wait_seconds: float) -> list[str]:
+        if self.options.told is Told.NOTHING:
+            return []
         waits = [f"retry-after: {math.ceil(wait_seconds)}", f"retry-after-ms: {wait_seconds * 1000:.0f}"]
         return [*waits, *self.limit_lines()]
 
     def limit_lines(self) -> list[str]:
         """The headers of the rate limits, where there are any."""
+        if self.options.told is not Told.ALL:
+            return []
         return [line for unit, bucket in self._buckets.items() for line in bucket.headers(unit)]
 
     def _error(self, connection: Connection, status: int, message: str, path: str, lines: Sequence[str] = ()) -> None:
@@ -106,7 +117,8 @@ class MockService:
     def refuse(self, connection: Connection, status: int, path: str, message: str) -> None:
         """Answers an error; 429 and 503 say when to come back, a redirect says where to."""
         lines: list[str] = []
-        if status in {429, 503}:
+        if status in {THROTTLED, 503}:
+            self.counters.refused += 1
             lines = self._throttle_lines(self.options.retry_after_seconds)
         elif 300 <= status < 400:
             lines = ["location: /elsewhere"]
@@ -150,3 +162,4 @@ class _Refusal:
 
     outcome: str
     wait_seconds: float
+    status: int = THROTTLED
