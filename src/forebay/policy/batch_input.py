@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from forebay.domain.batch import MOST_ERRORS, BatchError
+from forebay.policy.json_text import DEEPEST, is_too_deep, why_not_json
 
 JudgeModel = Callable[[str | None], BatchError | None]  # why a model can't be asked; None: it can
 
@@ -39,7 +40,9 @@ class _Name(msgspec.Struct, gc=False):
 
 _LINE = msgspec.json.Decoder(_Line)
 _NAME = msgspec.json.Decoder(_Name)
+_MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _ANY = msgspec.json.Decoder()
+_ABSENT = (None, "")
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
@@ -99,7 +102,7 @@ class InputCheck:
                 return None
         except (*_UNREADABLE, TypeError):  # TypeError: a model that can't be hashed
             return None
-        if line.url != self._endpoint or line.method != _POST:
+        if line.url != self._endpoint or line.method != _POST or is_too_deep(raw):
             return None
         return line.custom_id or None
 
@@ -122,43 +125,46 @@ class InputCheck:
             return
         try:
             raw.decode()
-            line: Any = _ANY.decode(raw)
-        except UnicodeDecodeError:
-            self._add("invalid_json_line", "This line is not UTF-8")
-            return
-        except (msgspec.DecodeError, RecursionError) as exc:
-            self._add("invalid_json_line", f"This line is not valid JSON: {exc}")
-            return
-        if not isinstance(line, dict):
+            members = _MEMBERS.decode(raw)
+        except msgspec.ValidationError:
             self._add("invalid_json_line", "This line is not a JSON object")
             return
+        except _UNREADABLE as exc:
+            self._add("invalid_json_line", f"This line is {why_not_json(raw, exc)}")
+            return
+        if is_too_deep(raw):
+            self._add("invalid_json_line", f"This line is nested deeper than {DEEPEST}")
+            return
+        line = {name: _plain(members[name]) for name in _FIELDS if name in members}
         for name in _FIELDS:
-            if line.get(name) in (None, ""):
+            if line.get(name) in _ABSENT:
                 self._add("missing_required_parameter", f"Missing required parameter: '{name}'", name)
         self._check_envelope(line)
-        if line.get("body") not in (None, ""):
-            self._check_body(line["body"])
+        if line.get("body") not in _ABSENT:
+            self._check_body(bytes(members["body"]))
 
     def _check_envelope(self, line: dict[str, Any]) -> None:
         custom_id, method, url = line.get("custom_id"), line.get("method"), line.get("url")
         if isinstance(custom_id, str) and custom_id:
             self._remember(custom_id)
-        elif custom_id not in (None, ""):
+        elif custom_id not in _ABSENT:
             self._add("invalid_value", "'custom_id' must be a string", "custom_id")
-        if method not in (None, "", _POST):
+        if method not in (*_ABSENT, _POST):
             self._add("invalid_method", f"The method must be 'POST', not {_shown(method)}", "method")
-        if url not in (None, "", self._endpoint):
+        if url not in (*_ABSENT, self._endpoint):
             message = f"The url {_shown(url)} is not the batch's endpoint {self._endpoint!r}"
             self._add("mismatched_url", message, "url")
 
-    def _check_body(self, body: object) -> None:
-        if not isinstance(body, dict):
+    def _check_body(self, raw: bytes) -> None:
+        try:
+            body = _MEMBERS.decode(raw)
+        except msgspec.ValidationError:
             self._add("invalid_value", "'body' must be a JSON object", "body")
             return
-        if body.get("stream") is True:
+        if "stream" in body and _plain(body["stream"]) is True:
             message = "Streaming is not supported in a batch: leave `stream` out"
             self._add("streaming_unsupported", message, "body.stream")
-        model = body.get("model")
+        model = _plain(body["model"]) if "model" in body else None
         if model is not None and not isinstance(model, str):
             self._add("invalid_value", "'body.model' must be a string", "body.model")
             return
@@ -232,6 +238,14 @@ def _is_utf8(piece: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
+
+
+def _plain(raw: msgspec.Raw) -> object:
+    """A member's value; one that no program holds (1e400) is given as it is written."""
+    try:
+        return _ANY.decode(raw)
+    except _UNREADABLE:
+        return bytes(raw)
 
 
 def _shown(value: object) -> str:
