@@ -164,6 +164,18 @@ async def test_calls_are_counted_by_job_and_key(mock: MockModel, http: AiohttpCl
     assert calls["total"] == 2
     assert calls["by_job_id"] == {"j1": 2}
     assert calls["by_idempotency_key"] == {"K-1": 2}
+    assert (calls["by_call"], calls["repeated"]) == ({"j1 0": "200"}, {"j1 0": 1})
+
+
+async def test_it_tells_what_became_of_each_attempt(mock: MockModel, http: AiohttpClient) -> None:
+    for attempt, text in enumerate(["well", "[[fault:422]]", "[[fault:truncate]]"], start=1):
+        await chat(http, mock, text, **{"x-forebay-job-id": "j1", "x-forebay-attempt": str(attempt)})
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.2):
+            await chat(http, mock, "[[fault:hang]]", **{"x-forebay-job-id": "j2", "x-forebay-attempt": "1"})
+    while mock.calls["in_flight"]:
+        await asyncio.sleep(0.01)
+    assert mock.calls["by_call"] == {"j1 1": "200", "j1 2": "422", "j1 3": "truncate", "j2 1": "hang"}
 
 
 async def test_a_rate_limit_refuses_what_exceeds_it_and_says_when_to_come_back(http: AiohttpClient) -> None:

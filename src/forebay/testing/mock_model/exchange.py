@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Iterator
 from functools import partial
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -29,16 +29,23 @@ class Service(Protocol):
     def limit_lines(self) -> list[str]: ...
 
 
+class Asked(NamedTuple):
+    """A call. ``name``: under which the counters are told of its end."""
+
+    path: str
+    body: bytes
+    name: str | None
+
+
 class Exchange:
     """A call that was begun in the counters; ends in them once, whatever becomes of it."""
 
-    __slots__ = ("_body", "_connection", "_number", "_path", "_service", "_verdict")
+    __slots__ = ("_body", "_call", "_connection", "_number", "_path", "_service", "_verdict")
 
-    def __init__(self, service: Service, connection: Connection, body: bytes, path: str, verdict: Verdict) -> None:
+    def __init__(self, service: Service, connection: Connection, asked: Asked, verdict: Verdict) -> None:
         self._service = service
         self._connection = connection
-        self._body = body
-        self._path = path
+        self._path, self._body, self._call = asked
         self._verdict = verdict
         self._number = service.counters.total
 
@@ -49,7 +56,7 @@ class Exchange:
             self._end()
             self._service.refuse(connection, verdict.status, self._path, f"a fault on demand: {verdict.status}")
         elif verdict.fault is Fault.HANG:
-            connection.on_lost = partial(self._service.counters.end, verdict.outcome)
+            connection.on_lost = partial(self._service.counters.end, verdict.outcome, self._call)
         elif verdict.fault is Fault.RESET:
             self._end()
             connection.reset()
@@ -111,7 +118,7 @@ class Exchange:
 
     def _abandon(self, timer: asyncio.TimerHandle) -> None:
         timer.cancel()
-        self._service.counters.end("aborted")
+        self._service.counters.end("aborted", self._call)
 
     def _end_stream(self) -> None:
         self._end()
@@ -132,4 +139,4 @@ class Exchange:
 
     def _end(self, outcome: str | None = None) -> None:
         self._connection.on_lost = None
-        self._service.counters.end(outcome or self._verdict.outcome)
+        self._service.counters.end(outcome or self._verdict.outcome, self._call)

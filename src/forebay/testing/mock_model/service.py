@@ -12,7 +12,7 @@ from forebay.domain.errors import RequestError
 from forebay.testing.mock_model import answers, replies
 from forebay.testing.mock_model.connection import Connection, HttpRequest
 from forebay.testing.mock_model.counters import Counters
-from forebay.testing.mock_model.exchange import Exchange
+from forebay.testing.mock_model.exchange import Asked, Exchange
 from forebay.testing.mock_model.faults import FaultChooser
 from forebay.testing.mock_model.limits import Bucket, Room
 from forebay.testing.mock_model.options import MockOptions, Told, changed
@@ -56,22 +56,24 @@ class MockService:
             self._error(connection, 404, f"no {http.method} {http.path} here", path)
 
     def _infer(self, connection: Connection, http: HttpRequest, path: str) -> None:
-        self.counters.begin(path, http.header("x-forebay-job-id"), http.header("idempotency-key"))
+        call = self.counters.begin(
+            path, http.header("x-forebay-job-id"), http.header("x-forebay-attempt"), http.header("idempotency-key")
+        )
         refusal = self._refusal(http.body)
         if refusal is not None:
             self.counters.refused += 1
-            self.counters.end(refusal.outcome)
+            self.counters.end(refusal.outcome, call)
             lines = self._throttle_lines(refusal.wait_seconds)
             self._error(connection, refusal.status, "limit reached", path, lines)
             return
         verdict = self._faults.choose(http.body)
         delay = self._faults.delay_seconds() * self._room.slowdown(self.counters.in_flight)
-        exchange = Exchange(self, connection, http.body, path, verdict)
+        exchange = Exchange(self, connection, Asked(path, http.body, call), verdict)
         if delay:
             timer = asyncio.get_running_loop().call_later(delay, exchange.answer)
-            connection.on_lost = partial(self._give_up, timer)
+            connection.on_lost = partial(self._give_up, call, timer)
         else:
-            connection.on_lost = self._give_up
+            connection.on_lost = partial(self._give_up, call)
             exchange.answer()
 
     def _refusal(self, body: bytes) -> "_Refusal | None":
@@ -87,11 +89,11 @@ class MockService:
                 return _Refusal(f"429 {unit}", wait_seconds)
         return None
 
-    def _give_up(self, timer: asyncio.TimerHandle | None = None) -> None:
+    def _give_up(self, call: str | None, timer: asyncio.TimerHandle | None = None) -> None:
         """The client went away before it was answered."""
         if timer is not None:
             timer.cancel()
-        self.counters.end("aborted")
+        self.counters.end("aborted", call)
 
     def _is_authorized(self, http: HttpRequest) -> bool:
         key = self.options.api_key
