@@ -16,6 +16,7 @@ from forebay.domain.ids import IdSource
 from forebay.domain.job import LIVE, Job
 from forebay.domain.query import JobQuery
 from forebay.stores.sqlite import SqliteStore, open_store
+from forebay.testing.calls import Calls, mismatches
 from forebay.testing.history import History, read_history, violations
 
 STORE = "forebay.db"
@@ -104,11 +105,13 @@ async def history_of(folder: Path) -> History:
 
 
 async def checked(
-    folder: Path, accepted: list[str], calls: dict[str, int] | None = None, *, is_over: bool = True
+    folder: Path, accepted: list[str], calls: dict[str, Any] | None = None, *, is_over: bool = True
 ) -> dict[str, Job]:
-    """The accepted jobs by id, after the history was found to be right."""
+    """The accepted jobs by id, after the history was found to be right. ``calls``: what ``counted`` says."""
     history = await history_of(folder)
-    assert violations(history, accepted=accepted, calls=calls, is_over=is_over) == []
+    assert violations(history, accepted=accepted, is_over=is_over) == []
+    if calls is not None:
+        assert list(mismatches(history, Calls.of(calls))) == []
     return {job_id: history.jobs[job_id] for job_id in accepted}
 
 

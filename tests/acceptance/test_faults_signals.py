@@ -26,7 +26,7 @@ async def test_a_server_that_is_asked_to_end_finishes_its_calls_first(
             await in_flight(session, mock.address, CALLS)
             server.send(ending)
             assert await server.ended() == code
-        jobs = await checked(tmp_path, ids, (await counted(session, mock.address))["by_job_id"])
+        jobs = await checked(tmp_path, ids, await counted(session, mock.address))
         statuses = [job.status for job in jobs.values()]
         assert statuses.count(Status.SUCCEEDED) >= CALLS
         assert set(statuses) <= {Status.SUCCEEDED, Status.QUEUED}
@@ -45,7 +45,7 @@ async def test_a_worker_that_is_asked_to_end_finishes_its_calls_and_the_next_tak
                 await until(lambda: _all_succeeded(tmp_path, 2 * CALLS))
                 assert await worker.terminate() == 0
             assert await server.terminate() == 0
-        jobs = await checked(tmp_path, ids, (await counted(session, mock.address))["by_job_id"])
+        jobs = await checked(tmp_path, ids, await counted(session, mock.address))
         assert outcomes(jobs.values()) == {"succeeded": 2 * CALLS}
 
 
@@ -71,7 +71,7 @@ async def test_a_worker_that_stood_still_beyond_its_lease_changes_nothing(tmp_pa
             stale.send(signal.SIGCONT)
             await stale.kill()
             await server.kill()
-        jobs = await checked(tmp_path, [*ids, late], (await counted(session, mock.address))["by_job_id"])
+        jobs = await checked(tmp_path, [*ids, late], await counted(session, mock.address))
         for job_id in ids:
             job, known = jobs[job_id], before[job_id]
             assert (job.status, job.result, job.finished_at) == (known.status, known.result, known.finished_at)

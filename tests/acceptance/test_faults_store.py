@@ -59,7 +59,7 @@ async def test_a_full_disk_refuses_new_work_and_loses_no_answer(tmp_path: Path) 
             ids.append(await until_accepted(session, server.address, "after"))
             await until_ended(tmp_path)
             assert await server.terminate() == 0
-        jobs = await checked(tmp_path, ids, (await counted(session, mock.address))["by_job_id"])
+        jobs = await checked(tmp_path, ids, await counted(session, mock.address))
         assert {(job.status, len(job.attempts)) for job in jobs.values()} == {(Status.SUCCEEDED, 1)}
 
 
@@ -88,7 +88,7 @@ async def test_file_descriptors_used_up_cost_no_job_an_attempt(tmp_path: Path) -
             resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
             await until_ended(tmp_path, seconds=60)
             assert await server.terminate() == 0
-        jobs = await checked(tmp_path, accepted, (await counted(session, mock.address))["by_job_id"])
+        jobs = await checked(tmp_path, accepted, await counted(session, mock.address))
         assert {(job.status, job.attempts_used) for job in jobs.values()} == {(Status.SUCCEEDED, 0)}
 
 

@@ -34,7 +34,7 @@ async def test_two_workers_keep_one_cap_and_one_takes_over_when_the_other_dies(t
             await until_ended(tmp_path, seconds=AT_ONCE_SECONDS)
             assert await survivor.terminate() == 0
         calls = await counted(session, mock.address)
-        jobs = await checked(tmp_path, ids, calls["by_job_id"])
+        jobs = await checked(tmp_path, ids, calls)
         assert calls["max_in_flight"] <= CAP
         assert set(outcomes(jobs.values())) <= {"succeeded", "unknown"}
         assert outcomes(jobs.values())["unknown"] <= CAP
@@ -56,6 +56,6 @@ async def test_two_servers_on_one_file_run_each_job_once(tmp_path: Path) -> None
             await until_ended(tmp_path)
             assert (await one.terminate(), await other.terminate()) == (0, 0)
         calls = await counted(session, mock.address)
-        jobs = await checked(tmp_path, first, calls["by_job_id"])
+        jobs = await checked(tmp_path, first, calls)
         assert outcomes(jobs.values()) == {"succeeded": JOBS}
         assert calls["max_in_flight"] <= CAP

@@ -22,6 +22,7 @@ from forebay.domain.job import LIVE, Status
 from forebay.domain.query import JobQuery
 from forebay.ports import BlobStore, JobStore
 from forebay.stores.sqlite import open_store
+from forebay.testing.calls import Calls, mismatches
 from forebay.testing.history import History, read_history, violations
 from forebay.testing.processes import Running, start, start_worker
 
@@ -234,7 +235,8 @@ class Chaos:
         report.max_in_flight = counted["max_in_flight"]
         report.outcomes = {str(outcome): times for outcome, times in history.outcomes().items()}
         accepted = self._accepted.values()
-        report.violations += violations(history, accepted=accepted, calls=counted["by_job_id"])
+        report.violations += violations(history, accepted=accepted)
+        report.violations += mismatches(history, Calls.of(counted))
         report.violations += self._of_answers(history)
 
     def _of_answers(self, history: History) -> list[str]:

@@ -1,11 +1,12 @@
 """The history checker: what must be true of a store's jobs and ledger whatever broke while they were made.
 
-Accepted = succeeded + failed + cancelled + live. No job is answered twice. Every call that a target saw stands in the
-ledger. Fences only grow. ``violations`` says what is not so, one sentence each.
+Accepted = succeeded + failed + cancelled + live. No job has two results. Fences only grow. Each notice stands once.
+``violations`` says what is not so, one sentence each; ``forebay.testing.calls`` holds the ledger against what a mock
+model saw, ``forebay.testing.watching`` a store against its own earlier self.
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
 import msgspec
@@ -18,6 +19,7 @@ from forebay.ports import BlobStore, JobStore
 
 PAGE = 500
 WHOLE = Parts(result=True, attempts=True, segments=True)
+NOTICE_PREFIX = "end:"  # of the keys of notices
 
 
 class LedgerLine(msgspec.Struct, kw_only=True):
@@ -76,19 +78,17 @@ async def read_history(jobs: JobStore, blobs: BlobStore) -> History:
     return history
 
 
-def violations(
-    history: History, *, accepted: Collection[str] = (), calls: Mapping[str, int] | None = None, is_over: bool = True
-) -> list[str]:
+def violations(history: History, *, accepted: Collection[str] = (), is_over: bool = True) -> list[str]:
     """What is not as it must be; empty if all is well.
 
-    ``accepted``: ids that were acknowledged. ``calls``: what the target saw, by job. ``is_over``: nothing runs now.
+    ``accepted``: ids of all top-level jobs that were acknowledged. ``is_over``: nothing runs now.
     """
-    found = [f"{job_id} was acknowledged and is gone" for job_id in accepted if job_id not in history.jobs]
-    found += _of_results(history)
-    found += _of_attempts(history, is_over=is_over)
-    if calls is not None:
-        found += _of_calls(history, calls)
-    return found
+    return [
+        *_of_states(history, accepted, is_over=is_over),
+        *_of_results(history),
+        *_of_notices(history),
+        *_of_attempts(history, is_over=is_over),
+    ]
 
 
 async def _lines(job: Job, name: str, blobs: BlobStore) -> list[bytes]:
@@ -97,6 +97,37 @@ async def _lines(job: Job, name: str, blobs: BlobStore) -> list[bytes]:
         if segment.name == name:
             lines += b"".join([piece async for piece in blobs.read(segment.blob_id)]).splitlines()
     return lines
+
+
+def _of_states(history: History, accepted: Collection[str], *, is_over: bool) -> Iterator[str]:
+    """Accepted = succeeded + failed + cancelled + live: each accepted job is there, in one state that fits it."""
+    for job_id in accepted:
+        if job_id not in history.jobs:
+            yield f"{job_id} was acknowledged and is gone"
+    for job in history.jobs.values():
+        if job.is_terminal != (job.finished_at is not None):
+            yield f"{job.id} is {job.status} and ended at {job.finished_at}"
+        if job.status is Status.SUCCEEDED and job.error is not None:
+            yield f"{job.id} succeeded with the error {job.error}"
+        if job.status is Status.FAILED and job.error is None:
+            yield f"{job.id} failed without an error"
+        if not is_over or not job.parent_id:
+            continue
+        parent = history.jobs.get(job.parent_id)
+        if parent is None:
+            yield f"{job.id} is a child of {job.parent_id}, which is gone"
+        elif parent.is_terminal and not job.is_terminal:
+            yield f"{job.id} is {job.status} and its parent {parent.id} has ended"
+
+
+def _of_notices(history: History) -> Iterator[str]:
+    """The outbox: an ended root has each of its notices once, a live one none of its next end."""
+    there = Counter((job.tenant, job.key) for job in history.jobs.values() if job.key.startswith(NOTICE_PREFIX))
+    for job in history.jobs.values():
+        for place in range(len(job.on_end)):
+            times = there[job.tenant, f"{NOTICE_PREFIX}{job.id}:{place}"]
+            if times != int(job.is_terminal):
+                yield f"{job.id} is {job.status} and has its notice {place} {times} times"
 
 
 def _of_results(history: History) -> Iterator[str]:
@@ -132,21 +163,3 @@ def _of_attempts(history: History, *, is_over: bool) -> Iterator[str]:
                 yield f"fence {fence} was given to {job_id} and to {owners[fence]}"
         if is_over and any(attempt.outcome is Outcome.RUNNING for attempt in attempts):
             yield f"{job_id} has an attempt that never ended"
-
-
-def _of_calls(history: History, calls: Mapping[str, int]) -> Iterator[str]:
-    known: set[str] = set()
-    for job_id, attempts in history.attempts():
-        known.add(job_id)
-        seen, answered = calls.get(job_id, 0), sum(map(_was_answered, attempts))
-        if seen > len(attempts):
-            yield f"{job_id} was called {seen} times and has {len(attempts)} attempts"
-        if seen < answered:
-            yield f"{job_id} was called {seen} times and has {answered} answers"
-    for job_id in calls.keys() - known:
-        yield f"{job_id} was called and is not known"
-
-
-def _was_answered(attempt: Attempt) -> bool:
-    """Whether the target surely saw the call; a broken-off or unknown one may not have left."""
-    return attempt.outcome is Outcome.SUCCEEDED or attempt.status_code is not None

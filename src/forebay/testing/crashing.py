@@ -1,0 +1,139 @@
+"""A ``forebay`` that is killed at a named point: ``python -m forebay.testing.crashing --at apply.committed --hit 3 --
+serve …`` ends by SIGKILL as it passes the point for the third time. The product knows nothing of it: the functions
+named here are wrapped from outside. ``--list`` prints the names.
+"""
+
+import argparse
+import asyncio
+import functools
+import importlib
+import inspect
+import itertools
+import os
+import signal
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from typing import Any, Final, NamedTuple
+
+from forebay.cli.main import main as run
+
+VERBS = ("add", "claim", "begin", "apply", "settle", "renew", "retire", "recover", "cancel", "retry", "append")
+
+
+class Moment(StrEnum):
+    BEFORE = "before"
+    AFTER = "after"
+
+
+class Point(NamedTuple):
+    """Before or after one function of the product."""
+
+    module: str
+    attribute: str
+    moment: Moment
+
+
+def _verbs() -> dict[str, Point]:
+    """Around each verb: asked for and not committed, committed and nobody knows."""
+    ends = ((Moment.BEFORE, "asked"), (Moment.AFTER, "committed"))
+    return {
+        f"{verb}.{said}": Point("forebay.stores.sqlite.jobs", f"SqliteJobs.{verb}", moment)
+        for verb in VERBS
+        for moment, said in ends
+    }
+
+
+POINTS: Final[Mapping[str, Point]] = {
+    **_verbs(),
+    # Between two statements of an open transaction.
+    "transaction.open": Point("forebay.stores.sqlite.transaction", "Tx.bulk", Moment.AFTER),
+    "record.asked": Point("forebay.stores.sqlite.records", "SqliteRecords.put", Moment.BEFORE),
+    "record.committed": Point("forebay.stores.sqlite.records", "SqliteRecords.put", Moment.AFTER),
+    "store.opened": Point("forebay.app", "open_store", Moment.AFTER),
+    # Its bytes are there, its name is not; its name is there, and no row that refers to it.
+    "blob.drafted": Point("forebay.blobs.incoming", "Incoming.keep", Moment.BEFORE),
+    "blob.written": Point("forebay.blobs.files", "FileBlobs.write", Moment.AFTER),
+    "segment.written": Point("forebay.engine.handlers.batch.taking", "segment_of", Moment.AFTER),
+    "call.sent": Point("forebay.targets.openai_compatible", "OpenAiTarget.call", Moment.BEFORE),
+    "call.answered": Point("forebay.targets.openai_compatible", "OpenAiTarget.call", Moment.AFTER),
+    "run.created": Point("forebay.runs.local", "LocalBatches.create", Moment.AFTER),
+    "partial.written": Point("forebay.runs.partial", "PartialOutput.write", Moment.AFTER),
+    "output.drafted": Point("forebay.runs.outputs", "_sync", Moment.BEFORE),
+    "output.synced": Point("forebay.runs.outputs", "_sync", Moment.AFTER),  # hit 2: renamed, and its name is durable
+    "run.published": Point("forebay.runs.job", "publish", Moment.AFTER),
+}
+
+
+def die() -> None:
+    """``kill -9`` from inside: no handler runs, nothing is flushed."""
+    os.kill(os.getpid(), signal.SIGKILL)
+    signal.pause()  # it is delivered before this returns
+
+
+def arm(name: str, hit: int = 1, strike: Callable[[], None] = die) -> None:
+    """From now on ``strike`` is called as the point is passed for the ``hit``-th time.
+
+    Raises: KeyError: no such point; AttributeError: the product has no such function any more.
+    """
+    point = POINTS[name]
+    owner: Any = importlib.import_module(point.module)
+    *path, last = point.attribute.split(".")
+    for part in path:
+        owner = getattr(owner, part)
+    setattr(owner, last, _wrapped(getattr(owner, last), point.moment, _Fuse(hit, strike)))
+
+
+class _Fuse:
+    """Counts passages, from any thread."""
+
+    def __init__(self, hit: int, strike: Callable[[], None]) -> None:
+        self._hit = hit
+        self._passages = itertools.count(1)  # its next() is atomic
+        self._strike = strike
+
+    def burn(self) -> None:
+        if next(self._passages) == self._hit:
+            self._strike()
+
+
+def _wrapped(function: Callable[..., Any], moment: Moment, fuse: _Fuse) -> Callable[..., Any]:
+    @functools.wraps(function)
+    async def awaited(*arguments: Any, **named: Any) -> Any:
+        if moment is Moment.BEFORE:
+            fuse.burn()
+        result = await function(*arguments, **named)
+        if moment is Moment.AFTER:
+            await asyncio.sleep(0)  # what the commit woke has its turn first
+            fuse.burn()
+        return result
+
+    @functools.wraps(function)
+    def called(*arguments: Any, **named: Any) -> Any:
+        if moment is Moment.BEFORE:
+            fuse.burn()
+        result = function(*arguments, **named)
+        if moment is Moment.AFTER:
+            fuse.burn()
+        return result
+
+    return awaited if inspect.iscoroutinefunction(function) else called
+
+
+def main() -> None:
+    """Arms the points and runs the command line behind ``--``."""
+    parser = argparse.ArgumentParser(prog="python -m forebay.testing.crashing", description=__doc__)
+    parser.add_argument("--list", action="store_true")
+    parser.add_argument("--at", choices=POINTS, metavar="POINT")
+    parser.add_argument("--hit", type=int, default=1)
+    parser.add_argument("command", nargs="*")
+    options = parser.parse_args()
+    if options.list:
+        print("\n".join(POINTS))
+        return
+    if options.at:
+        arm(options.at, options.hit)
+    run(options.command)
+
+
+if __name__ == "__main__":
+    main()
