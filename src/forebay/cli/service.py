@@ -14,7 +14,7 @@ from forebay.cli.failures import INTERRUPTED
 
 T = TypeVar("T")
 GC_THRESHOLD = 50_000  # allocations between collections of young objects; the default of 700 costs a busy loop 5 %
-SWITCH_SECONDS = 0.0005  # a busy loop keeps the store's thread waiting so long at each statement; the default is 5 ms
+SWITCH_SECONDS = 0.0001  # a busy loop keeps the store's thread waiting so long at each statement; the default is 5 ms
 
 
 def run_on_uvloop(main: Coroutine[Any, Any, T]) -> T:

@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from msgspec.structs import replace
+
 from forebay.domain.change import Added
 from forebay.domain.job import Ending, ErrorCode, Job, JobError, Status
 from forebay.stores.sqlite.placing import assign_ranks, give_back
@@ -48,7 +50,7 @@ def add_jobs(tx: Tx, jobs: Sequence[Job]) -> list[Added]:
 class _Entry:
     """One job on its way in: the state it enters with."""
 
-    __slots__ = ("deadline", "due_at", "error", "job", "rank", "status")
+    __slots__ = ("cost", "deadline", "due_at", "error", "job", "rank", "status", "urgency")
 
     def __init__(self, job: Job) -> None:
         self.job = job
@@ -57,6 +59,19 @@ class _Entry:
         self.deadline = job.deadline
         self.due_at = job.due_at if job.not_before is None else max(job.due_at, job.not_before)
         self.rank: float | None = None
+        self.urgency = urgency(job)
+        self.cost = cost(job)
+
+    @property
+    def charge(self) -> tuple[str, str, float]:
+        """What its place in ``ready`` costs whom."""
+        return self.job.queue, self.job.tenant, self.cost
+
+    def as_added(self) -> Job:
+        """The job as its row has it."""
+        if self.deadline == self.job.deadline and self.due_at == self.job.due_at:
+            return self.job
+        return replace(self.job, deadline=self.deadline, due_at=self.due_at)
 
 
 def _add_wave(tx: Tx, jobs: Sequence[Job]) -> list[Added]:
@@ -66,7 +81,7 @@ def _add_wave(tx: Tx, jobs: Sequence[Job]) -> list[Added]:
     _heed_parents(tx, entries)
     due = [entry for entry in entries if entry.status is Status.QUEUED and entry.due_at <= tx.now]
     if due:
-        ranks = assign_ranks(tx, [_charge(entry.job) for entry in due])
+        ranks = assign_ranks(tx, [entry.charge for entry in due])
         for entry, rank in zip(due, ranks, strict=True):
             entry.rank = rank
     rows = [_row(tx, entry) for entry in entries]
@@ -92,7 +107,7 @@ def _add_the_new(tx: Tx, entries: list[_Entry], new: set[str]) -> list[Added]:
             fresh[place] = entry
     _insert_parts(tx, list(fresh.values()))
     old = [(place, entry.job) for place, entry in enumerate(entries) if place not in fresh]
-    give_back(tx, [_charge(job) for place, job in old if entries[place].rank is not None])
+    give_back(tx, [entries[place].charge for place, _ in old if entries[place].rank is not None])
     asked = [(job.id, job.tenant, job.parent_id, job.key) for _, job in old]
     found = {old[index][0]: (job_id, state, mark) for index, job_id, state, mark in tx.bulk("add.existing", asked)}
     replies: list[Added] = []
@@ -133,10 +148,6 @@ def _ending_by(parent: tuple[Any, ...] | None) -> Ending | None:
     return Ending.EXPIRE if code == ErrorCode.EXPIRED else Ending.CANCEL
 
 
-def _charge(job: Job) -> tuple[str, str, float]:
-    return job.queue, job.tenant, cost(job)
-
-
 def _row(tx: Tx, entry: _Entry) -> tuple[Any, ...]:
     job = entry.job
     error = entry.error
@@ -149,8 +160,8 @@ def _row(tx: Tx, entry: _Entry) -> tuple[Any, ...]:
         job.queue,
         job.origin,
         job.is_group,
-        urgency(job),
-        cost(job),
+        entry.urgency,
+        entry.cost,
         job.created_at,
         entry.deadline,
         entry.due_at,
@@ -168,27 +179,31 @@ def _row(tx: Tx, entry: _Entry) -> tuple[Any, ...]:
 def _insert_parts(tx: Tx, entries: list[_Entry]) -> None:
     bodies: list[tuple[str, str | None, str | None, int]] = []
     refs: list[tuple[str, str, str]] = []
-    ready: list[tuple[str, int, int, float, str, float | None, float]] = []
+    ready: list[tuple[str, int, float, str, float | None, float]] = []
     later: list[tuple[float, str, str, float]] = []
     for entry in entries:
-        job = entry.job
-        if job.body is not None:
-            bodies.append((job.id, job.body.text, job.body.blob_id, job.body.bytes))
-            if job.body.blob_id is not None:
-                refs.append((job.id, "body", job.body.blob_id))
-        refs += [(job.id, "job", blob_id) for blob_id in job.blobs]
+        job, body = entry.job, entry.job.body
+        if body is not None:
+            bodies.append((job.id, body.text, body.blob_id, body.bytes))
+            if body.blob_id is not None:
+                refs.append((job.id, "body", body.blob_id))
+        if job.blobs:
+            refs += [(job.id, "job", blob_id) for blob_id in job.blobs]
         if entry.rank is not None:
-            deadline = None if job.is_group else entry.deadline
-            ready.append((job.queue, 0, urgency(job), entry.rank, job.id, deadline, job.created_at))
-            tx.topics.add("ready:" + job.queue)
+            if job.is_group:
+                ready.append((job.queue, entry.urgency, entry.rank, job.id, None, job.created_at))
+            else:
+                ready.append((job.queue, entry.urgency, entry.rank, job.id, entry.deadline, job.created_at))
+                tx.added.append(entry.as_added())
         elif entry.status is Status.QUEUED:
             later.append((entry.due_at, job.id, job.queue, job.created_at))
         else:
             tx.topics.add("job:" + job.id)
+    tx.topics.update(["ready:" + queue for queue in {row[0] for row in ready}])
     for name, rows in (
         ("add.insert_bodies", bodies),
         ("add.insert_refs", refs),
-        ("ready.insert_ready", ready),
+        ("ready.insert_fresh", ready),
         ("ready.insert_later", later),
     ):
         if rows:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from forebay.domain.attempt import Attempt
 from forebay.domain.change import Change, Verdict
-from forebay.domain.job import Ending, JobError, Result, Status
+from forebay.domain.job import TERMINAL, Ending, JobError, Result, Status
 from forebay.stores.sqlite.adding import add_jobs, end_of
 from forebay.stores.sqlite.ending import add_notices, cancel_children
 from forebay.stores.sqlite.joins import settle
@@ -96,15 +96,14 @@ def _write(tx: Tx, items: Sequence[tuple[Change, _State]]) -> None:
     """The own rows of the changes, their results, leases, places and notices."""
     if not items:
         return
-    rows: list[tuple[Any, ...]] = []
+    _update(tx, items)
     queued: list[str] = []
     noticed: list[str] = []
     stale: list[str] = []
     results: list[tuple[str, Result]] = []
     for change, state in items:
-        status, error = _decide(change, state)
-        rows.append(_row(tx, change, state, status, error))
-        if status.is_terminal:
+        status, _ = _decide(change, state)
+        if status in TERMINAL:
             tx.topics.add("job:" + change.job_id)
             if state.has_notices:
                 noticed.append(change.job_id)
@@ -115,12 +114,27 @@ def _write(tx: Tx, items: Sequence[tuple[Change, _State]]) -> None:
                 stale.append(change.job_id)
             if change.result is not None:
                 results.append((change.job_id, change.result))
-    tx.bulk("apply.update", rows)
     tx.bulk("apply.end_leases", [change.fence for change, _ in items])
     _keep_results(tx, stale, results)
     if queued:
         enqueue(tx, queued)
     add_notices(tx, noticed)
+
+
+def _update(tx: Tx, items: Sequence[tuple[Change, _State]]) -> None:
+    """The own rows; most answers succeed and change little."""
+    succeeded: list[tuple[Any, ...]] = []
+    others: list[tuple[Any, ...]] = []
+    for change, state in items:
+        status, error = _decide(change, state)
+        if status is Status.SUCCEEDED and change.progress is None and not change.attempts_used:
+            succeeded.append((change.job_id, state.claimed_at, *usage_columns(change.usage), change.cost_usd))
+        else:
+            others.append(_row(tx, change, state, status, error))
+    if succeeded:
+        tx.bulk("apply.succeed", succeeded, tx.now)
+    if others:
+        tx.bulk("apply.update", others)
 
 
 def _row(tx: Tx, change: Change, state: _State, status: Status, error: JobError | None) -> tuple[Any, ...]:
@@ -131,7 +145,7 @@ def _row(tx: Tx, change: Change, state: _State, status: Status, error: JobError 
         change.job_id,
         status,
         due_at,
-        tx.now if status.is_terminal else None,
+        tx.now if status in TERMINAL else None,
         state.claimed_at,
         change.attempts_used,
         change.progress,

@@ -11,7 +11,7 @@ from forebay.stores.sqlite.adding import EXPIRED_ERROR
 from forebay.stores.sqlite.ending import End, ask_groups, end_leaves
 from forebay.stores.sqlite.joins import settle
 from forebay.stores.sqlite.placing import move_due
-from forebay.stores.sqlite.rows import content_of, decode_job
+from forebay.stores.sqlite.rows import content_of, decode_fresh, decode_job
 from forebay.stores.sqlite.transaction import Tx, as_json
 from forebay.stores.sqlite.workers import register
 
@@ -53,10 +53,18 @@ def _look(tx: Tx, asking: Asking) -> list[tuple[int, bool, int, int | None, bool
     return tx.run("claim.look", as_json(wants), int(asking.is_alone), asking.worker.id, tx.now)
 
 
-def _take_wants(tx: Tx, asking: Asking, looks: list[tuple[int, bool, int]]) -> list[tuple[str, str]]:
-    """Takes jobs out of ``ready``: (job, lane) in the order of claims."""
+class _Taken(NamedTuple):
+    """A job that was taken out of ``ready``, and whether it stood there as it was added."""
+
+    job_id: str
+    lane: str
+    is_fresh: bool
+
+
+def _take_wants(tx: Tx, asking: Asking, looks: list[tuple[int, bool, int]]) -> list[_Taken]:
+    """Takes jobs out of ``ready``, in the order of claims."""
     used: dict[str, int] = {}
-    taken: list[tuple[str, str]] = []
+    taken: list[_Taken] = []
     for place, has_ready, leases in looks:
         want = asking.wants[place]
         slots = want.slots
@@ -65,15 +73,16 @@ def _take_wants(tx: Tx, asking: Asking, looks: list[tuple[int, bool, int]]) -> l
         if asking.is_alone:
             slots = min(slots, 1 - len(taken))
         if has_ready and slots > 0:
-            ids = _take(tx, want.queue, asking.is_alone, slots)
-            used[want.lane] = used.get(want.lane, 0) + len(ids)
-            taken += [(job_id, want.lane) for job_id in ids]
+            found = _take(tx, want, asking.is_alone, slots)
+            used[want.lane] = used.get(want.lane, 0) + len(found)
+            taken += found
     return taken
 
 
-def _take(tx: Tx, queue: str, is_suspect: bool, slots: int) -> list[str]:
+def _take(tx: Tx, want: Want, is_suspect: bool, slots: int) -> list[_Taken]:
     """The next jobs of one queue; those past their deadline are ended on the way."""
-    taken: list[str] = []
+    queue, lane = want.queue, want.lane
+    taken: list[_Taken] = []
     clock: float | None = None
     while len(taken) < slots:
         asked = slots - len(taken)
@@ -84,7 +93,7 @@ def _take(tx: Tx, queue: str, is_suspect: bool, slots: int) -> list[str]:
         highest: float = max(row[0] for row in rows)
         clock = highest if clock is None else max(clock, highest)
         late = [row[1] for row in rows if row[2] is not None and row[2] <= tx.now]
-        taken += [row[1] for row in rows if row[2] is None or row[2] > tx.now]
+        taken += [_Taken(row[1], lane, bool(row[3])) for row in rows if row[2] is None or row[2] > tx.now]
         settle(tx, end_leaves(tx, [End(job_id, Status.FAILED, EXPIRED_ERROR) for job_id in late]))
         if len(rows) < asked:
             break
@@ -93,25 +102,37 @@ def _take(tx: Tx, queue: str, is_suspect: bool, slots: int) -> list[str]:
     return taken
 
 
-def _lease(tx: Tx, asking: Asking, taken: list[tuple[str, str]]) -> list[Claimed]:
+def _lease(tx: Tx, asking: Asking, taken: list[_Taken]) -> list[Claimed]:
     if not taken:
         return []
     worker = asking.worker
-    tx.bulk("claim.lease", taken, worker.id, worker.epoch, int(asking.is_alone), tx.now)
+    rows = [(one.job_id, one.lane) for one in taken]
+    tx.bulk("claim.lease", rows, worker.id, worker.epoch, int(asking.is_alone), tx.now)
     first_fence = tx.connection.last_insert_rowid() - len(taken) + 1
-    rows = tx.packed("claim.read", as_json([job_id for job_id, _ in taken]))
-    decoded = [decode_job(row, body=content_of(*row[-3:])) for row in rows]
-    jobs = {job.id: job for job in decoded}
-    _expire_groups(tx, jobs)
+    jobs = _jobs(tx, taken)
     return [
-        Claimed(
-            job=jobs[job_id],
-            fence=first_fence + place,
-            lane=lane,
-            is_alone=asking.is_alone,
-        )
-        for place, (job_id, lane) in enumerate(taken)
+        Claimed(job=jobs[one.job_id], fence=first_fence + place, lane=one.lane, is_alone=asking.is_alone)
+        for place, one in enumerate(taken)
     ]
+
+
+def _jobs(tx: Tx, taken: list[_Taken]) -> dict[str, Job]:
+    """The leased jobs: what is still in hand is not read, and of what stands as it was added there is less to read."""
+    jobs: dict[str, Job] = {}
+    fresh: list[str] = []
+    for one in taken:
+        if one.is_fresh and (job := tx.recent.take(one.job_id)):
+            jobs[one.job_id] = replace(job, status=Status.RUNNING, started_at=tx.now)
+        elif one.is_fresh:
+            fresh.append(one.job_id)
+    if fresh:
+        rows = tx.packed("claim.read_fresh", as_json(fresh))
+        jobs.update((job.id, job) for job in [decode_fresh(row, tx.now) for row in rows])
+    if others := [one.job_id for one in taken if not one.is_fresh]:
+        rows = tx.packed("claim.read", as_json(others))
+        jobs.update((job.id, job) for job in [decode_job(row, body=content_of(*row[-3:])) for row in rows])
+    _expire_groups(tx, jobs)
+    return jobs
 
 
 def _expire_groups(tx: Tx, jobs: dict[str, Job]) -> None:

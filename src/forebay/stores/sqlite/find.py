@@ -8,6 +8,8 @@ from forebay.stores.sqlite.reads import with_parts
 from forebay.stores.sqlite.rows import decode_job
 from forebay.stores.sqlite.transaction import Binding, Session, as_json
 
+PLAIN_KIND = "infer"  # of nearly all roots: jobs_kinds leaves it out, and a page of it walks jobs_roots
+
 
 def find(session: Session, query: JobQuery) -> list[Job]:
     text, bindings = statement(query)
@@ -68,6 +70,8 @@ def _filters(query: JobQuery, conditions: list[str], bindings: dict[str, Binding
     elif query.kinds:
         conditions.append("r.kind IN (SELECT value FROM json_each(:kinds))")
         bindings["kinds"] = as_json(sorted(query.kinds))
+    if query.kinds and PLAIN_KIND not in query.kinds:
+        conditions.append(f"r.kind <> '{PLAIN_KIND}'")  # to the letter the condition of jobs_kinds
     if query.without_kinds:
         conditions.append("r.kind NOT IN (SELECT value FROM json_each(:without_kinds))")
         bindings["without_kinds"] = as_json(sorted(query.without_kinds))

@@ -113,6 +113,19 @@ def decode_job(row: Row, *, body: Content | None = None) -> Job:
     )
 
 
+def decode_fresh(row: Row, started_at: float) -> Job:
+    """Makes a Job that was just claimed for the first time, of: fixed, deadline, due_at, progress and its content."""
+    return msgspec.structs.replace(
+        _decode_fixed(row[0]),
+        status=Status.RUNNING,
+        deadline=row[1],
+        due_at=row[2],
+        progress=row[3],
+        started_at=started_at,
+        body=content_of(*row[4:]),
+    )
+
+
 def usage_of(counts: Row) -> Usage | None:
     """Four sums, NULL where no call said anything."""
     if counts[0] is None:

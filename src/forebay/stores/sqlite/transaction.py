@@ -7,6 +7,8 @@ import apsw
 import msgspec
 
 from forebay.domain.ids import IdSource
+from forebay.domain.job import Job
+from forebay.stores.sqlite.recent import Recent
 from forebay.stores.sqlite.statements import statements
 
 Row = tuple[Any, ...]  # what SQLite gives: each verb knows its own columns
@@ -48,12 +50,16 @@ class Redo(Exception):
 class Tx(Session):
     """One time for all that is committed together, new ids, and the topics to be signalled after the commit."""
 
-    __slots__ = ("ids", "is_careful", "now", "topics")
+    __slots__ = ("added", "ids", "is_careful", "now", "recent", "topics")
 
-    def __init__(self, connection: apsw.Connection, now: float, ids: IdSource, *, is_careful: bool = False) -> None:
+    def __init__(
+        self, connection: apsw.Connection, now: float, ids: IdSource, recent: Recent, *, is_careful: bool = False
+    ) -> None:
         super().__init__(connection)
         self.now = now
         self.ids = ids
+        self.recent = recent
+        self.added: list[Job] = []  # leaves in `ready`, to be kept as recent after the commit
         self.topics: set[str] = set()
         self.is_careful = is_careful  # False: a verb may raise Redo when something is out of the ordinary
 

@@ -16,6 +16,7 @@ import apsw
 from forebay.domain.errors import ForebayError, StoreDamaged, StoreUnavailable
 from forebay.domain.ids import IdSource
 from forebay.ports import Clock
+from forebay.stores.sqlite.recent import Recent
 from forebay.stores.sqlite.transaction import Redo, Tx
 
 MAX_CALLS = 2000  # of one commit
@@ -81,6 +82,7 @@ class Writer:
         self._ids = ids
         self._signal = signal
         self._poll = poll  # looks for other processes' commits; returns seconds until the next look
+        self._recent = Recent()
         self._queue: SimpleQueue[Any] = SimpleQueue()
         self._is_closed = False
         self._thread = threading.Thread(target=self._serve, name="forebay-sqlite-writer", daemon=True)
@@ -174,13 +176,14 @@ class Writer:
         connection = self._connection
         connection.execute("BEGIN IMMEDIATE")
         try:
-            tx = Tx(connection, self._clock.now(), self._ids, is_careful=is_careful)
+            tx = Tx(connection, self._clock.now(), self._ids, self._recent, is_careful=is_careful)
             replies = [reply for group in groups for reply in run(tx, group)]
             connection.execute("COMMIT")
         except BaseException:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
+        self._recent.keep(tx.added, tx.now)
         if tx.topics:
             self._signal(tx.topics)
         return replies
@@ -193,7 +196,7 @@ class Writer:
     @staticmethod
     def _alone(tx: Tx, group: list[Call]) -> list[Reply]:
         call = group[0]
-        topics = set(tx.topics)
+        topics, added = set(tx.topics), len(tx.added)
         tx.connection.execute("SAVEPOINT one")
         try:
             result = call.run(tx, [call.argument])[0]
@@ -204,6 +207,7 @@ class Writer:
                 raise  # SQLite itself rolled everything back: nothing may be acknowledged
             tx.connection.execute("ROLLBACK TO one")
             tx.topics = topics
+            del tx.added[added:]
             result = damaged(exc) if isinstance(exc, DAMAGED) else exc
         tx.connection.execute("RELEASE one")
         return [(call, result)]

@@ -14,6 +14,20 @@ FROM jsonb_each(?1) q
 JOIN leases l ON l.fence = q.value->>0 AND l.job_id = q.value->>1
 JOIN jobs j ON j.id = l.job_id;
 
+-- name: succeed
+-- What `update` does, for most answers: [id, claimed_at, four sums, cost].
+UPDATE jobs SET
+  status = 'succeeded', finished_at = ?2, started_at = coalesce(started_at, q.value->>1),
+  error_code = NULL, error_message = NULL,
+  input_tokens = CASE WHEN input_tokens IS NULL THEN q.value->>2 ELSE input_tokens + coalesce(q.value->>2, 0) END,
+  cached_tokens = CASE WHEN cached_tokens IS NULL THEN q.value->>3 ELSE cached_tokens + coalesce(q.value->>3, 0) END,
+  output_tokens = CASE WHEN output_tokens IS NULL THEN q.value->>4 ELSE output_tokens + coalesce(q.value->>4, 0) END,
+  reasoning_tokens =
+    CASE WHEN reasoning_tokens IS NULL THEN q.value->>5 ELSE reasoning_tokens + coalesce(q.value->>5, 0) END,
+  cost_usd = CASE WHEN cost_usd IS NULL THEN q.value->>6 ELSE cost_usd + coalesce(q.value->>6, 0) END
+FROM jsonb_each(?1) q
+WHERE jobs.id = q.value->>0;
+
 -- name: update
 UPDATE jobs SET
   status = q.value->>1,

@@ -16,8 +16,8 @@ SELECT EXISTS (SELECT 1 FROM leases WHERE worker_id = ?1);
 
 -- name: next
 -- The order of claims is the primary key of ready.
-SELECT json_group_array(json_array(rank, job_id, deadline)) FROM (
-  SELECT rank, job_id, deadline FROM ready WHERE queue = ?1 AND is_suspect = ?2 ORDER BY urgency, rank, job_id LIMIT ?3);
+SELECT json_group_array(json_array(rank, job_id, deadline, is_fresh)) FROM (
+  SELECT rank, job_id, deadline, is_fresh FROM ready WHERE queue = ?1 AND is_suspect = ?2 ORDER BY urgency, rank, job_id LIMIT ?3);
 
 -- name: take
 -- What `next` named.
@@ -29,6 +29,11 @@ DELETE FROM ready WHERE (queue, is_suspect, urgency, rank, job_id) IN (
 -- In the order of the array, so that the fences are consecutive.
 INSERT INTO leases (job_id, lane, worker_id, epoch, is_alone, claimed_at)
 SELECT value->>0, value->>1, ?2, ?3, ?4, ?5 FROM jsonb_each(?1);
+
+-- name: read_fresh
+-- What is not known of jobs that stand as they were added: primary keys.
+SELECT json_group_array(json_array(j.fixed, j.deadline, j.due_at, j.progress, b.text, b.blob_id, b.bytes))
+FROM jsonb_each(?1) q JOIN jobs j ON j.id = q.value LEFT JOIN bodies b ON b.job_id = q.value;
 
 -- name: read
 SELECT json_group_array(json_array(

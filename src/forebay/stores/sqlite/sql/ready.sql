@@ -19,6 +19,11 @@ ON CONFLICT (queue, tenant) DO UPDATE SET last = max(ranks.last, excluded.last);
 INSERT OR IGNORE INTO ready (queue, is_suspect, urgency, rank, job_id, deadline, created_at)
 SELECT value->>0, value->>1, value->>2, value->>3, value->>4, value->>5, value->>6 FROM jsonb_each(?1);
 
+-- name: insert_fresh
+-- The same for jobs that are being added: no suspect is among them.
+INSERT INTO ready (queue, is_suspect, urgency, rank, job_id, deadline, created_at, is_fresh)
+SELECT value->>0, 0, value->>1, value->>2, value->>3, value->>4, value->>5, 1 FROM jsonb_each(?1);
+
 -- name: insert_later
 INSERT OR IGNORE INTO later (due_at, job_id, queue, created_at)
 SELECT value->>0, value->>1, value->>2, value->>3 FROM jsonb_each(?1);
