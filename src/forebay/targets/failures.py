@@ -4,6 +4,7 @@ Not counted: 429, 503 and Anthropic's 529. Counted: 408, 409, 425 and every othe
 """
 
 import time
+from collections.abc import Mapping
 
 import msgspec
 
@@ -14,6 +15,8 @@ from forebay.targets.http import Response
 COUNTED_STATUSES = frozenset({408, 409, 425})
 OVERLOADED = 529  # Anthropic's. Source: https://docs.anthropic.com/en/api/errors
 REASON_CHARACTERS = 300
+#: One call an hour costs nothing, and a slip of the target's arithmetic must not close its lane for days.
+LONGEST_WAIT_SECONDS = 3_600.0
 
 
 class _Error(msgspec.Struct, gc=False):
@@ -45,9 +48,19 @@ def check_status(response: Response, target: str, api_key: str | None = None) ->
         message,
         status_code=status,
         body=response.body,
-        retry_after=retry_after_seconds(response.headers, time.time()),
+        retry_after=_asked_wait(response.headers),
         headers=response.headers,
     )
+
+
+def by_status(error: TargetError) -> TargetError:
+    """Judges a call that broke in the body of its answer by the status, if that told of an error: the body of a refusal
+    only explains it, and a 429 that was cut is a 429.
+    """
+    status = error.status_code
+    if status is None or 200 <= status < 300:
+        return error
+    return error_kind(status)(error.message, status_code=status)
 
 
 def error_kind(status: int) -> type[TargetError]:
@@ -59,6 +72,11 @@ def error_kind(status: int) -> type[TargetError]:
     if status in COUNTED_STATUSES or status >= 500 or status < 200:
         return TargetFailed
     return TargetRejected
+
+
+def _asked_wait(headers: Mapping[str, str]) -> float | None:
+    seconds = retry_after_seconds(headers, time.time())
+    return None if seconds is None else min(seconds, LONGEST_WAIT_SECONDS)
 
 
 def _reason(body: bytes, api_key: str | None) -> str:

@@ -14,7 +14,7 @@ from forebay.policy.rate_headers import retry_after_seconds
 from forebay.policy.usage import NOTHING_METERED, read_metering
 from forebay.ports import StreamSink
 from forebay.targets.endpoint import call_headers, checked_url, content_type_of, metered_result, preset_headers
-from forebay.targets.failures import check_status
+from forebay.targets.failures import by_status, check_status
 from forebay.targets.http import HttpClient, Response
 from forebay.targets.model_server import CHECK_SECONDS, JSON_HEADERS
 from forebay.targets.streaming import stream_call
@@ -55,7 +55,10 @@ class HttpServiceTarget:
             opened = self._http.stream(self._url, headers, call.body, call.timeout_seconds)
             return await stream_call(opened, call, self._spec, self._table, sink)
         until = time.monotonic() + call.timeout_seconds
-        response = await self._http.post(self._url, headers, call.body, call.timeout_seconds)
+        try:
+            response = await self._http.post(self._url, headers, call.body, call.timeout_seconds)
+        except (TargetFailed, TargetTimeout) as exc:
+            raise by_status(exc) from exc
         if response.status == _ACCEPTED and "location" in response.headers:
             response = await self._poll(response, until, call.timeout_seconds)
         check_status(response, self.name, self._spec.api_key)

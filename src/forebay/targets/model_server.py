@@ -4,13 +4,13 @@ from collections.abc import Mapping
 
 import msgspec
 
-from forebay.domain.errors import TargetRejected
+from forebay.domain.errors import TargetFailed, TargetRejected, TargetTimeout
 from forebay.domain.inference import Call, InferenceResult
 from forebay.domain.target import TargetSpec
 from forebay.policy.pricing import PriceTable
 from forebay.ports import StreamSink
 from forebay.targets.endpoint import call_headers, join_url, preset_headers, read_answer
-from forebay.targets.failures import check_status
+from forebay.targets.failures import by_status, check_status
 from forebay.targets.http import HttpClient
 from forebay.targets.streaming import stream_call
 
@@ -38,7 +38,10 @@ class ModelServer:
         if call.is_stream:
             opened = self._http.stream(url, headers, call.body, call.timeout_seconds)
             return await stream_call(opened, call, self._spec, self._table, sink)
-        response = await self._http.post(url, headers, call.body, call.timeout_seconds)
+        try:
+            response = await self._http.post(url, headers, call.body, call.timeout_seconds)
+        except (TargetFailed, TargetTimeout) as exc:
+            raise by_status(exc) from exc
         if response.status != 200:
             check_status(response, self._spec.name, self._spec.api_key)
         return read_answer(response, call, self._spec, self._table)

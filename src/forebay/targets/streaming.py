@@ -4,14 +4,14 @@ from contextlib import AbstractAsyncContextManager
 
 import msgspec
 
-from forebay.domain.errors import TargetError, TargetFailed, TargetThrottled, TargetUnavailable
+from forebay.domain.errors import TargetError, TargetFailed, TargetThrottled, TargetTimeout, TargetUnavailable
 from forebay.domain.inference import Call, InferenceResult
 from forebay.domain.target import TargetSpec
 from forebay.policy.pricing import PriceTable
 from forebay.ports import StreamSink
 from forebay.targets.assembly import Assembly, StreamError, assembly_for, raise_error_event
 from forebay.targets.endpoint import content_type_of, read_answer
-from forebay.targets.failures import check_status
+from forebay.targets.failures import by_status, check_status
 from forebay.targets.http import Response, StreamResponse
 from forebay.targets.sse import event_data, whole_events
 
@@ -37,7 +37,10 @@ async def stream_call(
     """
     async with opened as answer:
         if answer.status != 200 or content_type_of(answer.headers) != _SSE:
-            body = b"".join([chunk async for chunk in answer.chunks])
+            try:
+                body = b"".join([chunk async for chunk in answer.chunks])
+            except (TargetFailed, TargetTimeout) as exc:
+                raise by_status(exc) from exc
             response = Response(status=answer.status, headers=answer.headers, body=body)
             check_status(response, spec.name, spec.api_key)
             return read_answer(response, call, spec, table)

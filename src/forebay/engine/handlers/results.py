@@ -30,7 +30,7 @@ async def refusal(error: TargetError, services: Services) -> Result | None:
     try:
         text = error.body.decode()
         msgspec.json.decode(text)
-    except (UnicodeDecodeError, msgspec.DecodeError):
+    except (UnicodeDecodeError, msgspec.DecodeError, RecursionError):
         shown = error.body.decode(errors="replace")[:REFUSAL_LIMIT_CHARACTERS]
         text = msgspec.json.encode(shown).decode()
     return Result(status_code=error.status_code, body=await store_text(text, services.blobs))
