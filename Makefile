@@ -39,8 +39,8 @@ format: $(READY)  ## Format the code and mend what the linter can
 test: $(READY)  ## Make the environment, start what the tests need, and run them all
 	$(BIN)/pytest $(PYTEST_ARGS)
 
-bench: $(READY)  ## Measure jobs a second and submissions a second, beside the bare pool
-	$(BIN)/forebay bench
+bench: $(READY)  ## Measure this machine, each figure beside its baseline (BENCH_ARGS="--only durable --check")
+	$(BIN)/forebay bench $(BENCH_ARGS)
 
 soak: $(READY)  ## Kill, stop and drain at random for SECONDS (600), and check the history (SEED)
 	$(BIN)/python -m forebay.testing.soak --seconds $(or $(SECONDS),600) $(if $(SEED),--seed $(SEED))

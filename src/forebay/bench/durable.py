@@ -1,40 +1,91 @@
-"""The same calls as durable jobs: added, claimed, written to the ledger, called, recorded, with every feature on."""
+"""Section `durable`: jobs a second through the whole engine in one process, beside the bare pool on the same client."""
 
-import asyncio
 import time
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from statistics import median
 
-from forebay.app import System
-from forebay.domain.job import Status
-from forebay.domain.order import Order
-from forebay.domain.query import JobQuery
-from forebay.engine.intake import make_job
+from forebay.app import open_system
+from forebay.bench.engine_run import jobs_per_second
+from forebay.bench.figures import Aim, Figure
+from forebay.bench.place import MICROSECONDS, SLOTS, Place, bodies, configure, settings_of
+from forebay.bench.pool import Pace, calls_per_second
+from forebay.targets.clients import DEFAULT_LIBRARY, HttpLibrary, open_http
+from forebay.targets.http import HttpClient
 
-ADD_AT_ONCE = 500
-LOOK_SECONDS = 0.02
+SECTION = "durable"
+RATIO_AIM = 0.75
+WARMING = 2 * SLOTS  # calls before a measurement: they open the connections
 
-
-async def jobs_per_second(system: System, bodies: list[bytes]) -> float:
-    """Submits every body as a job to a running worker and waits for the last. Returns jobs a second, end to end."""
-    started = time.perf_counter()
-    async with system.worker():
-        adding = [body.decode() for body in bodies]
-        for start in range(0, len(adding), ADD_AT_ONCE):
-            await _add(system, adding[start : start + ADD_AT_ONCE])
-        while await _live(system):
-            await asyncio.sleep(LOOK_SECONDS)
-        seconds = time.perf_counter() - started
-    failed = await system.services.jobs.find(
-        JobQuery(tenant=None, statuses=frozenset({Status.FAILED, Status.CANCELLED}), limit=1)
-    )
-    if failed:
-        raise RuntimeError(f"a job of the bench failed: {failed[0].error}")
-    return len(bodies) / seconds
+Run = Callable[[list[bytes]], Awaitable[float]]
 
 
-async def _add(system: System, bodies: list[str]) -> None:
-    jobs = [await make_job(Order(body=body, target="mock"), system.services) for body in bodies]
-    await system.services.jobs.add(jobs)
+async def measure(place: Place) -> list[Figure]:
+    """Takes turns, so that what else the machine does falls on all alike; the medians are told."""
+    runs: dict[str, Run] = {}
+    async with place.mock() as mock, AsyncExitStack() as stack:
+        url = f"{mock.address}/chat/completions"
+        for name, client in default_clients().items():
+            stack.push_async_callback(client.close)
+            runs[name] = _pool(client, url)
+        file = configure(place.new_folder(SECTION), mock.address)
+        system = await stack.enter_async_context(open_system(settings_of(file)))
+        runs[SECTION] = lambda texts: jobs_per_second(system, texts)
+        paces = await _in_turns(runs, place)
+    return _figures(paces)
 
 
-async def _live(system: System) -> bool:
-    return any(depth.queued or depth.running for depth in await system.services.jobs.depths())
+def default_clients() -> dict[str, HttpClient]:
+    """The client that targets use first, and aiohttp, by their names."""
+    names = dict.fromkeys((DEFAULT_LIBRARY, HttpLibrary.AIOHTTP))
+    return {name.value: open_http(name) for name in names}
+
+
+async def _in_turns(runs: dict[str, Run], place: Place) -> dict[str, Pace]:
+    texts = bodies(place.sizes.jobs)
+    found: dict[str, list[Pace]] = {name: [] for name in runs}
+    for run in runs.values():
+        await run(texts[:WARMING])
+    for turn in range(place.sizes.rounds):
+        for name, run in runs.items():
+            place.tell(f"{name}, round {turn + 1} of {place.sizes.rounds}: {len(texts):,} calls")
+            began = time.process_time()
+            per_second = await run(texts)
+            cpu_us = (time.process_time() - began) / len(texts) * MICROSECONDS
+            found[name].append(Pace(per_second=per_second, cpu_us=cpu_us))
+    return {
+        name: Pace(per_second=median(pace.per_second for pace in paces), cpu_us=median(pace.cpu_us for pace in paces))
+        for name, paces in found.items()
+    }
+
+
+def _pool(client: HttpClient, url: str) -> Run:
+    return lambda texts: calls_per_second(client, url, texts)
+
+
+def _figures(paces: dict[str, Pace]) -> list[Figure]:
+    durable = paces.pop(SECTION)
+    figures = []
+    for place, (name, bare) in enumerate(paces.items()):
+        figures.append(
+            Figure(
+                section=SECTION,
+                name="durable jobs beside a bare pool",
+                measured=durable.per_second,
+                unit="jobs/s",
+                baseline=bare.per_second,
+                baseline_name=f"{name}, nothing durable",
+                aim=Aim(at_least=RATIO_AIM if place == 0 else 1.0),
+            )
+        )
+        figures.append(
+            Figure(
+                section=SECTION,
+                name="CPU a job beside a bare call",
+                measured=durable.cpu_us,
+                unit="µs",
+                baseline=bare.cpu_us,
+                baseline_name=f"{name}, nothing durable",
+            )
+        )
+    return figures

@@ -1,13 +1,21 @@
-"""The bare bound: a pool of tasks on the same HTTP client, nothing durable. What an engine can reach at best."""
+"""The bare bound: a pool of tasks on an HTTP client, nothing durable: what an engine on it can reach at best."""
 
 import asyncio
 import time
 
+from forebay.domain.record import Record
 from forebay.targets.http import HttpClient
 
 TASKS = 1024  # the number that was best on such machines
 TIMEOUT_SECONDS = 60.0
-HEADERS = {"Content-Type": "application/json"}
+HEADERS = {"content-type": "application/json"}
+
+
+class Pace(Record, frozen=True, kw_only=True):
+    """How fast calls or jobs went, and what this process spent on each."""
+
+    per_second: float
+    cpu_us: float
 
 
 async def calls_per_second(http: HttpClient, url: str, bodies: list[bytes]) -> float:

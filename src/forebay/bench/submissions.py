@@ -1,14 +1,19 @@
-"""Submissions: durable acknowledgements a second over HTTP, from as many connections as a busy client has."""
+"""Section `submissions`: durable acknowledgements a second over HTTP, from as many connections as a busy client has."""
 
 import asyncio
 import time
 from collections.abc import Iterator
-from urllib.parse import urlsplit
 
+from forebay.bench.figures import Aim, Figure
+from forebay.bench.place import Place, bodies, configure, server
+from forebay.bench.wire import wire
 from forebay.domain.record import Record
 
+SECTION = "submissions"
 CONNECTIONS = 64
-ACCEPTED = b"HTTP/1.1 202"
+ACCEPTED = 202
+PER_SECOND_AIM = 5_000.0
+NOWHERE = "http://127.0.0.1:9/v1"  # nobody runs what is submitted here
 
 
 class SubmissionRate(Record, frozen=True, kw_only=True):
@@ -19,15 +24,31 @@ class SubmissionRate(Record, frozen=True, kw_only=True):
     p99_ms: float
 
 
-async def submissions_per_second(server: str, body: bytes, count: int) -> SubmissionRate:
+async def measure(place: Place) -> list[Figure]:
+    """Posts jobs to a server without a worker; each is acknowledged once it is on the disk."""
+    file = configure(place.new_folder(SECTION), NOWHERE)
+    job = b'{"target":"mock","body":' + bodies(1)[0] + b"}"
+    count = place.sizes.submissions
+    async with server(file, "--no-worker") as serving:
+        await submissions_per_second(serving.address, job, count // 10)
+        place.tell(f"{count:,} jobs over {CONNECTIONS} connections")
+        rate = await submissions_per_second(serving.address, job, count)
+    name = f"acknowledged, {CONNECTIONS} connections, fsync before each"
+    return [
+        Figure(section=SECTION, name=name, measured=rate.per_second, unit="jobs/s", aim=Aim(at_least=PER_SECOND_AIM)),
+        Figure(section=SECTION, name="p50", measured=rate.p50_ms, unit="ms"),
+        Figure(section=SECTION, name="p99", measured=rate.p99_ms, unit="ms"),
+    ]
+
+
+async def submissions_per_second(address: str, body: bytes, count: int) -> SubmissionRate:
     """Posts ``count`` jobs to ``/v1/jobs``. Raises: RuntimeError: one was not accepted."""
-    request = _request(server, body)
     latencies: list[float] = []
     remaining = iter(range(count))
     started = time.perf_counter()
     async with asyncio.TaskGroup() as group:
         for _ in range(CONNECTIONS):
-            group.create_task(_connection(server, request, remaining, latencies))
+            group.create_task(_connection(address, body, remaining, latencies))
     seconds = time.perf_counter() - started
     latencies.sort()
     return SubmissionRate(
@@ -37,29 +58,10 @@ async def submissions_per_second(server: str, body: bytes, count: int) -> Submis
     )
 
 
-def _request(server: str, body: bytes) -> bytes:
-    head = f"POST /v1/jobs HTTP/1.1\r\nHost: {urlsplit(server).netloc}\r\nContent-Type: application/json\r\n"
-    return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
-
-
-async def _connection(server: str, request: bytes, remaining: Iterator[int], latencies: list[float]) -> None:
-    parts = urlsplit(server)
-    reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
-    try:
+async def _connection(address: str, body: bytes, remaining: Iterator[int], latencies: list[float]) -> None:
+    async with wire(address) as line:
         for _ in remaining:
-            sent = time.perf_counter()
-            writer.write(request)
-            head = await reader.readuntil(b"\r\n\r\n")
-            if not head.startswith(ACCEPTED):
-                raise RuntimeError(f"a submission was not accepted: {head[:60]!r}")
-            await reader.readexactly(_length(head))
-            latencies.append(time.perf_counter() - sent)
-    finally:
-        writer.close()
-
-
-def _length(head: bytes) -> int:
-    for line in head.lower().split(b"\r\n"):
-        if line.startswith(b"content-length:"):
-            return int(line.split(b":")[1])
-    raise RuntimeError("the server's answer has no content-length")
+            answer = await line.post("/v1/jobs", body)
+            if answer.status != ACCEPTED:
+                raise RuntimeError(f"a submission was not accepted: {answer.status} {answer.body[:200]!r}")
+            latencies.append(answer.seconds)
