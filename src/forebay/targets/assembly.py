@@ -27,6 +27,11 @@ class Assembly(Protocol):
         """False: the stream ended before its end."""
         ...
 
+    @property
+    def is_ended(self) -> bool:
+        """The vendor's own end mark has come: nothing that follows belongs to the answer."""
+        ...
+
     def add(self, event: Json) -> None: ...
 
     def finish(self) -> None:
@@ -72,6 +77,10 @@ class ChoicesAssembly:
             return True  # servers that leave out the end mark still say why each choice ended
         return bool(self._choices) and all(choice.get("finish_reason") for choice in self._choices.values())
 
+    @property
+    def is_ended(self) -> bool:
+        return self._is_finished
+
     def add(self, event: Json) -> None:
         for choice in event.pop("choices", None) or ():
             if "delta" in choice:
@@ -108,6 +117,10 @@ class MessageAssembly:
 
     @property
     def is_complete(self) -> bool:
+        return self._is_finished
+
+    @property
+    def is_ended(self) -> bool:
         return self._is_finished
 
     def add(self, event: Json) -> None:
@@ -155,10 +168,15 @@ class LastAssembly:
         self._awaits_response = awaits_response
         self._last: Json = {}
         self._response: Json | None = None
+        self._is_marked = False
 
     @property
     def is_complete(self) -> bool:
         return self._response is not None or (not self._awaits_response and bool(self._last))
+
+    @property
+    def is_ended(self) -> bool:
+        return self._is_marked or self._response is not None
 
     def add(self, event: Json) -> None:
         self._last = event
@@ -166,7 +184,7 @@ class LastAssembly:
             self._response = event["response"]
 
     def finish(self) -> None:
-        """Nothing: what counts is the last event."""
+        self._is_marked = True
 
     def body(self) -> bytes:
         return msgspec.json.encode(self._last if self._response is None else self._response)

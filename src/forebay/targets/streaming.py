@@ -1,5 +1,8 @@
 """One streaming call: events go to the sink as they come, verbatim; the result is their sum."""
 
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 
 import msgspec
@@ -15,6 +18,7 @@ from forebay.targets.failures import by_status, check_status
 from forebay.targets.http import Response, StreamResponse
 from forebay.targets.sse import event_data, whole_events
 
+LAST_WORD_SECONDS = 1.0  # between the end mark and the end of the answer
 _END_MARK = b"[DONE]"
 #: What decoding events of another shape than the vendor's raises.
 _UNREADABLE = (msgspec.DecodeError, KeyError, TypeError, AttributeError, UnicodeDecodeError, RecursionError)
@@ -53,7 +57,8 @@ async def stream_call(
 async def _pump(answer: StreamResponse, assembly: Assembly, target: str, sink: StreamSink | None) -> bytes:
     """Passes every event on, and returns their sum."""
     is_first = True
-    async for event in whole_events(answer.chunks):
+    events = whole_events(answer.chunks)
+    async for event in events:
         data = event_data(event)
         try:
             _add(assembly, data)
@@ -61,15 +66,26 @@ async def _pump(answer: StreamResponse, assembly: Assembly, target: str, sink: S
             raise _told(exc, target, is_first=is_first) from exc
         except _UNREADABLE as exc:
             raise TargetFailed(f"target {target!r} sent an event that can't be read", status_code=200) from exc
-        if sink is not None:
+        if sink is not None and (data or not is_first):  # a comment first is no word of the answer's: it may be retried
             await sink.write(event.decode(errors="replace"))
         is_first = is_first and not data
+        if assembly.is_ended:
+            await _let_end(events)
+            break
     if not assembly.is_complete:
         raise TargetFailed(f"target {target!r} ended its stream before its end", status_code=200)
     try:
         return assembly.body()
     except _UNREADABLE as exc:
         raise TargetFailed(f"target {target!r} sent events that do not add up", status_code=200) from exc
+
+
+async def _let_end(events: AsyncIterator[bytes]) -> None:
+    """Gives the connection a moment to end well, so that it can be kept. The answer is whole: no cut undoes it."""
+    with contextlib.suppress(TargetError, TimeoutError):
+        async with asyncio.timeout(LAST_WORD_SECONDS):
+            async for _ in events:
+                pass
 
 
 def _add(assembly: Assembly, data: bytes) -> None:
