@@ -172,8 +172,11 @@ class WorkerProcess:
         if self._finisher.waiting:
             await self._finisher.flush()
         now = self._services.clock.now()
-        wants = self._suspects.among(self.lanes.wants(now, self._control_busy))
-        claimed = await self._claim(wants, is_alone=True) if wants else []
+        claimed: list[Claimed] = []
+        for _ in range(self.lanes.turns(now)):  # a lane with one free slot asks its queues in turn
+            wants = self._suspects.among(self.lanes.wants(now, self._control_busy))
+            if wants and (claimed := await self._claim(wants, is_alone=True)):
+                break
         for one in claimed:
             log.warning("suspect_runs_alone", job_id=one.job.id, rescues=one.job.rescues)
         await self._slots.emptied.wait()
