@@ -149,7 +149,8 @@ class JobStore(Protocol):
 
     async def recover(self, *, limit: int = 1000) -> Recovered:
         """One bounded sweep, safe on every node at once: frees leases of dead workers (their running attempts become
-        ``unknown``; suspects, ``on_unknown`` and poison as in the domain), moves due jobs to ``ready``, ends queued
+        ``unknown``; suspects, ``on_unknown`` and poison as in the domain; a group's lease counts as a call begun, and
+        its next ``waiting`` clears the count), moves due jobs to ``ready``, ends queued
         leaves past their deadline, sets the ``ending`` of groups past theirs, wakes joins that are met or whose
         ``until`` has come.
         """

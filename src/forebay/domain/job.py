@@ -154,7 +154,7 @@ class Job(Record, frozen=True, kw_only=True):
     finished_at: float | None = None
     attempt_count: int = 0  # calls in the ledger
     attempts_used: int = 0  # those that count towards max_attempts
-    rescues: int = 0  # leases lost with a call begun
+    rescues: int = 0  # leases lost with a call begun; of a group, whose runs make none: leases lost in a row
     lone_rescues: int = 0  # of these, while running alone as a suspect
     progress: str | None = None  # the handler's durable cursor, JSON with a `version`
     join: Join | None = None

@@ -82,7 +82,7 @@ def free_leases(tx: Tx, fences: list[int], *, is_counted: bool) -> None:
     again: list[str] = []
     for row in rows:
         _, job_id, is_alone, claimed_at, _, _, rescues, lone = row[:8]
-        rescue = int(is_counted and row[9])
+        rescue = int(is_counted and (row[9] or row[5]))  # a group's run makes no call: its lease is its begin
         lone += rescue * is_alone
         counts.append((job_id, claimed_at, rescues + rescue, lone))
         end = _end_of_freed(row, lone if rescue else 0)

@@ -144,6 +144,7 @@ class Model:
     def spawn(self, node: Node, children: Iterable[Job], join: Join) -> None:
         self._free(node)
         node.status, node.join = Status.WAITING, join if node.ending is None else Join()
+        node.rescues = node.lone_rescues = 0
         for child in children:
             self.add(child)
 
@@ -225,12 +226,12 @@ class Model:
         )
 
     def _rescue(self, node: Node) -> None:
-        is_alone, has_call = node.is_alone, bool(node.open_calls)
+        is_alone, has_run = node.is_alone, node.is_group or bool(node.open_calls)
         for number in node.open_calls:
             node.calls[number] = "unknown"
         self._free(node)
-        node.rescues += has_call
-        node.lone_rescues += has_call and is_alone
+        node.rescues += has_run
+        node.lone_rescues += has_run and is_alone
         if node.ending is not None and not node.is_group:
             self.end(node, Status.CANCELLED)
         elif node.lone_rescues >= POISON_AFTER:

@@ -1,7 +1,7 @@
 """Poison: a job that kills its workers is run alone, then held; its neighbours and plain crashes never are."""
 
 from forebay.domain.change import Want
-from forebay.domain.job import Job, Notice, Status
+from forebay.domain.job import Job, Join, Notice, Status
 from forebay.testing.conformance.world import LANE, QUEUE, World
 
 TELL = (Notice(kind="notify", queue="notify:ops"),)
@@ -114,6 +114,54 @@ class Suspects:
             await world.lose_workers()
         await world.recover()
         assert (await world.take(queue="control")).job.id == group.job.id
+
+    async def test_a_group_whose_run_kills_its_worker_each_time_is_run_alone_and_then_held_as_poison(
+        self, world: World
+    ) -> None:
+        group = await world.put(world.make_group(on_end=TELL))
+        for _ in range(2):
+            await world.take(queue="control")
+            await world.lose_workers()
+        assert (await world.recover()).suspects == ("control",)
+        assert await world.claim(queue="control") == []
+        for _ in range(2):
+            [claimed] = await world.claim_alone(queue="control")
+            assert (claimed.job.id, claimed.is_alone) == (group.id, True)
+            await world.lose_workers()
+        row = await world.row(group.id)
+        assert row.error is not None
+        assert (row.status, row.error.code) == (Status.FAILED, "poison")
+        assert len(await world.notices(group.id)) == 1
+
+    async def test_a_poisoned_group_takes_its_live_children_with_it_and_no_other(self, world: World) -> None:
+        group = await world.spawn([world.make() for _ in range(3)], join=Join(live=2))
+        done, *_ = await world.claim(slots=1)
+        await world.answer(done)
+        for is_alone in (False, False, True, True):
+            await (world.claim_alone(queue="control") if is_alone else world.claim(queue="control"))
+            await world.lose_workers()
+        assert await world.status(group.job.id) == Status.FAILED
+        statuses = sorted(child.status for child in await world.children(group.job.id))
+        assert statuses == [Status.CANCELLED, Status.CANCELLED, Status.SUCCEEDED]
+
+    async def test_the_rescues_of_a_group_count_in_a_row(self, world: World) -> None:
+        group = await world.put(world.make_group())
+        for step in range(3):
+            await world.take(queue="control")
+            await world.lose_workers()
+            claimed = await world.take(queue="control")
+            child = world.under(group.id, [world.make(key=f"{step}")])
+            await world.answer(claimed, Status.WAITING, children=child)
+            assert (await world.row(group.id)).rescues == 0
+            await world.answer(await world.take())
+
+    async def test_the_death_of_a_group_s_worker_is_no_rescue_of_its_queued_children(self, world: World) -> None:
+        group = await world.spawn([world.make() for _ in range(3)], join=Join(live=3))
+        for _ in range(2):
+            await world.take(queue="control")
+            await world.lose_workers()
+        assert {child.rescues for child in await world.children(group.job.id)} == {0}
+        assert len(await world.claim()) == 3
 
     async def test_a_suspect_is_cancelled_and_expires_like_any(self, world: World) -> None:
         cancelled = await _suspect(world)

@@ -47,8 +47,9 @@ FROM jsonb_each(?1) q
 WHERE jobs.id = q.value->>0;
 
 -- name: set_join
--- Whoever waits for children is a group from now on; with an ending it waits for all.
-UPDATE jobs SET is_group = 1,
+-- Whoever waits for children is a group from now on; with an ending it waits for all. It has made a step, and killed
+-- nobody: rescues of groups count in a row.
+UPDATE jobs SET is_group = 1, rescues = 0, lone_rescues = 0,
   join_successes = CASE WHEN ending IS NULL THEN ?2 END,
   join_live = CASE WHEN ending IS NULL THEN ?3 ELSE 0 END,
   join_until = CASE WHEN ending IS NULL THEN ?4 END
