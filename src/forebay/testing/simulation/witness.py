@@ -1,0 +1,66 @@
+"""The witness: looks at the store and the targets at every commit and every call, and says what must never be seen."""
+
+from collections import Counter
+from collections.abc import Callable
+
+from forebay.domain.inference import Call
+from forebay.testing.simulation.plan import Plan
+from forebay.testing.simulation.processes import Process
+from forebay.testing.simulation.store import FailingConnection
+from forebay.testing.simulation.targets import Books
+
+ATTEMPT = """
+SELECT l.is_alone FROM attempts a LEFT JOIN leases l ON l.fence = a.fence AND l.worker_id = ?3
+WHERE a.job_id = ?1 AND a.number = ?2
+"""
+
+
+class Witness:
+    """``broken``: one sentence for each thing seen. ``lone_deaths``: how often a process ended under a job alone."""
+
+    def __init__(self, connection: FailingConnection, books: Books, plan: Plan, say: Callable[[str], None]) -> None:
+        self.broken: list[str] = []
+        self._alone: dict[Process, str] = {}  # the suspect that a process has sent a call of
+        self.lone_calls: Counter[str] = Counter()
+        self._connection = connection
+        self._books = books
+        self._plan = plan
+        self._say = say
+
+    def rows(self, query: str, *bindings: str | int) -> list[tuple[object, ...]]:
+        """What stands in the store now."""
+        return self._connection.execute(query, bindings).fetchall()
+
+    def saw(self, target: str, call: Call, process: Process) -> None:
+        """A call has reached a target."""
+        self._say(f"call {call.job_id} {call.attempt} at {target}")
+        attempts = self.rows(ATTEMPT, call.job_id, call.attempt, process.worker_id)
+        has_row = self.rows("SELECT 1 FROM jobs WHERE id = ?", call.job_id)
+        if has_row and not attempts:
+            self.broken.append(f"{call.job_id} was sent with attempt {call.attempt}, which is not in the ledger")
+        self._beside(call, process, is_alone=bool(attempts and attempts[0][0]))
+
+    def committed(self) -> None:
+        """A transaction is over."""
+        if self._plan.concurrency is None:
+            return
+        [[held]] = self.rows("SELECT count(*) FROM leases WHERE lane = 'a'")
+        if isinstance(held, int) and held > self._plan.concurrency:
+            self.broken.append(f"lane a has {held} leases and may have {self._plan.concurrency}")
+
+    def drained(self, process: Process) -> None:
+        """A process has ended in good order: it has handed everything back."""
+        [[held]] = self.rows("SELECT count(*) FROM leases WHERE worker_id = ?", process.worker_id)
+        if held:
+            self.broken.append(f"{process.name} has drained and holds {held} leases")
+
+    def _beside(self, call: Call, process: Process, *, is_alone: bool) -> None:
+        """A suspect runs with nothing beside it."""
+        others = {job_id for job_id in self._books.under_way[process].values() if job_id != call.job_id}
+        if is_alone:
+            self._alone[process] = call.job_id
+            self.lone_calls[call.job_id] += 1
+            if others:
+                self.broken.append(f"the suspect {call.job_id} runs beside {sorted(others)}")
+        elif self._alone.get(process) in others:
+            self.broken.append(f"{call.job_id} runs beside the suspect {self._alone[process]}")
