@@ -1,27 +1,26 @@
 """Context: what a handler has while it holds a lease; and Handler, the one type that everything here composes by."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
 
 from forebay.domain.answer import Answer
 from forebay.domain.attempt import Attempt
-from forebay.domain.change import Claimed
+from forebay.domain.change import Claimed, Verdict
 from forebay.domain.errors import LeaseLost, StoreUnavailable
 from forebay.domain.job import Job
 from forebay.engine.services import Services
 
-Begin = Callable[[Attempt], Awaitable[None]]
+Begin = Callable[[Attempt], Awaitable[Verdict]]
 
 
 class Context:
-    """One run of one job. ``stopping`` is set when the job was asked to end, or the worker drains past its limit."""
+    """One run of one job. ``is_stopping``: the job was asked to end, or the worker lost its lease."""
 
-    __slots__ = ("_begin", "attempts", "claimed", "services", "stopping")
+    __slots__ = ("_begin", "attempts", "claimed", "is_stopping", "services")
 
     def __init__(self, claimed: Claimed, services: Services, begin: Begin) -> None:
         self.claimed = claimed
         self.services = services
-        self.stopping = asyncio.Event()
+        self.is_stopping = False
         self.attempts: dict[int, Attempt] = {}
         self._begin = begin
 
@@ -33,10 +32,13 @@ class Context:
         # Before the reply: a begin whose caller is cancelled is committed all the same, and would stand as running.
         self.attempts[attempt.number] = attempt
         try:
-            await self._begin(attempt)
-        except (LeaseLost, StoreUnavailable):
+            verdict = await self._begin(attempt)
+        except StoreUnavailable:
             del self.attempts[attempt.number]
             raise
+        if verdict is Verdict.LEASE_LOST:
+            del self.attempts[attempt.number]
+            raise LeaseLost(f"the lease of {attempt.job_id!r} was taken by another worker: drop the job")
 
     def complete(self, attempt: Attempt) -> None:
         """Keeps the completed attempt; it is written in the transaction of the answer."""

@@ -7,7 +7,7 @@ import asyncio
 
 from forebay.domain.attempt import Attempt
 from forebay.domain.change import Verdict
-from forebay.domain.errors import LeaseLost, StoreUnavailable
+from forebay.domain.errors import StoreUnavailable
 from forebay.ports import JobStore
 
 Waiting = tuple[Attempt, "asyncio.Future[Verdict]"]
@@ -21,15 +21,17 @@ class Ledger:
         self._waiting: list[Waiting] = []
         self._writes: set[asyncio.Task[None]] = set()
 
-    async def begin(self, attempt: Attempt) -> None:
-        """Returns when the attempt is durable. Raises: LeaseLost, StoreUnavailable: send nothing."""
+    def begin(self, attempt: Attempt) -> "asyncio.Future[Verdict]":
+        """The reply comes when the attempt is durable; only ``applied`` allows the call.
+
+        Raises (when awaited): StoreUnavailable: send nothing.
+        """
         loop = asyncio.get_running_loop()
         if not self._waiting:
             loop.call_soon(self._start_write)  # runs after the callbacks that are due now: they begin theirs first
         written: asyncio.Future[Verdict] = loop.create_future()
         self._waiting.append((attempt, written))
-        if await written is Verdict.LEASE_LOST:
-            raise LeaseLost(f"the lease of {attempt.job_id!r} was taken by another worker: drop the job")
+        return written
 
     def _start_write(self) -> None:
         waiting, self._waiting = self._waiting, []

@@ -10,7 +10,7 @@ from forebay.domain.answer import Answer, Retry, Snooze
 from forebay.domain.attempt import Attempt, Outcome
 from forebay.domain.change import Change, Claimed
 from forebay.domain.errors import LeaseLost, StoreUnavailable
-from forebay.domain.job import ErrorCode, JobError
+from forebay.domain.job import TERMINAL, ErrorCode, Job, JobError
 from forebay.engine.context import Context, Handler
 from forebay.engine.finisher import Finisher
 from forebay.engine.ledger import Ledger
@@ -38,26 +38,30 @@ class Runner:
     def kinds(self) -> frozenset[str]:
         return frozenset(self._handlers)
 
-    async def run(self, claimed: Claimed) -> None:
-        """Runs the job to its answer. A lost lease, or a stop, ends it without one."""
+    async def run(self, claimed: Claimed, task: asyncio.Task[None]) -> None:
+        """Runs the job to its answer, in the task that is named. A lost lease, or a stop, ends it without one."""
+        job = claimed.job
         context = Context(claimed, self._services, self._ledger.begin)
-        task = asyncio.current_task()
-        assert task is not None, "a runner runs in a task"  # noqa: S101 - for the type checker
         self._running[claimed.fence] = (context, task)
         began_at = self._services.clock.now()
         try:
-            answer = await self._answer(claimed, context, task)
+            answer = await self._handlers.get(job.kind, _unknown_kind)(job, context)
         except LeaseLost:
             if context.attempts:  # they end in the ledger; the change itself is fenced off
                 self._give_up(claimed, context)
             return
-        except asyncio.CancelledError:
-            self._give_up(claimed, context)
-            if not context.stopping.is_set():
-                raise
-            while task.cancelling():
-                task.uncancel()
-            return
+        except asyncio.CancelledError as cancelled:
+            if task.cancelling():
+                self._stop_or_raise(claimed, context, task)
+                return
+            log.exception("handler_failed", job_id=job.id, kind=job.kind)  # something inside it was cancelled, not we
+            answer = Retry(error=_internal(cancelled))
+        except (StoreUnavailable, OSError) as unavailable:  # a full disk, no more file descriptors: no fault of the job
+            log.error("store_unavailable", job_id=job.id, reason=str(unavailable))  # noqa: TRY400
+            answer = Retry(error=_internal(unavailable), is_counted=False)
+        except Exception as error:
+            log.exception("handler_failed", job_id=job.id, kind=job.kind)
+            answer = Retry(error=_internal(error))
         finally:
             del self._running[claimed.fence]
         self._finish(claimed, context, answer, began_at)
@@ -69,43 +73,32 @@ class Runner:
         named = frozenset(job_ids)
         for context, task in list(self._running.values()):
             job = context.claimed.job
-            if job.id not in named or context.stopping.is_set():
+            if job.id not in named or context.is_stopping:
                 continue
-            context.stopping.set()
+            context.is_stopping = True
             if not (job.spec.keep_call or job.is_group):
                 task.cancel()
 
     def drop_all(self) -> None:
         """Breaks off everything: the leases are lost, and whoever has them now may be running the same jobs."""
         for context, task in list(self._running.values()):
-            context.stopping.set()
+            context.is_stopping = True
             task.cancel()
 
-    async def _answer(self, claimed: Claimed, context: Context, task: asyncio.Task[None]) -> Answer:
-        job = claimed.job
-        handler = self._handlers.get(job.kind)
-        if handler is None:
-            log.error("kind_unknown", job_id=job.id, kind=job.kind)
-            return Snooze(after_seconds=UNKNOWN_KIND_SECONDS)
-        try:
-            return await handler(job, context)
-        except LeaseLost:
-            raise
-        except asyncio.CancelledError as cancelled:
-            if task.cancelling():
-                raise
-            log.exception("handler_failed", job_id=job.id, kind=job.kind)  # something inside it was cancelled, not we
-            return Retry(error=_internal(cancelled))
-        except (StoreUnavailable, OSError) as unavailable:  # a full disk, no more file descriptors: no fault of the job
-            log.error("store_unavailable", job_id=job.id, reason=str(unavailable))  # noqa: TRY400
-            return Retry(error=_internal(unavailable), is_counted=False)
-        except Exception as error:
-            log.exception("handler_failed", job_id=job.id, kind=job.kind)
-            return Retry(error=_internal(error))
+    def _stop_or_raise(self, claimed: Claimed, context: Context, task: asyncio.Task[None]) -> None:
+        """The task was cancelled: by a stop of its job, which ends here, or with its slot."""
+        self._give_up(claimed, context)
+        if not context.is_stopping:
+            raise asyncio.CancelledError
+        while task.cancelling():
+            task.uncancel()
 
     def _finish(self, claimed: Claimed, context: Context, answer: Answer, began_at: float) -> None:
         now = self._services.clock.now()
-        attempts = [_completed(attempt, now) for attempt in context.attempts.values()]
+        attempts = [
+            attempt if attempt.finished_at is not None else _unknown(attempt, now)
+            for attempt in context.attempts.values()
+        ]
         try:
             change = decide(claimed, answer, attempts, now=now, chance=self._services.chance)
         except Exception as error:  # else the lease would be kept for ever, and the job with it
@@ -118,7 +111,7 @@ class Runner:
         meters, job = self._services.meters, claimed.job
         for attempt in change.attempts:
             meters.attempt_ended(attempt.target, attempt.model, attempt.outcome, attempt.usage, attempt.cost_usd)
-        if change.status.is_terminal:
+        if change.status in TERMINAL:
             wait = began_at - max(job.due_at, job.created_at)
             target = None if job.is_group else claimed.lane
             meters.job_ended(job.kind, target, change.status, wait, now - job.created_at)
@@ -133,10 +126,13 @@ class Runner:
         self._finisher.put(hand_back(claimed, attempts, now=now))
 
 
-def _completed(attempt: Attempt, now: float) -> Attempt:
+async def _unknown_kind(job: Job, _: Context) -> Answer:
+    log.error("kind_unknown", job_id=job.id, kind=job.kind)
+    return Snooze(after_seconds=UNKNOWN_KIND_SECONDS)
+
+
+def _unknown(attempt: Attempt, now: float) -> Attempt:
     """A handler that raised in mid-call leaves an attempt of which nobody knows the end."""
-    if attempt.finished_at is not None:
-        return attempt
     return msgspec.structs.replace(attempt, outcome=Outcome.UNKNOWN, finished_at=now)
 
 

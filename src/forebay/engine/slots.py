@@ -12,10 +12,16 @@ log = structlog.get_logger(__name__)
 
 
 class Slots:
-    """As many tasks as jobs run at once. Lanes bound what is claimed, so no lane takes another's slot."""
+    """As many tasks as jobs run at once. Lanes bound what is claimed, so no lane takes another's slot.
 
-    def __init__(self, run: Callable[[Claimed], Awaitable[None]]) -> None:
+    ``run`` is given the job and the task it runs in; ``ended`` is told of every job that left its slot.
+    """
+
+    def __init__(
+        self, run: Callable[[Claimed, "asyncio.Task[None]"], Awaitable[None]], ended: Callable[[Claimed], None]
+    ) -> None:
         self._run = run
+        self._ended = ended
         self._idle: list[asyncio.Future[Claimed]] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_closed = False
@@ -44,13 +50,16 @@ class Slots:
 
     async def _slot(self, claimed: Claimed) -> None:
         loop = asyncio.get_running_loop()
+        task: asyncio.Task[None] | None = asyncio.current_task()
+        assert task is not None, "a slot is a task"  # noqa: S101 - for the type checker
         while True:
             try:
-                await self._run(claimed)
+                await self._run(claimed, task)
             except Exception:
                 log.exception("slot_failed", job_id=claimed.job.id)
             finally:
                 self.busy -= 1
+                self._ended(claimed)
                 if self.busy == 0:
                     self.emptied.set()
             if self._is_closed:  # a job that was stopped has swallowed the cancellation that ends its slot

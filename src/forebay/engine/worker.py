@@ -62,7 +62,7 @@ class WorkerProcess:
         )
         self._finisher = Finisher(services.jobs)
         self._runner = Runner(services, make_handlers(services, lanes), self._finisher)
-        self._slots = Slots(self._run)
+        self._slots = Slots(self._runner.run, self._ended)
         self._control_busy = 0
         self._wake = asyncio.Event()
         self._suspects = Suspects()
@@ -212,15 +212,12 @@ class WorkerProcess:
             self.lanes.by_name[claimed.lane].enter(claimed.job.tokens)
         self._slots.dispatch(claimed)
 
-    async def _run(self, claimed: Claimed) -> None:
-        try:
-            await self._runner.run(claimed)
-        finally:
-            if claimed.lane == CONTROL:
-                self._control_busy -= 1
-            else:
-                self.lanes.by_name[claimed.lane].leave()
-            self._wake.set()
+    def _ended(self, claimed: Claimed) -> None:
+        if claimed.lane == CONTROL:
+            self._control_busy -= 1
+        else:
+            self.lanes.by_name[claimed.lane].leave()
+        self._wake.set()
 
     async def _listen(self) -> None:
         watch: Watch = self._services.jobs.watch([f"ready:{queue}" for queue in self.lanes.queues])

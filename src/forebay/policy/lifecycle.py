@@ -19,6 +19,19 @@ def decide(
 ) -> Change:
     """Turns a handler's answer, and the attempts it completed, into the Change that the store applies."""
     usage, cost = _sums(attempts)
+    if isinstance(answer, Done):  # most answers
+        return Change(
+            job_id=claimed.job.id,
+            fence=claimed.fence,
+            parent_id=claimed.job.parent_id,
+            status=Status.SUCCEEDED,
+            result=answer.result,
+            taking=answer.taking,
+            attempts=tuple(attempts),
+            usage=usage,
+            cost_usd=cost,
+            progress=answer.progress,
+        )
     change = partial(
         Change,
         job_id=claimed.job.id,
@@ -30,8 +43,6 @@ def decide(
         progress=answer.progress,
     )
     match answer:
-        case Done():
-            return change(status=Status.SUCCEEDED, result=answer.result, taking=answer.taking)
         case Failed():
             return change(status=Status.FAILED, result=answer.result, error=answer.error, taking=answer.taking)
         case Retry():
@@ -108,6 +119,8 @@ def broken_off(attempt: Attempt, *, now: float) -> Attempt:
 
 
 def _sums(attempts: Sequence[Attempt]) -> tuple[Usage | None, float | None]:
+    if len(attempts) == 1:
+        return attempts[0].usage, attempts[0].cost_usd
     usage: Usage | None = None
     cost: float | None = None
     for attempt in attempts:

@@ -20,7 +20,6 @@ from forebay.engine import patience
 from forebay.engine.context import Context
 from forebay.engine.finisher import Finisher
 from forebay.engine.handlers.streams import CHUNK_BYTES
-from forebay.engine.runner import Runner
 from forebay.engine.slots import Slots
 from forebay.engine.stopping import stopped
 from forebay.engine.worker import WorkerOptions, WorkerProcess
@@ -226,7 +225,7 @@ async def test_a_stopped_job_that_keeps_its_call_does_not_hold_up_a_drain(open_e
         await target.entered.wait()
         await engine.services.jobs.cancel("default", [job_id])
         context = next(iter(worker._runner._running.values()))[0]
-        await context.stopping.wait()
+        await until(lambda: is_true(lambda: context.is_stopping))
     assert (await engine.get(job_id)).status is Status.CANCELLED
     await is_right(engine, job_id)
 
@@ -235,7 +234,7 @@ async def test_a_slot_outlives_a_run_that_raises_and_a_close_outlives_a_run_that
     seen: list[int] = []
     release = asyncio.Event()
 
-    async def run(claimed: Claimed) -> None:
+    async def run(claimed: Claimed, _: asyncio.Task[None]) -> None:
         seen.append(claimed.fence)
         if claimed.fence == 1:
             raise ValueError("unforeseen")
@@ -243,14 +242,15 @@ async def test_a_slot_outlives_a_run_that_raises_and_a_close_outlives_a_run_that
             with contextlib.suppress(asyncio.CancelledError):
                 await release.wait()
 
-    slots = Slots(run)
+    ended: list[Claimed] = []
+    slots = Slots(run, ended.append)
     for fence in (1, 2, 3):
         slots.dispatch(claimed_job(fence))
         if fence < 3:
             await slots.emptied.wait()
     await asyncio.sleep(0)
     await asyncio.wait_for(slots.close(), 20)
-    assert (seen, slots.busy) == ([1, 2, 3], 0)
+    assert (seen, [one.fence for one in ended], slots.busy) == ([1, 2, 3], [1, 2, 3], 0)
 
 
 async def test_two_drains_at_once_both_return_when_it_is_done(open_engine: OpenEngine) -> None:
@@ -294,7 +294,7 @@ async def test_what_a_handler_raises_counts_only_if_it_is_the_jobs_fault(
     async def handler(job: Job, context: Context) -> Answer:
         raise error
 
-    worker._runner = Runner(engine.services, {"infer": handler}, worker._finisher)
+    worker._runner._handlers = {"infer": handler}
     await worker.run_until_idle()
     job = await engine.get(job_id)
     assert (job.status, job.attempts_used) == (Status.QUEUED, used)
@@ -308,7 +308,7 @@ async def test_an_answer_that_can_t_be_decided_keeps_no_lease(open_engine: OpenE
     async def handler(job: Job, context: Context) -> Answer:
         return "not an answer"  # type: ignore[return-value]  # what a plug-in may do
 
-    worker._runner = Runner(engine.services, {"infer": handler}, worker._finisher)
+    worker._runner._handlers = {"infer": handler}
     await worker.run_until_idle()
     assert (await engine.get(job_id)).status is Status.QUEUED
 

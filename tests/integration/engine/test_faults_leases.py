@@ -18,7 +18,6 @@ from forebay.domain.target import Limits, Route, RouteEntry
 from forebay.engine.context import Context
 from forebay.engine.heartbeat import Heartbeat
 from forebay.engine.maintenance import Maintenance
-from forebay.engine.runner import Runner
 from forebay.engine.suspects import PAUSE_SECONDS, Suspects
 from forebay.processes import is_gone
 from forebay.testing.targets import ScriptedTarget, answer
@@ -45,7 +44,7 @@ async def test_a_job_claimed_again_while_its_first_run_lets_go_runs_on(open_engi
         await asyncio.sleep(0)
         return Done()
 
-    worker._runner = Runner(engine.services, {"infer": handler}, worker._finisher)
+    worker._runner._handlers = {"infer": handler}
     job_id = await engine.submit()
     await worker.claim_once()
     await until(lambda: is_true(lambda: runs == 1))

@@ -6,8 +6,8 @@ from typing import Any
 import msgspec
 
 from forebay.domain.attempt import Attempt, Outcome
-from forebay.domain.change import Claimed, Want
-from forebay.domain.errors import LeaseLost, StoreUnavailable
+from forebay.domain.change import Claimed, Verdict, Want
+from forebay.domain.errors import StoreUnavailable
 from forebay.domain.lane import target_queue
 from forebay.engine.ledger import Ledger
 from forebay.policy.lifecycle import next_attempt
@@ -57,8 +57,8 @@ async def test_a_lost_lease_is_its_own_callers_alone(open_engine: Any) -> None:
     ledger = Ledger(engine.services.jobs)
     stale = msgspec.structs.replace(attempt_of(second), fence=second.fence + 100)
     replies = await asyncio.gather(ledger.begin(attempt_of(first)), ledger.begin(stale), return_exceptions=True)
-    assert replies[0] is None
-    assert isinstance(replies[1], LeaseLost)
+    assert replies[0] is Verdict.APPLIED
+    assert replies[1] is Verdict.LEASE_LOST
 
 
 async def test_an_attempt_that_cant_be_written_fails_alone(open_engine: Any) -> None:
@@ -67,7 +67,7 @@ async def test_an_attempt_that_cant_be_written_fails_alone(open_engine: Any) -> 
     ledger = Ledger(engine.services.jobs)
     broken = msgspec.structs.replace(attempt_of(second), model="\ud800")  # no UTF-8
     replies = await asyncio.gather(ledger.begin(attempt_of(first)), ledger.begin(broken), return_exceptions=True)
-    assert replies[0] is None
+    assert replies[0] is Verdict.APPLIED
     assert isinstance(replies[1], UnicodeEncodeError)
 
 
@@ -85,9 +85,9 @@ async def test_a_cancelled_caller_takes_no_other_along(open_engine: Any) -> None
     engine = await open_engine(ScriptedTarget("t"))
     first, second = await claimed_jobs(engine, 2)
     ledger = Ledger(engine.services.jobs)
-    begins = [asyncio.create_task(ledger.begin(attempt_of(one))) for one in (first, second)]
+    begins = [ledger.begin(attempt_of(one)) for one in (first, second)]
     await asyncio.sleep(0)
     begins[0].cancel()
     replies = await asyncio.gather(*begins, return_exceptions=True)
     assert isinstance(replies[0], asyncio.CancelledError)
-    assert replies[1] is None
+    assert replies[1] is Verdict.APPLIED

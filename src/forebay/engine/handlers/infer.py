@@ -6,13 +6,14 @@ import msgspec
 
 from forebay.domain.answer import Answer, Done, Failed, Retry
 from forebay.domain.attempt import Attempt, Outcome
+from forebay.domain.content import Content
 from forebay.domain.errors import TargetError
 from forebay.domain.inference import Call, InferenceResult
 from forebay.domain.job import ErrorCode, Job, JobError, Result
 from forebay.domain.lane import ROUTE_PREFIX
 from forebay.engine.context import Context
 from forebay.engine.handlers.budget import Budget, Budgets
-from forebay.engine.handlers.results import refusal, result_of
+from forebay.engine.handlers.results import inline_result, refusal, result_of
 from forebay.engine.handlers.streams import ChunkSink, was_streamed
 from forebay.engine.handlers.validation import Validation, with_feedback
 from forebay.engine.intake import load_text
@@ -22,6 +23,8 @@ from forebay.engine.services import Services
 from forebay.policy.attempts import judge, may_be_charged
 from forebay.policy.lifecycle import expired, next_attempt
 from forebay.policy.resolution import Candidate, rewrite_model
+
+EMPTY = Content(text="{}")  # the body of a job without one
 
 
 class _Sent(NamedTuple):
@@ -51,25 +54,27 @@ class InferHandler:
         self._budgets = Budgets(services)
 
     async def __call__(self, job: Job, context: Context) -> Answer:
-        if job.spec.stream and await was_streamed(job, self._services):
+        spec = job.spec
+        if spec.stream and await was_streamed(job, self._services):
             return Failed(error=_interrupted())
         remaining = job.deadline - self._services.clock.now()
         if remaining <= 0:
             return Failed(error=expired())
         lane = self._lanes.by_name[context.claimed.lane]
         candidate = self._candidate(job, lane)
-        body = await self._body(job, candidate)
-        budget = self._budgets.of(job)
+        body = job.body or EMPTY
+        text = body.text if body.text is not None else await load_text(body, self._services.blobs)
         call = Call(
             job_id=job.id,
             attempt=job.attempt_count + 1,
-            endpoint=job.spec.endpoint or "",
-            body=body,
-            timeout_seconds=min(job.spec.timeout_seconds, remaining),
-            model=candidate.model or job.spec.model,
-            is_stream=job.spec.stream,
-            metadata=job.spec.metadata,
+            endpoint=spec.endpoint or "",
+            body=_rendered(job, text, candidate),
+            timeout_seconds=min(spec.timeout_seconds, remaining),
+            model=candidate.model or spec.model,
+            is_stream=spec.stream,
+            metadata=spec.metadata,
         )
+        budget = self._budgets.of(job)
         if budget is None:
             return await self._call(job, call, lane, context, None)
         if refused := await budget.reserve(call, lane.spec):
@@ -100,28 +105,15 @@ class InferHandler:
         now = clock.now()
         lane.observe(result, now - attempt.started_at, now)
         lane.correct(job.tokens, result.usage.total_tokens if result.usage else None)
-        return await self._answered(job, result, sent, context)
-
-    async def _answered(self, job: Job, result: InferenceResult, sent: _Sent, context: Context) -> Answer:
-        """Keeps what was answered, however long the store is away: it is paid for, and is not asked for again."""
         validation = Validation.of(job)
         invalid = validation.reasons(result.body) if validation else None
-        outcome = Outcome.INVALID_OUTPUT if invalid else Outcome.SUCCEEDED
-        context.complete(
-            msgspec.structs.replace(
-                sent.attempt,
-                finished_at=self._services.clock.now(),
-                outcome=outcome,
-                status_code=result.status_code,
-                error=invalid,
-                usage=result.usage,
-                cost_usd=result.cost_usd,
-                model=result.model or sent.attempt.model,
-            )
-        )
-        await sent.close_stream()
-        await sent.settle(result.cost_usd)
-        stored = await until_stored("result", lambda: result_of(result, job, self._services))
+        context.complete(_ended(attempt, result, invalid, now))
+        if sink is not None:
+            await sent.close_stream()
+        if budget is not None:
+            await sent.settle(result.cost_usd)
+        # However long the store is away: the answer is paid for, and is not asked for again.
+        stored = inline_result(result) or await until_stored("result", lambda: result_of(result, job, self._services))
         if invalid and validation:
             return Retry(
                 error=JobError(code=ErrorCode.INVALID_OUTPUT, message=invalid),
@@ -177,11 +169,26 @@ class InferHandler:
                 return candidate
         return Candidate(target=lane.name, model=None)
 
-    async def _body(self, job: Job, candidate: Candidate) -> bytes:
-        text = await load_text(job.body, self._services.blobs) if job.body else "{}"
-        if job.progress:
-            text = with_feedback(job.spec.endpoint or "", text, job.progress)
-        return rewrite_model(text, candidate.model) if candidate.model else text.encode()
+
+def _rendered(job: Job, text: str, candidate: Candidate) -> bytes:
+    """The body as it is sent: with what was wrong with the last answer, and for the candidate's model."""
+    if job.progress:
+        text = with_feedback(job.spec.endpoint or "", text, job.progress)
+    return rewrite_model(text, candidate.model) if candidate.model else text.encode()
+
+
+def _ended(attempt: Attempt, result: InferenceResult, invalid: str | None, now: float) -> Attempt:
+    """The attempt of a call that was answered."""
+    return msgspec.structs.replace(
+        attempt,
+        finished_at=now,
+        outcome=Outcome.INVALID_OUTPUT if invalid else Outcome.SUCCEEDED,
+        status_code=result.status_code,
+        error=invalid,
+        usage=result.usage,
+        cost_usd=result.cost_usd,
+        model=result.model or attempt.model,
+    )
 
 
 def _interrupted(reason: str = "the worker that streamed it ended") -> JobError:

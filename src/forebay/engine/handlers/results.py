@@ -2,7 +2,7 @@
 
 import msgspec
 
-from forebay.domain.content import Content
+from forebay.domain.content import INLINE_LIMIT_BYTES, Content
 from forebay.domain.errors import TargetError
 from forebay.domain.inference import InferenceResult
 from forebay.domain.job import Job, Result
@@ -12,6 +12,14 @@ from forebay.engine.services import Services
 
 REFUSAL_LIMIT_CHARACTERS = 16_384
 EXTENSIONS = {"audio/mpeg": "mp3", "audio/wav": "wav", "image/png": "png", "image/jpeg": "jpg", "text/plain": "txt"}
+
+
+def inline_result(answer: InferenceResult) -> Result | None:
+    """Keeps a 2xx answer that is JSON and stands in its row; None: ``result_of`` has more to do."""
+    if "json" not in answer.content_type or len(answer.body) > INLINE_LIMIT_BYTES:
+        return None
+    content = Content(text=answer.body.decode())
+    return Result(status_code=answer.status_code, body=content, request_id=answer.request_id)
 
 
 async def result_of(answer: InferenceResult, job: Job, services: Services) -> Result:
