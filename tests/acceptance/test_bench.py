@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from forebay.bench.figures import Aim, Figure, Report, number
+from forebay.bench.limited import Stretch, look_of
 from forebay.bench.mock import Program, compiled, mock_model
 from forebay.bench.run import SECTIONS, Request, run_bench
 from forebay.bench.sizes import Sizes, sized
@@ -86,6 +87,14 @@ def test_what_was_chosen_goes_before_the_sizes_of_a_full_run() -> None:
     assert sized(is_full=True).backlog == 1_000_000
     assert sized(is_full=True, backlog=7, jobs=None).backlog == 7
     assert sized(is_full=True, backlog=7, jobs=None).jobs == 50_000
+
+
+def test_refusals_are_told_from_answers_by_what_the_mock_model_counted() -> None:
+    first = look_of(b'{"in_flight":3,"by_outcome":{"200":10,"429 concurrency":1}}', 0.0)
+    last = look_of(b'{"in_flight":5,"by_outcome":{"200":100,"429 requests":4,"503 overload":6,"reset":1}}', 10.0)
+    stretch = Stretch(looks=(first, last))
+    assert (stretch.answered, stretch.refused_share, stretch.rate(10.0)) == (90, 9 / 99, 9.0)
+    assert stretch.in_flight(10.0) == 4.0
 
 
 async def test_both_mock_models_answer_with_usage_and_a_request_id(tmp_path: Path) -> None:

@@ -23,7 +23,6 @@ REFUSED = ("429", "503")
 
 
 class _Calls(msgspec.Struct):
-    total: int
     in_flight: int
     by_outcome: dict[str, int]
 
@@ -35,6 +34,17 @@ class Look(Record, frozen=True, kw_only=True):
     answered: int
     refused: int
     in_flight: int
+
+
+def look_of(calls: bytes, at: float) -> Look:
+    """Reads ``/mock/calls``: an outcome is a status, and of a refusal the limit that was reached too."""
+    counted = msgspec.json.decode(calls, type=_Calls)
+    return Look(
+        at=at,
+        answered=counted.by_outcome.get(SUCCEEDED, 0),
+        refused=sum(count for outcome, count in counted.by_outcome.items() if outcome.startswith(REFUSED)),
+        in_flight=counted.in_flight,
+    )
 
 
 class Stretch(Record, frozen=True, kw_only=True):
@@ -98,13 +108,7 @@ class Limited:
 
     async def _look(self) -> Look:
         answer = await self.line.get("/mock/calls")
-        calls = msgspec.json.decode(answer.body, type=_Calls)
-        return Look(
-            at=time.perf_counter(),
-            answered=calls.by_outcome.get(SUCCEEDED, 0),
-            refused=sum(calls.by_outcome.get(name, 0) for name in REFUSED),
-            in_flight=calls.in_flight,
-        )
+        return look_of(answer.body, time.perf_counter())
 
     async def _feed(self, look: Look) -> None:
         missing = look.answered + QUEUED - self._fed
