@@ -9,7 +9,7 @@ from forebay.api.bodies import decode
 from forebay.api.context import Api, Caller
 from forebay.api.files import expiry_seconds
 from forebay.api.idempotency import Identity
-from forebay.api.requests import LONGEST_METADATA_KEY, LONGEST_METADATA_VALUE, MOST_METADATA
+from forebay.api.requests import Name, check_metadata
 from forebay.domain.batch import BatchArgs
 from forebay.domain.errors import RequestError
 from forebay.domain.file import BATCH_INPUT, FILE, file_data
@@ -34,7 +34,7 @@ _SECONDS = {"m": 60.0, "h": 3_600.0, "d": 86_400.0}
 class BatchRequest(msgspec.Struct, kw_only=True):
     """What ``POST /v1/batches`` takes."""
 
-    input_file_id: str
+    input_file_id: Name
     endpoint: str
     completion_window: str
     metadata: dict[str, str] | None = None
@@ -55,6 +55,7 @@ def parse_batch(data: bytes) -> BatchRequest:
         )
     window_seconds(request.completion_window)
     check_metadata(request.metadata)
+    budget_usd(request.metadata)
     return request
 
 
@@ -102,20 +103,6 @@ def budget_usd(metadata: dict[str, str] | None) -> float | None:
     if not 0 <= amount < float("inf"):
         raise RequestError(f"metadata.{BUDGET}: it must be an amount in USD, not {text!r}", param=f"metadata.{BUDGET}")
     return amount
-
-
-def check_metadata(metadata: dict[str, str] | None) -> None:
-    """Raises: RequestError: too many pairs, or too long ones."""
-    pairs = metadata or {}
-    if len(pairs) > MOST_METADATA:
-        raise RequestError(f"metadata: at most {MOST_METADATA} pairs, not {len(pairs)}", param="metadata")
-    for key, value in pairs.items():
-        if len(key) > LONGEST_METADATA_KEY:
-            raise RequestError(f"metadata: a key has at most {LONGEST_METADATA_KEY} characters", param="metadata")
-        if len(value) > LONGEST_METADATA_VALUE:
-            message = f"metadata.{key}: a value has at most {LONGEST_METADATA_VALUE} characters"
-            raise RequestError(message, param=f"metadata.{key}")
-    budget_usd(metadata)
 
 
 def _output_expiry(value: Any) -> float | None:

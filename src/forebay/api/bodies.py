@@ -8,6 +8,7 @@ import msgspec
 from starlette.requests import ClientDisconnect, Request
 
 from forebay.domain.errors import RequestError, TooLarge
+from forebay.policy.json_text import why_not_json
 from forebay.policy.nearest import nearest
 
 T = TypeVar("T")
@@ -48,14 +49,10 @@ def decode(decoder: msgspec.json.Decoder[T], data: bytes, *, known: Sequence[str
     try:
         data.decode()  # what is passed on unread must be UTF-8 as well
         return decoder.decode(data)
-    except UnicodeDecodeError as exc:
-        raise RequestError(f"The body is not UTF-8 (byte {exc.start})", code="invalid_json") from exc
-    except RecursionError as exc:
-        raise RequestError("The body is nested too deeply", code="invalid_json") from exc
     except msgspec.ValidationError as exc:
         raise explained(exc, known) from exc
-    except msgspec.DecodeError as exc:
-        raise RequestError(f"The body is not JSON: {_without_prefix(exc)}", code="invalid_json") from exc
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
+        raise RequestError(f"The body is {why_not_json(data, exc)}", code="invalid_json") from exc
 
 
 def explained(error: msgspec.ValidationError, known: Sequence[str] = ()) -> RequestError:
@@ -81,7 +78,3 @@ def unknown_name(name: str, known: Sequence[str], kind: str = "field") -> Reques
 
 def _too_large(limit_bytes: int) -> TooLarge:
     return TooLarge(f"The body is larger than {limit_bytes} bytes (setting `max_body_bytes`)", code="request_too_large")
-
-
-def _without_prefix(error: msgspec.DecodeError) -> str:
-    return str(error).removeprefix("JSON is malformed: ")

@@ -11,6 +11,7 @@ from forebay.api.context import Api, Caller, api_of, caller_of
 from forebay.api.errors import JSON, ErrorBody, error_body, problem_of
 from forebay.api.jobs import retry_each
 from forebay.api.listing import page, read_limit, split
+from forebay.api.requests import Name
 from forebay.domain.batch import BATCH
 from forebay.domain.change import Reply
 from forebay.domain.errors import RequestError
@@ -27,11 +28,11 @@ _DEAD = frozenset({Status.FAILED})
 class RetryRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """Which dead letters to put back: exactly one of ``ids``, ``target``, ``code`` and ``all``."""
 
-    ids: list[str] | None = None
-    target: str | None = None
-    code: str | None = None
+    ids: list[Name] | None = None
+    target: Name | None = None
+    code: Name | None = None
     all: bool | None = None
-    parent_id: str | None = None  # among a group's children instead of top-level jobs
+    parent_id: Name | None = None  # among a group's children instead of top-level jobs
 
 
 class Retried(msgspec.Struct, kw_only=True, omit_defaults=True):

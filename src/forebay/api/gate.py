@@ -65,8 +65,14 @@ class Gate:
         await app(scope, receive, send_named)
 
     def _refusal(self, scope: Scope) -> Problem | None:
-        """Why a request may come from a page that its user did not mean to give this server to."""
+        """Why no route may see a request: it can't be read, or comes from a page whose user did not mean to send it."""
+        if "\0" in scope["path"] or b"%00" in scope["query_string"]:
+            return Problem(status=400, message="The address has a NUL character (%00)", code="invalid_value")
         headers: dict[bytes, bytes] = dict(scope["headers"])
+        coding = headers.get(b"content-encoding", b"identity")
+        if coding.lower() not in {b"identity", b""}:
+            message = f"Send the body as it is: Content-Encoding {coding.decode('latin-1')!r} is not supported"
+            return Problem(status=415, message=message, code="unsupported_content_encoding")
         host = headers.get(b"host", b"").decode("latin-1")
         if self._is_loopback and host and not is_loopback_host(host):
             return _forbidden(f"This server answers on loopback names only, not as {host!r} (DNS rebinding)")

@@ -1,6 +1,7 @@
 """What makes a repeated request the same request: the client's own key, or an SDK that sends again by itself."""
 
 import hashlib
+import re
 
 import msgspec
 from starlette.requests import Request
@@ -13,6 +14,7 @@ LONGEST_KEY = 255
 REPEAT_SECONDS = 15 * 60.0  # within which an SDK's own repeat joins the request before
 REPLAYED = {"idempotent-replayed": "true"}
 _REPEAT_HEADER = "x-stainless-retry-count"
+_COUNT = re.compile(r"0*[1-9][0-9]*")
 
 
 class Identity(Record, frozen=True, kw_only=True):
@@ -39,7 +41,7 @@ def identify(request: Request, body: bytes, *, body_key: str | None = None) -> I
     repeats = headers.get(_REPEAT_HEADER)
     if repeats is not None:
         origin = _digest(key_of(request).encode(), path.encode(), body)
-    is_repeat = repeats is not None and repeats.isdigit() and int(repeats) >= 1
+    is_repeat = repeats is not None and _COUNT.fullmatch(repeats) is not None
     return Identity(key=key, fingerprint=fingerprint, origin=origin, is_repeat=is_repeat)
 
 
@@ -48,6 +50,8 @@ def scoped_key(path: str, presented: str) -> str:
     if not 1 <= len(presented) <= LONGEST_KEY:
         message = f"An idempotency key has 1 to {LONGEST_KEY} characters, not {len(presented)}"
         raise RequestError(message, param="idempotency_key")
+    if "\0" in presented:
+        raise RequestError("An idempotency key has no NUL character", param="idempotency_key")
     return f"{path}:{presented}"
 
 

@@ -23,11 +23,11 @@ _METADATA = "metadata["
 def jobs_query(params: QueryParams, caller: Caller, now: float) -> JobQuery:
     """Reads the filters of ``GET /v1/jobs``. Raises: RequestError."""
     values, metadata = split(params, FILTERS)
-    kinds = frozenset(_listed(values.get("kind")))
+    kinds = frozenset(_listed(values, "kind"))
     return JobQuery(
         tenant=caller.tenant,
         parent_id=values.get("parent_id", ROOTS_ONLY),
-        statuses=frozenset(_status(name) for name in _listed(values.get("status"))),
+        statuses=frozenset(_status(name) for name in _listed(values, "status")),
         kinds=kinds,
         without_kinds=frozenset() if kinds or "parent_id" in values else frozenset({NOTIFY}),
         target=values.get("target"),
@@ -86,8 +86,13 @@ def _status(name: str) -> Status:
         raise RequestError(f"status: {name!r} is none of {', '.join(Status)}", param="status") from exc
 
 
-def _listed(text: str | None) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()] if text else []
+def _listed(values: Mapping[str, str], name: str) -> list[str]:
+    """The parts between commas. Raises: RequestError: there are commas alone."""
+    text = values.get(name)
+    parts = [part.strip() for part in (text or "").split(",") if part.strip()]
+    if text is not None and not parts:
+        raise RequestError(f"{name}: {text!r} names none", param=name)
+    return parts
 
 
 def _time(values: Mapping[str, str], name: str, now: float) -> float | None:

@@ -11,6 +11,7 @@ from forebay.api.times import read_duration, read_time
 from forebay.domain.errors import NotSupported, RequestError
 from forebay.domain.job import OnUnknown
 from forebay.domain.order import Order
+from forebay.policy.json_text import DEEPEST, is_too_deep
 
 LONGEST_TIMEOUT_SECONDS = 86_400.0
 MOST_ATTEMPTS = 1000
@@ -25,7 +26,8 @@ NOT_YET = {
     "data_class": "placement by data class",  # to accept it would send what must not leave the house
 }
 
-Name = Annotated[str, Meta(min_length=1, max_length=512)]
+NO_NUL = r"^[^\x00]*$"  # PostgreSQL keeps no NUL in a text
+Name = Annotated[str, Meta(min_length=1, max_length=512, pattern=NO_NUL)]
 _DURATION = r"(\d+(\.\d+)?(ms|s|m|h|d|w))+"
 _MOMENT = r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d(\.\d+)?)?([Zz]|[+-]\d\d:\d\d)"
 _TIMES = {"pattern": f"^({_DURATION}|{_MOMENT})$", "examples": ["15m", "2026-11-21T08:00:00Z"]}
@@ -76,7 +78,7 @@ def parse_request(data: bytes) -> JobRequest:
     for name, feature in NOT_YET.items():
         if getattr(request, name) is not None:
             raise NotSupported(f"{name!r} is not supported yet ({feature})", param=name, code="not_supported")
-    _check_metadata(request.metadata)
+    check_metadata(request.metadata)
     return request
 
 
@@ -85,8 +87,10 @@ def parse_head(body: bytes, param: str | None = "body") -> BodyHead:
     if not body.lstrip().startswith(b"{"):
         raise RequestError("The model's request must be a JSON object", param=param)
     head = decode(_HEAD, body)
-    if head.model is not None and not (isinstance(head.model, str) and head.model):
+    if head.model is not None and not (isinstance(head.model, str) and head.model and "\0" not in head.model):
         raise RequestError("`model` must be a string that is not empty", param=f"{param}.model" if param else "model")
+    if is_too_deep(body):
+        raise RequestError(f"The body is nested deeper than {DEEPEST}", param=param, code="invalid_json")
     return head
 
 
@@ -124,7 +128,8 @@ def order_of(request: JobRequest, identity: Identity, now: float) -> Order:
     )
 
 
-def _check_metadata(metadata: dict[str, str] | None) -> None:
+def check_metadata(metadata: dict[str, str] | None) -> None:
+    """Raises: RequestError: too many pairs, too long ones, or a NUL in one."""
     if not metadata:
         return
     if len(metadata) > MOST_METADATA:
@@ -135,3 +140,5 @@ def _check_metadata(metadata: dict[str, str] | None) -> None:
         if len(value) > LONGEST_METADATA_VALUE:
             message = f"metadata.{key}: a value has at most {LONGEST_METADATA_VALUE} characters"
             raise RequestError(message, param=f"metadata.{key}")
+        if "\0" in key or "\0" in value:
+            raise RequestError("metadata: a text has no NUL character", param="metadata")

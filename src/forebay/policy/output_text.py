@@ -3,6 +3,7 @@
 Called by `forebay run` (the column `output`) and by the infer handler (what a schema is held against).
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -31,10 +32,23 @@ def read_output(body: bytes | str) -> Output:
     Several choices give the first. A body that is not JSON gives itself as text.
     """
     try:
-        answer = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        answer = decode_answer(body)
+    except ValueError:
         return Output(value=body if isinstance(body, str) else body.decode(errors="replace"))
     return output_of(answer)
+
+
+def decode_answer(body: bytes | str) -> Any:
+    """Decodes an answer's JSON; a number that no program holds (1e400) is infinite, and written again as null.
+
+    Raises: ValueError: it is no JSON, or nests deeper than can be followed.
+    """
+    try:
+        return msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return _decoded_by_python(body)
+    except RecursionError as exc:
+        raise ValueError("the answer is nested too deeply") from exc
 
 
 def output_of(answer: Any) -> Output:
@@ -55,6 +69,15 @@ def output_of(answer: Any) -> Output:
     if isinstance(answer.get("text"), str):
         return Output(value=answer["text"])
     return Output(value=answer)
+
+
+def _decoded_by_python(body: bytes | str) -> Any:
+    try:
+        answer = json.loads(body)
+        msgspec.json.encode(answer)  # half a surrogate pair is no text
+    except RecursionError as exc:
+        raise ValueError("the answer is nested too deeply") from exc
+    return answer
 
 
 def _choice(choice: Mapping[str, Any]) -> Output:

@@ -29,6 +29,9 @@ class Checked(Record, frozen=True, kw_only=True):
         return not self.reasons
 
 
+TOO_DEEP = Checked(reasons=("the answer is nested too deeply",))
+
+
 class Schema:
     """A compiled schema."""
 
@@ -46,16 +49,21 @@ class Schema:
             value = msgspec.json.decode(_unfenced(text))
         except (msgspec.DecodeError, UnicodeEncodeError) as exc:
             return Checked(reasons=(f"the answer is not JSON: {exc}",))
+        except RecursionError:
+            return TOO_DEEP
         return self.check_value(value)
 
     def check_value(self, value: Any) -> Checked:
         """Validates a decoded value; at most five reasons, each with the place in the value."""
         reasons: list[str] = []
-        for error in self._validator.iter_errors(value):
-            place = "/".join(str(step) for step in error.instance_path)
-            reasons.append(f"{error.message} (at {place or 'the root'})"[:LONGEST_REASON_CHARACTERS])
-            if len(reasons) == MOST_REASONS:
-                break
+        try:
+            for error in self._validator.iter_errors(value):
+                place = "/".join(str(step) for step in error.instance_path)
+                reasons.append(f"{error.message} (at {place or 'the root'})"[:LONGEST_REASON_CHARACTERS])
+                if len(reasons) == MOST_REASONS:
+                    break
+        except ValueError:  # the validator follows some 250 levels
+            return TOO_DEEP
         return Checked(reasons=tuple(reasons)) if reasons else Checked(value=value)
 
 

@@ -3,12 +3,15 @@
 Called by targets (answers), and by submission and the engine (estimates). Only the members that are needed are decoded.
 """
 
+from typing import Annotated
+
 import msgspec
 
 from forebay.domain.attempt import Usage
 from forebay.domain.record import Record
 
 BYTES_PER_TOKEN = 4  # English and JSON by the usual tokenizers: 3.5 to 4.5
+MOST_TOKENS = 100_000_000  # of one request: more is a slip, and would outweigh every other tenant's work for good
 DEFAULT_OUTPUT_TOKENS = 1024  # where a generating request names no bound
 _TEXTLESS_OUTPUT = ("/embeddings", "/moderations", "/audio/speech", "/rerank", "/images/", "/videos")
 
@@ -36,31 +39,34 @@ class Estimate(Record, frozen=True, kw_only=True):
         return self.input_tokens + self.output_tokens
 
 
+_Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]  # what every store and every program of JSON holds
+
+
 class _Details(msgspec.Struct, gc=False):
-    cached_tokens: int | None = None
-    audio_tokens: int | None = None
-    image_tokens: int | None = None
-    reasoning_tokens: int | None = None
+    cached_tokens: _Count | None = None
+    audio_tokens: _Count | None = None
+    image_tokens: _Count | None = None
+    reasoning_tokens: _Count | None = None
 
 
 class _CacheCreation(msgspec.Struct, gc=False):
-    ephemeral_1h_input_tokens: int | None = None
+    ephemeral_1h_input_tokens: _Count | None = None
 
 
 class _Counts(msgspec.Struct, gc=False):
     """OpenAI's chat (prompt, completion) and Responses, images (input, output), and Anthropic's messages."""
 
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-    total_tokens: int | None = None
+    prompt_tokens: _Count | None = None
+    completion_tokens: _Count | None = None
+    input_tokens: _Count | None = None
+    output_tokens: _Count | None = None
+    total_tokens: _Count | None = None
     prompt_tokens_details: _Details | None = None
     completion_tokens_details: _Details | None = None
     input_tokens_details: _Details | None = None
     output_tokens_details: _Details | None = None
-    cache_read_input_tokens: int | None = None
-    cache_creation_input_tokens: int | None = None
+    cache_read_input_tokens: _Count | None = None
+    cache_creation_input_tokens: _Count | None = None
     cache_creation: _CacheCreation | None = None
 
 
@@ -78,6 +84,7 @@ class _Bounds(msgspec.Struct, gc=False):
 
 
 _ANSWER = msgspec.json.Decoder(_Answer)
+_SYNTAX = msgspec.json.Decoder(msgspec.Raw)  # reads no number: 1e400 is JSON
 _BOUNDS = msgspec.json.Decoder(_Bounds)
 _NO_DETAILS = _Details()
 NOTHING_METERED = Metering()
@@ -113,7 +120,7 @@ def estimate_request(body: bytes, endpoint: str) -> Estimate:
     choices = max(bounds.n or 1, 1)
     return Estimate(
         input_tokens=input_tokens,
-        output_tokens=max(DEFAULT_OUTPUT_TOKENS if bound is None else bound, 0) * choices,
+        output_tokens=min(max(DEFAULT_OUTPUT_TOKENS if bound is None else bound, 0) * choices, MOST_TOKENS),
         is_bounded=bound is not None,
     )
 
@@ -124,7 +131,7 @@ def _decoded(body: bytes) -> _Answer:
     try:
         return _ANSWER.decode(body)
     except msgspec.ValidationError:  # JSON of another shape
-        msgspec.json.decode(body)
+        _SYNTAX.decode(body)
         return _Answer()
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from forebay.domain.job import ErrorCode
-from forebay.policy.output_text import output_of
+from forebay.policy.output_text import decode_answer, output_of
 from forebay.policy.schema import Schema
 from forebay.runs.backend import Fact, Piece
 from forebay.runs.plan import failure
@@ -73,7 +73,7 @@ class Interpreter:
     def _success(self, key: str, response: _Response, fact: Fact | None, text: bytes) -> Outcome:
         if self._shape is Shape.OPENAI_LINE:
             return Outcome(key=key, is_success=True, payload=text)
-        body = msgspec.json.decode(response.body)
+        body = _decoded(response.body)
         output = output_of(body)
         value = output.value
         if self._schema is not None:
@@ -97,12 +97,20 @@ def _reason(response: _Response | None, error: _Error | None) -> tuple[str, str]
         return error.code or "error", error.message or "The request failed"
     if response is None:
         return "error", "The line has neither an answer nor an error"
-    said = msgspec.json.decode(response.body)
+    said = _decoded(response.body)
     inner = said.get("error") if isinstance(said, dict) else None
     message = inner.get("message") if isinstance(inner, dict) else inner
     told = message if isinstance(message, str) else f"The target answered {response.status_code}"
     is_passing = response.status_code >= FIRST_SERVER_ERROR or response.status_code in PASSING
     return ErrorCode.TARGET_UNAVAILABLE if is_passing else ErrorCode.TARGET_REJECTED, told
+
+
+def _decoded(body: msgspec.Raw) -> Any:
+    """The answer; one that can't be followed is kept as the text that it is."""
+    try:
+        return decode_answer(bytes(body))
+    except ValueError:
+        return bytes(body).decode()
 
 
 def _usage(body: Any) -> Any:
