@@ -1,4 +1,6 @@
-"""``kill -9``, SIGSTOP and drains at random under jobs and a batch: the short form of the soak."""
+"""Kills at random instants and at named points, SIGSTOP, drains and Ctrl-C under single jobs, a batch and
+``forebay run``: the short form of the soak.
+"""
 
 from pathlib import Path
 
@@ -7,15 +9,20 @@ import pytest
 from forebay.testing.chaos import Chaos, Plan
 
 SEED = 20261121
-SECONDS = 8.0
+SECONDS = 6.0
+LEAST_KILLS = 10
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(240)
 async def test_whatever_is_killed_nothing_is_lost_and_nothing_is_answered_twice(tmp_path: Path) -> None:
-    plan = Plan(seed=SEED, seconds=SECONDS)
+    plan = Plan(seed=SEED, seconds=SECONDS, longest_pause=0.4)
     report = await Chaos(plan, tmp_path).run()
     assert report.violations == []
     assert report.accepted > 20
-    assert report.calls >= report.accepted + plan.batch_lines
-    assert report.max_in_flight <= plan.concurrency + report.events.count("stop_worker") * plan.concurrency
+    assert report.kills.total() > LEAST_KILLS
+    assert report.runs > 0
+    assert report.readings > 1
+    assert report.calls["answered"] >= report.accepted / 2 + plan.batch_lines
+    stood_still = sum(times for what, times in report.kills.items() if what.endswith("SIGSTOP"))
+    assert report.max_in_flight <= plan.concurrency * (1 + stood_still)

@@ -1,4 +1,5 @@
-"""Chaos: a server and workers under load, killed, stopped and drained at random; then the history is checked.
+"""Chaos: a server, workers and ``forebay run`` under load, killed at random instants and at named points, stopped,
+drained and interrupted; then the history is checked.
 
 The short form is an acceptance test, the long one ``python -m forebay.testing.soak``. One seed is one order of events.
 """
@@ -6,7 +7,10 @@ The short form is an acceptance test, the long one ``python -m forebay.testing.s
 import asyncio
 import random
 import signal
-from collections.abc import Callable
+import socket
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,21 +20,24 @@ import msgspec
 
 from forebay.app import SystemClock
 from forebay.blobs.files import open_blobs
-from forebay.domain.batch import BATCH
+from forebay.domain.errors import StoreUnavailable
 from forebay.domain.ids import IdSource
-from forebay.domain.job import LIVE, Status
+from forebay.domain.job import LIVE, Job, Status
 from forebay.domain.query import JobQuery
 from forebay.ports import BlobStore, JobStore
 from forebay.stores.sqlite import open_store
-from forebay.testing.calls import Calls, mismatches
+from forebay.testing.calls import Calls, mismatches, told_apart
 from forebay.testing.history import History, read_history, violations
-from forebay.testing.processes import Running, start, start_worker
+from forebay.testing.load import Load, is_poisoned
+from forebay.testing.processes import Running, started
+from forebay.testing.slots import Kind, Slot
+from forebay.testing.watching import Watcher
 
 LEASE_SECONDS = 2
-PAUSE_SECONDS = 0.05  # between submissions
-LARGEST_BURST = 12
 STANDSTILL_SECONDS = 60.0  # nothing ends for so long: something is lost
-RETRY_SECONDS = 0.05
+POLL_SECONDS = 0.05
+WATCH_SECONDS = 1.0  # between two readings of the store
+INPUT = "in.jsonl"
 CONFIGURATION = """
 store: sqlite:///forebay.db
 lease_seconds: {lease}
@@ -42,231 +49,215 @@ targets:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """How long, how large, and in which order."""
+    """How long, how large, and in which order. ``armed``: the share of processes that die at a named point."""
 
     seed: int
     seconds: float
     workers: int = 2
     concurrency: int = 16
     batch_lines: int = 300
+    run_records: int = 100
+    longest_pause: float = 1.0  # between two acts
+    armed: float = 0.5
     mock: tuple[str, ...] = ("--latency-ms", "20", "--jitter", "0.5")
 
 
 @dataclass(slots=True)
 class Report:
-    """What happened, and what is wrong with it."""
+    """What happened, and what is wrong with it. ``calls``: by what became of them, in the ledger and at the mock."""
 
-    events: list[str] = field(default_factory=list)
+    kills: Counter[str] = field(default_factory=Counter)
     accepted: int = 0
-    calls: int = 0
+    statuses: Counter[str] = field(default_factory=Counter)
+    calls: Counter[str] = field(default_factory=Counter)
     max_in_flight: int = 0
-    outcomes: dict[str, int] = field(default_factory=dict)
+    runs: int = 0
+    readings: int = 0
+    poisoned: int = 0
     violations: list[str] = field(default_factory=list)
 
 
 class Chaos:
-    """One run. ``say`` is told of every event as it happens."""
+    """One run of it in a folder of its own."""
 
-    def __init__(self, plan: Plan, folder: Path, say: Callable[[str], None] = lambda _: None) -> None:
+    def __init__(self, plan: Plan, folder: Path) -> None:
         self._plan = plan
         self._folder = folder
-        self._say = say
         self._chance = random.Random(plan.seed)
         self._report = Report()
-        self._accepted: dict[str, str] = {}
-        self._server: Running | None = None
-        self._workers: list[Running] = []
-        self._is_submitting = True
+        self._watcher = Watcher()
+        self._slots: list[Slot] = []
+        self._is_over = False
 
     async def run(self) -> Report:
         """Lets it all happen, waits for the end of all work, and checks."""
-        mock = await start("mock-model", "--port", "0", *self._plan.mock, folder=self._folder)
-        try:
-            text = CONFIGURATION.format(mock=mock.address, lease=LEASE_SECONDS, concurrency=self._plan.concurrency)
-            (self._folder / "forebay.yaml").write_text(text)
-            async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30)) as session:
-                await self._start_all()
-                await self._break_things(session)
-                await self._finish(session, mock.address.removesuffix("/v1"))
-        finally:
-            for running in [mock, *self._workers, *([self._server] if self._server else [])]:
-                running.send(signal.SIGCONT)
-                await running.kill()
+        async with (
+            started("mock-model", "--port", "0", *self._plan.mock, folder=self._folder) as mock,
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30)) as session,
+        ):
+            self._prepare(mock)
+            port = _free_port()
+            load = Load(session, f"http://127.0.0.1:{port}", self._plan.batch_lines, self._chance)
+            try:
+                async with self._store() as (jobs, blobs):
+                    await self._break_things(load, jobs, blobs, port)
+                    await self._all_ended(jobs)
+                    counted = await _counted(session, mock)
+                    self._check(load, await read_history(jobs, blobs), counted)
+            finally:
+                for slot in self._slots:
+                    await slot.kill()
         return self._report
 
-    async def _start_all(self) -> None:
-        self._server = await self._start_server()
-        self._workers = [await start_worker(folder=self._folder) for _ in range(self._plan.workers)]
+    def _prepare(self, mock: Running) -> None:
+        plan = self._plan
+        text = CONFIGURATION.format(mock=mock.address, lease=LEASE_SECONDS, concurrency=plan.concurrency)
+        (self._folder / "forebay.yaml").write_text(text)
+        records = [{"text": f"record {number}."} for number in range(plan.run_records)]
+        (self._folder / INPUT).write_bytes(b"\n".join(map(msgspec.json.encode, records)))
 
-    async def _start_server(self) -> Running:
-        return await start("serve", "--no-worker", "--port", "0", folder=self._folder)
-
-    async def _break_things(self, session: aiohttp.ClientSession) -> None:
-        batch = asyncio.create_task(self._start_batch(session))
-        submitting = asyncio.create_task(self._submit(session))
-        loop = asyncio.get_running_loop()
-        end = loop.time() + self._plan.seconds
-        acts = (self._kill_server, self._kill_worker, self._stop_worker, self._drain_worker, self._kill_all)
-        while loop.time() < end:
-            await asyncio.sleep(self._chance.uniform(0.2, 1.5))
-            act = self._chance.choices(acts, weights=(3, 4, 2, 2, 1))[0]
-            self._event(act.__name__.strip("_"))
-            await act()
-        self._is_submitting = False
-        await asyncio.gather(batch, submitting)
-
-    async def _kill_server(self) -> None:
-        assert self._server is not None
-        await self._server.kill()
-        self._server = await self._start_server()
-
-    async def _kill_worker(self) -> None:
-        place = self._chance.randrange(len(self._workers))
-        await self._workers[place].kill()
-        self._workers[place] = await start_worker(folder=self._folder)
-
-    async def _stop_worker(self) -> None:
-        """Stands still beyond its lease: the others take its jobs, and then it wakes with answers in its hands."""
-        worker = self._chance.choice(self._workers)
-        worker.send(signal.SIGSTOP)
-        await asyncio.sleep(LEASE_SECONDS * self._chance.uniform(0.5, 2.0))
-        worker.send(signal.SIGCONT)
-
-    async def _drain_worker(self) -> None:
-        place = self._chance.randrange(len(self._workers))
-        self._expect_0(await self._workers[place].terminate())
-        self._workers[place] = await start_worker(folder=self._folder)
-
-    async def _kill_all(self) -> None:
-        assert self._server is not None
-        for running in (self._server, *self._workers):
-            await running.kill()
-        await self._start_all()
-
-    async def _submit(self, session: aiohttp.ClientSession) -> None:
-        """In bursts, so that a kill finds calls in flight and jobs waiting; one by one and in bulk."""
-        number = 0
-        while self._is_submitting:
-            names = [f"job {number + place:08d}." for place in range(self._chance.randint(1, LARGEST_BURST))]
-            number += len(names)
-            orders = [
-                {"body": {"model": "mock", "messages": [{"role": "user", "content": name}]}, "idempotency_key": name}
-                for name in names
-            ]
-            if len(orders) == 1:
-                views = [await self._post(session, "/v1/jobs", json=orders[0])]
-            else:
-                lines = b"\n".join(map(msgspec.json.encode, orders))
-                views = await self._post(session, "/v1/jobs/bulk", data=lambda lines=lines: lines)
-            self._accepted.update(zip(names, [view["id"] for view in views], strict=True))
-            await asyncio.sleep(PAUSE_SECONDS)
-
-    async def _start_batch(self, session: aiohttp.ClientSession) -> None:
-        lines = [
-            msgspec.json.encode(
-                {
-                    "custom_id": f"line-{number}",
-                    "method": "POST",
-                    "url": "/v1/chat/completions",
-                    "body": {"model": "mock", "messages": [{"role": "user", "content": f"line {number}"}]},
-                }
-            )
-            for number in range(self._plan.batch_lines)
-        ]
-        file = await self._upload(session, b"\n".join(lines))
-        body = {"input_file_id": file["id"], "endpoint": "/v1/chat/completions", "completion_window": "24h"}
-        await self._post(session, "/v1/batches", json=body, headers={"idempotency-key": "the batch"})
-
-    async def _upload(self, session: aiohttp.ClientSession, content: bytes) -> Any:
-        def form() -> aiohttp.FormData:
-            data = aiohttp.FormData()
-            data.add_field("purpose", "batch")
-            data.add_field("file", content, filename="lines.jsonl")
-            return data
-
-        return await self._post(session, "/v1/files", data=form, headers={"idempotency-key": "the file"})
-
-    async def _post(self, session: aiohttp.ClientSession, path: str, **options: Any) -> Any:
-        """Repeats, under the same key, what was not acknowledged."""
-        form = options.pop("data", None)
-        while True:
-            assert self._server is not None
-            try:
-                data = form() if form else None
-                async with session.post(self._server.address + path, data=data, **options) as reply:
-                    if reply.status < 300:
-                        return _decoded(await reply.read())
-                    if reply.status != 503:
-                        raise RuntimeError(f"{path}: {reply.status} {await reply.text()}")
-            except (aiohttp.ClientError, TimeoutError):
-                pass
-            await asyncio.sleep(RETRY_SECONDS)
-
-    async def _finish(self, session: aiohttp.ClientSession, mock: str) -> None:
+    @asynccontextmanager
+    async def _store(self) -> AsyncIterator[tuple[JobStore, BlobStore]]:
+        """As the checker sees it: opened once, beside all that comes and goes."""
         clock = SystemClock()
         store = await open_store(self._folder / "forebay.db", clock=clock)
         try:
             blobs = await open_blobs(self._folder / "forebay.db.blobs", clock=clock, ids=IdSource(clock.now))
-            await self._all_ended(store.jobs)
-            for worker in self._workers:
-                self._expect_0(await worker.terminate())
-            async with session.get(f"{mock}/mock/calls?ids=1") as reply:
-                counted = await reply.json()
-            await self._check(store.jobs, blobs, counted)
+            yield store.jobs, blobs
         finally:
             await store.close()
+
+    async def _break_things(self, load: Load, jobs: JobStore, blobs: BlobStore, port: int) -> None:
+        kinds = [
+            Kind(name="server", arguments=("serve", "--no-worker", "--port", str(port))),
+            *[Kind(name="worker", arguments=("worker",))] * self._plan.workers,
+        ]
+        self._slots = [self._slot(kind) for kind in kinds]
+        async with asyncio.TaskGroup() as group:
+            keepers = [group.create_task(slot.keep()) for slot in self._slots]
+            clients = [group.create_task(load.submit()), group.create_task(load.batch())]
+            running = group.create_task(self._run_again_and_again())
+            watching = group.create_task(self._watch(jobs, blobs))
+            await self._act_until_the_end(group)
+            load.is_over = self._is_over = True
+            for slot in self._slots:
+                slot.armed_share = 0.0
+            await asyncio.wait([*clients, running])
+            await self._all_ended(jobs)
+            for slot in self._slots:
+                slot.end()
+            await asyncio.wait([*keepers, watching])
+
+    def _slot(self, kind: Kind) -> Slot:
+        slot = Slot(kind, self._folder, self._chance, self._report.kills, self._report.violations)
+        slot.armed_share = 0.0 if self._is_over else self._plan.armed
+        return slot
+
+    async def _act_until_the_end(self, group: asyncio.TaskGroup) -> None:
+        loop = asyncio.get_running_loop()
+        end = loop.time() + self._plan.seconds
+        acts = (self._kill, self._stand_still, self._ask_to_end, self._kill_all)
+        while loop.time() < end:
+            await asyncio.sleep(self._chance.uniform(0.1, 1.0) * self._plan.longest_pause)
+            group.create_task(self._chance.choices(acts, weights=(9, 1, 3, 1))[0]())
+
+    async def _kill(self) -> None:
+        self._chance.choice(self._slots).send(signal.SIGKILL)
+
+    async def _stand_still(self) -> None:
+        """Beyond its lease: the others take its jobs, and then it wakes with answers in its hands."""
+        slot = self._chance.choice(self._slots)
+        slot.send(signal.SIGSTOP)
+        await asyncio.sleep(LEASE_SECONDS * self._chance.uniform(0.5, 2.0))
+        slot.send(signal.SIGCONT)
+
+    async def _ask_to_end(self) -> None:
+        self._chance.choice(self._slots).send(self._chance.choice((signal.SIGTERM, signal.SIGINT)))
+
+    async def _kill_all(self) -> None:
+        for slot in self._slots:
+            slot.send(signal.SIGKILL)
+
+    async def _run_again_and_again(self) -> None:
+        """The main job, again after each death until it is done; its output must be whole and in order."""
+        while not self._is_over:
+            output = f"out-{self._report.runs}.jsonl"
+            prompt = f"{output} says {{text}}"
+            arguments = ("run", INPUT, "-o", output, "--prompt", prompt, "--model", "mock")
+            slot = self._slot(Kind(name="run", arguments=arguments, ends=frozenset({0, 1, 130})))
+            self._slots.append(slot)
+            while not await self._is_done(slot, output):
+                if len(slot.endings) > 1 and slot.endings[-2:] == [1, 1]:  # poison: failed records stay failed
+                    break
+            self._slots.remove(slot)
+            self._report.runs += 1
+
+    async def _is_done(self, slot: Slot, output: str) -> bool:
+        if self._is_over:
+            slot.armed_share = 0.0
+        await slot.keep(lambda _: False)
+        path = self._folder / output
+        if slot.endings[-1] != 0:
+            return False
+        rows = [msgspec.json.decode(line) for line in path.read_bytes().splitlines()]
+        right = [
+            {"text": f"record {n}.", "output": f"echo: {output} says record {n}."}
+            for n in range(self._plan.run_records)
+        ]
+        left = [one.name for one in self._folder.glob(f"*{output}*") if one.name != output]
+        if rows != right or left:
+            self._report.violations.append(
+                f"{output} has {len(rows)} rows, is right: {rows == right}, beside it: {left}"
+            )
+        return True
+
+    async def _watch(self, jobs: JobStore, blobs: BlobStore) -> None:
+        while not self._is_over:
+            await asyncio.sleep(WATCH_SECONDS)
+            self._watcher.see(await read_history(jobs, blobs))
 
     async def _all_ended(self, jobs: JobStore) -> None:
         query = JobQuery(tenant=None, parent_id=None, statuses=LIVE, limit=1000)
         loop = asyncio.get_running_loop()
         before, since = -1, loop.time()
-        while live := len(await jobs.find(query)):
+        while live := len(await _found(jobs, query)):
             if live != before:
                 before, since = live, loop.time()
             if loop.time() - since > STANDSTILL_SECONDS:
                 self._report.violations.append(f"{live} jobs stand still")
                 return
-            await asyncio.sleep(RETRY_SECONDS)
+            await asyncio.sleep(POLL_SECONDS)
 
-    async def _check(self, jobs: JobStore, blobs: BlobStore, counted: dict[str, Any]) -> None:
-        history = await read_history(jobs, blobs)
-        report = self._report
-        report.accepted, report.calls = len(self._accepted), counted["total"]
+    def _check(self, load: Load, history: History, counted: dict[str, Any]) -> None:
+        report, calls = self._report, Calls.of(counted)
+        self._watcher.see(history)
+        report.readings = self._watcher.sightings
+        report.accepted = len(load.accepted)
+        report.statuses = Counter(str(status) for status in history.statuses().elements())
+        report.calls = Counter(str(end) for end in told_apart(history, calls).elements())
         report.max_in_flight = counted["max_in_flight"]
-        report.outcomes = {str(outcome): times for outcome, times in history.outcomes().items()}
-        accepted = self._accepted.values()
-        report.violations += violations(history, accepted=accepted)
-        report.violations += mismatches(history, Calls.of(counted))
-        report.violations += self._of_answers(history)
-
-    def _of_answers(self, history: History) -> list[str]:
-        found: list[str] = []
-        if len(set(self._accepted.values())) != len(self._accepted):
-            found.append("two keys share a job")
-        for name, job_id in self._accepted.items():
-            job = history.jobs.get(job_id)
-            if job is not None and job.status is not Status.SUCCEEDED:
-                found.append(f"{job_id} is {job.status}: {job.error}")
-            elif job is not None and (job.result is None or name not in (job.result.body.text or "")):
-                found.append(f"{job_id} has another's answer")
-        roots = [job for job in history.jobs.values() if not job.parent_id]
-        batches = [job for job in roots if job.kind == BATCH]
-        if len(batches) != 1 or len(roots) != len(self._accepted) + 1:
-            found.append(f"{len(self._accepted)} jobs and a batch were accepted, {len(roots)} are there")
-        expected = {f"line-{number}" for number in range(self._plan.batch_lines)}
-        found += [f"{job.id} lacks lines" for job in batches if set(history.outputs[job.id]) != expected]
-        return found
-
-    def _expect_0(self, code: int) -> None:
-        if code:
-            self._report.violations.append(f"a drained worker ended with {code}")
-
-    def _event(self, text: str) -> None:
-        self._report.events.append(text)
-        self._say(text)
+        report.poisoned = sum(job.status is Status.FAILED and is_poisoned(job) for job in history.jobs.values())
+        report.violations += violations(history, accepted=load.accepted.values())
+        report.violations += mismatches(history, calls)
+        report.violations += self._watcher.broken
+        report.violations += load.mistakes(history)
 
 
-def _decoded(body: bytes) -> Any:
-    """A JSON object, or a list of those of an NDJSON body."""
-    views = [msgspec.json.decode(line) for line in body.splitlines() if line]
-    return views if len(views) > 1 else views[0]
+async def _found(jobs: JobStore, query: JobQuery) -> list[Job]:
+    while True:
+        try:
+            return await jobs.find(query)
+        except StoreUnavailable:  # a process that died holds a lock for a moment
+            await asyncio.sleep(POLL_SECONDS)
+
+
+async def _counted(session: aiohttp.ClientSession, mock: Running) -> Any:
+    async with session.get(f"{mock.address.removesuffix('/v1')}/mock/calls?ids=1") as reply:
+        return await reply.json()
+
+
+def _free_port() -> int:
+    """A port for a server that comes back at the same address."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])

@@ -11,11 +11,12 @@ import inspect
 import itertools
 import os
 import signal
+import sys
 from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
-from forebay.cli.main import main as run
+from forebay.__main__ import main as run
 
 VERBS = ("add", "claim", "begin", "apply", "settle", "renew", "retire", "recover", "cancel", "retry", "append")
 
@@ -132,7 +133,8 @@ def main() -> None:
         return
     if options.at:
         arm(options.at, options.hit)
-    run(options.command)
+    sys.argv = ["forebay", *options.command]
+    run()
 
 
 if __name__ == "__main__":

@@ -7,10 +7,11 @@ clock runs on, as it does when somebody sets a machine's clock.
 import argparse
 import mmap
 import struct
+import sys
 import time
 from pathlib import Path
 
-from forebay.cli.main import main as run
+from forebay.__main__ import main as run
 
 _SECONDS = struct.Struct("d")
 
@@ -47,7 +48,8 @@ def main() -> None:
     parser.add_argument("command", nargs="+")
     options = parser.parse_args()
     shift(options.clock)
-    run(options.command)
+    sys.argv = ["forebay", *options.command]
+    run()
 
 
 if __name__ == "__main__":

@@ -1,0 +1,107 @@
+"""Slots of chaos: each keeps one process of ``forebay`` there, however often it dies, and says how it ended."""
+
+import random
+import signal
+from collections import Counter
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+from forebay.testing.crashing import POINTS
+from forebay.testing.processes import AT_ONCE, Running, start
+
+CRASHING = "forebay.testing.crashing"
+KILLED = -signal.SIGKILL
+LATEST_HIT = 10
+LINES_SHOWN = 5
+MOST_BROKEN = 20  # ends that nobody caused, in all slots together
+OF_RUNS = ("run.", "partial.", "output.")  # points that only `forebay run` passes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """What stands in a slot, and which ends of it are no fault when nobody killed it."""
+
+    name: str
+    arguments: tuple[str, ...]
+    ends: frozenset[int] = frozenset({0})  # after a signal that asks for an end
+
+    def points(self) -> list[str]:
+        """The points that it may pass."""
+        return [name for name in POINTS if self.name == "run" or not name.startswith(OF_RUNS)]
+
+
+class Slot:
+    """One place for a process. ``kills`` and ``broken`` are the caller's, and common to all slots."""
+
+    def __init__(self, kind: Kind, folder: Path, chance: random.Random, kills: Counter[str], broken: list[str]) -> None:
+        self.kind = kind
+        self.running: Running | None = None
+        self.armed_share = 0.5
+        self.endings: list[int] = []
+        self._folder = folder
+        self._chance = chance
+        self._kills = kills
+        self._broken = broken
+        self._asked: signal.Signals | None = None
+        self._is_over = False
+
+    async def keep(self, goes_on: Callable[[int], bool] = lambda _: True) -> None:
+        """Starts the process, and again whenever it ended, until ``end`` or until ``goes_on`` says no to its code."""
+        while not self._is_over:
+            point = self._chance.choice(self.kind.points()) if self._chance.random() < self.armed_share else None
+            self._asked = None
+            self.running = await self._start(point)
+            code = await self.running.process.wait()
+            self.endings.append(code)
+            if code == KILLED and self._asked is not signal.SIGKILL and point is not None:
+                self._kills[f"{self.kind.name} at {point}"] += 1
+            elif not self._is_expected(code):
+                said = " | ".join((await self.running.said())[-LINES_SHOWN:])
+                self._broken.append(f"{self.kind.name} ended with {code} after {self._asked}: {said}")
+                if len(self._broken) > MOST_BROKEN:
+                    raise RuntimeError(f"there is no point in going on: {self._broken[-1]}")
+            if not goes_on(code):
+                return
+
+    def send(self, number: signal.Signals) -> None:
+        """Sends a signal to what stands there."""
+        running = self.running
+        if running is None or not running.is_alive:
+            return
+        if number not in {signal.SIGSTOP, signal.SIGCONT}:
+            self._asked = number
+        if number is not signal.SIGCONT:
+            self._kills[f"{self.kind.name} by {number.name}"] += 1
+        running.send(number)
+
+    def end(self) -> None:
+        """Starts it no more; what stands there is asked to end."""
+        self._is_over = True
+        self.armed_share = 0.0
+        if self.running is not None:
+            self._asked = signal.SIGTERM
+            self.running.send(signal.SIGCONT)
+            self.running.send(signal.SIGTERM)
+
+    async def kill(self) -> None:
+        """Makes sure that nothing is left."""
+        self._is_over = True
+        if self.running is not None:
+            self._asked = signal.SIGKILL
+            await self.running.kill()
+
+    def _is_expected(self, code: int) -> bool:
+        expected: Collection[int] = (KILLED,) if self._asked is signal.SIGKILL else ()
+        if self._asked in {signal.SIGTERM, signal.SIGINT}:
+            expected = {*self.kind.ends, -self._asked, 130}  # before its handlers stand, a signal ends it
+        elif self._asked is None:
+            expected = {0} if self.kind.name == "run" else ()
+        return code in expected
+
+    async def _start(self, point: str | None) -> Running:
+        if point is None:
+            return await start(*self.kind.arguments, folder=self._folder, ready=AT_ONCE)
+        hit = self._chance.randint(1, LATEST_HIT)
+        arming = ("--at", point, "--hit", str(hit), "--", *self.kind.arguments)
+        return await start(*arming, folder=self._folder, ready=AT_ONCE, module=CRASHING)
