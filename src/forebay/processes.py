@@ -20,17 +20,24 @@ def is_gone(worker: Worker) -> bool:
     """
     if worker.pid <= 0 or worker.host != socket.gethostname():
         return False
-    try:
-        os.kill(worker.pid, 0)
-    except ProcessLookupError:
+    if not exists(worker.pid):
         return True
-    except PermissionError:
-        return False  # alive, another user's
     fields = _fields(worker.pid)
     if not fields:
         return False
     started = fields[_START_TIME - _STATE]
     return fields[0] in _ENDED or bool(worker.pid_started and started != worker.pid_started)
+
+
+def exists(pid: int) -> bool:
+    """Whether this machine has a process of that number, a zombie included."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True  # another user's
+    return True
 
 
 def started_at(pid: int) -> str:

@@ -1,7 +1,9 @@
 """What `forebay run` writes: rows in the order of the input, whole at the end by rename, as JSONL, CSV or Parquet."""
 
 import csv
+import glob
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -11,12 +13,14 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from forebay.domain.errors import ConfigurationError
+from forebay.processes import exists
 from forebay.runs.drivers import driver
 from forebay.runs.rows import Members, cell, encode
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
+DRAFT = ".draft"
 FORMS = (".jsonl", ".csv", ".parquet")
 LARGEST_OBJECT_BYTES = 2**31 - 1
 
@@ -57,7 +61,8 @@ def write_lines(path: Path, lines: Iterable[bytes]) -> int:
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yields a draft beside the path; when the block ends well it is synced and renamed to the path."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}.draft")
+    draft = path.with_name(f".{path.name}.{os.getpid()}{DRAFT}")
+    _remove_left_behind(path)
     try:
         yield draft
         _sync(draft)
@@ -65,6 +70,19 @@ def replacing(path: Path) -> Iterator[Path]:
         _sync(path.parent)
     finally:
         draft.unlink(missing_ok=True)
+
+
+def _remove_left_behind(path: Path) -> None:
+    """Removes what processes left beside the path that were killed as they wrote it."""
+    prefix = f".{path.name}."
+    for one in path.parent.glob(f"{glob.escape(prefix)}*{DRAFT}*"):
+        pid = one.name.removeprefix(prefix).partition(DRAFT)[0]
+        if not pid.isdigit() or exists(int(pid)):
+            continue
+        if one.is_dir():
+            shutil.rmtree(one, ignore_errors=True)
+        else:
+            one.unlink(missing_ok=True)
 
 
 def _sync(path: Path) -> None:
@@ -90,7 +108,7 @@ def _write_csv(draft: Path, rows: Iterable[Members], columns: tuple[str, ...]) -
 
 def _write_parquet(draft: Path, rows: Iterable[Members], columns: tuple[str, ...]) -> None:
     """Types follow the values: text stays text (no dates are guessed), objects are structs, mixed columns JSON text."""
-    with tempfile.TemporaryDirectory(prefix=".forebay-", dir=draft.parent) as folder:
+    with tempfile.TemporaryDirectory(prefix=f"{draft.name}.", dir=draft.parent) as folder:
         lines = Path(folder) / "rows.jsonl"
         _write_jsonl(lines, rows, columns)
         with driver("duckdb").connect(config={"temp_directory": folder}) as connection:

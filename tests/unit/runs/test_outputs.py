@@ -1,6 +1,9 @@
 """Rows written in every form, whole or not at all, and read back as they were."""
 
 import csv
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -102,3 +105,22 @@ def test_lines_make_a_file_only_if_there_are_any(tmp_path: Path) -> None:
 def test_a_form_or_folder_that_can_not_be_written_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(ConfigurationError):
         check_form(tmp_path / name)
+
+
+def test_what_a_killed_process_left_beside_the_output_goes_and_what_a_living_one_writes_stays(tmp_path: Path) -> None:
+    path = tmp_path / "out.jsonl"
+    ended = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
+    gone = int(ended.stdout)
+    litter = [tmp_path / f".out.jsonl.{gone}.draft", tmp_path / f".out.jsonl.{gone}.draft.x1"]
+    litter[0].write_bytes(b"half")
+    litter[1].mkdir()
+    (litter[1] / "rows.jsonl").write_bytes(b"half")
+    kept = [
+        tmp_path / f".out.jsonl.{os.getppid()}.draft",
+        tmp_path / ".out.jsonl.mine.draft",
+        tmp_path / ".other.draft",
+    ]
+    for one in kept:
+        one.write_bytes(b"another's")
+    write_output(path, ROWS, COLUMNS)
+    assert sorted(tmp_path.iterdir()) == sorted([path, *kept])
