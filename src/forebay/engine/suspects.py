@@ -1,10 +1,17 @@
-"""Suspects: the queues where jobs wait that twice took their worker down with them, and must run alone."""
+"""Suspects: the queues where jobs wait that twice took their worker down with them, and must run alone.
+
+To run one alone a worker lets its slots empty, and claims nothing meanwhile. How long that takes is up to the calls
+under way, so it waits with measure: in vain, it works on for several times as long, and then waits twice as long.
+"""
 
 from collections.abc import Iterable, Sequence
 
 from forebay.domain.change import Want
 
 PAUSE_SECONDS = 5.0  # after an attempt in vain: another worker had it, or its lane was full; emptying the slots costs
+FIRST_WAIT_SECONDS = 30.0  # for the slots to empty
+LONGEST_WAIT_SECONDS = 86_400.0
+WORK_FACTOR = 5.0  # times a wait in vain: a suspect costs at most a sixth of the work beside it
 
 
 class Suspects:
@@ -13,10 +20,12 @@ class Suspects:
     def __init__(self) -> None:
         self._queues: frozenset[str] = frozenset()
         self._paused_at: float | None = None
+        self._pause_seconds = PAUSE_SECONDS
+        self.wait_seconds = FIRST_WAIT_SECONDS  # how long the slots may take to empty now
 
     def stand_in(self, queues: Iterable[str], now: float) -> None:
         """Takes the queues that a sweep named."""
-        if self._paused_at is not None and 0 <= now - self._paused_at < PAUSE_SECONDS:
+        if self._paused_at is not None and 0 <= now - self._paused_at < self._pause_seconds:
             return
         self._paused_at = None
         self._queues = frozenset(queues)
@@ -32,3 +41,12 @@ class Suspects:
         """Forgets them until the next sweep; in vain: for a while."""
         self._queues = frozenset()
         self._paused_at = None if is_found else now
+        self._pause_seconds = PAUSE_SECONDS
+        self.wait_seconds = FIRST_WAIT_SECONDS
+
+    def were_waited_for(self, now: float) -> None:
+        """The slots did not empty in time: a call under way is long. The next wait is longer, until one is enough."""
+        self._queues = frozenset()
+        self._paused_at = now
+        self._pause_seconds = WORK_FACTOR * self.wait_seconds
+        self.wait_seconds = min(2 * self.wait_seconds, LONGEST_WAIT_SECONDS)

@@ -168,7 +168,12 @@ class WorkerProcess:
 
     async def _claim_suspect(self) -> int:
         """Runs one suspect with nothing beside it. What runs now ends first, and its answers free their leases."""
-        await self._slots.emptied.wait()
+        try:
+            async with asyncio.timeout(self._suspects.wait_seconds):
+                await self._slots.emptied.wait()
+        except TimeoutError:
+            self._suspects.were_waited_for(self._services.clock.now())
+            return 0
         if self._finisher.waiting:
             await self._finisher.flush()
         now = self._services.clock.now()
