@@ -5,7 +5,7 @@ import socket
 import ssl
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 Behaviour = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 JSON_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
@@ -19,11 +19,14 @@ async def raw_server(behaviour: Behaviour, tls: ssl.SSLContext | None = None) ->
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            await behaviour(reader, writer)
-        except (ConnectionError, asyncio.IncompleteReadError, ssl.SSLError):
-            pass
+            with suppress(ConnectionError, asyncio.IncompleteReadError, ssl.SSLError):
+                await behaviour(reader, writer)
+                writer.close()
+                await writer.wait_closed()
         finally:
-            writer.close()
+            writer.transport.abort()
+            with suppress(ConnectionError, ssl.SSLError):
+                await writer.wait_closed()
 
     def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.create_task(serve(reader, writer))

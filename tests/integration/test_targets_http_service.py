@@ -9,9 +9,11 @@ import pytest
 from forebay.domain.errors import ConfigurationError, TargetFailed, TargetRejected, TargetTimeout
 from forebay.domain.inference import Call
 from forebay.domain.target import TargetSpec, TargetType
-from forebay.targets.aiohttp_client import AiohttpClient
 from forebay.targets.build import build_target
+from forebay.targets.clients import open_http
 from forebay.targets.http_service import HttpServiceTarget
+
+from .raw_servers import raw_server
 
 Answer = Callable[[str], bytes]
 
@@ -38,16 +40,15 @@ class Service:
                 self.heads.append(head)
                 writer.write(self._answers[min(len(self.heads), len(self._answers)) - 1])
         except (asyncio.IncompleteReadError, ConnectionError):
-            writer.close()
+            return
 
 
 @asynccontextmanager
 async def running(*answers: bytes) -> AsyncIterator[tuple[Service, HttpServiceTarget]]:
     service = Service(*answers)
-    server = await asyncio.start_server(service.serve, "127.0.0.1", 0)
-    service.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/critic"
-    http = AiohttpClient()
-    async with server:
+    http = open_http()
+    async with raw_server(service.serve) as port:
+        service.url = f"http://127.0.0.1:{port}/critic"
         target = build_target(TargetSpec(name="critic", type=TargetType.HTTP, url=service.url, api_key="k"), http)
         assert isinstance(target, HttpServiceTarget)
         yield service, target
@@ -137,6 +138,6 @@ async def test_check_says_that_it_is_there() -> None:
 @pytest.mark.parametrize("url", [None, "ftp://x/y", "critic", "http://user:secret@host/"])
 def test_a_bad_address_is_refused_when_it_is_built(url: str | None) -> None:
     with pytest.raises(ConfigurationError) as caught:
-        build_target(TargetSpec(name="critic", type=TargetType.HTTP, url=url), AiohttpClient())
+        build_target(TargetSpec(name="critic", type=TargetType.HTTP, url=url), open_http())
     assert "targets.critic" in str(caught.value)
     assert "secret" not in str(caught.value)

@@ -11,9 +11,12 @@ from forebay.domain.errors import TargetError, TargetFailed, TargetThrottled, Ta
 from forebay.domain.inference import Call, InferenceResult
 from forebay.domain.target import TargetSpec, TargetType
 from forebay.ports import Target
-from forebay.targets.aiohttp_client import AiohttpClient
 from forebay.targets.build import build_target
+from forebay.targets.clients import HttpLibrary, open_http
+from forebay.targets.http import HttpClient
 from forebay.testing.mock_model import MockModel, MockOptions
+
+from .raw_servers import raw_server, request_of
 
 CHAT = "/v1/chat/completions"
 
@@ -34,14 +37,14 @@ async def mock() -> AsyncIterator[MockModel]:
         yield running
 
 
-@pytest.fixture
-async def http() -> AsyncIterator[AiohttpClient]:
-    client = AiohttpClient()
+@pytest.fixture(params=HttpLibrary)
+async def http(request: pytest.FixtureRequest) -> AsyncIterator[HttpClient]:
+    client = open_http(request.param)
     yield client
     await client.close()
 
 
-def target_of(mock: MockModel, http: AiohttpClient, kind: TargetType = TargetType.OPENAI) -> Target:
+def target_of(mock: MockModel, http: HttpClient, kind: TargetType = TargetType.OPENAI) -> Target:
     return build_target(TargetSpec(name="t", type=kind, base_url=mock.base_url), http)
 
 
@@ -70,7 +73,7 @@ async def streamed(target: Target, text: str, endpoint: str = CHAT) -> tuple[Inf
 
 @pytest.mark.parametrize("endpoint", [CHAT, "/v1/completions", "/v1/responses"])
 async def test_the_sum_of_a_stream_says_what_the_whole_answer_says(
-    mock: MockModel, http: AiohttpClient, endpoint: str
+    mock: MockModel, http: HttpClient, endpoint: str
 ) -> None:
     target = target_of(mock, http)
     result, texts = await streamed(target, "one two three", endpoint)
@@ -80,7 +83,7 @@ async def test_the_sum_of_a_stream_says_what_the_whole_answer_says(
     assert len(texts) > 4
 
 
-async def test_a_messages_stream_adds_up_to_the_message(mock: MockModel, http: AiohttpClient) -> None:
+async def test_a_messages_stream_adds_up_to_the_message(mock: MockModel, http: HttpClient) -> None:
     result, texts = await streamed(target_of(mock, http, TargetType.ANTHROPIC), "one two", "/v1/messages")
     message = msgspec.json.decode(result.body)
     assert message["content"] == [{"type": "text", "text": "echo: one two"}]
@@ -89,14 +92,14 @@ async def test_a_messages_stream_adds_up_to_the_message(mock: MockModel, http: A
     assert texts[0].startswith("event: message_start\ndata: ")
 
 
-async def test_usage_is_read_where_the_stream_was_asked_for_it(mock: MockModel, http: AiohttpClient) -> None:
+async def test_usage_is_read_where_the_stream_was_asked_for_it(mock: MockModel, http: HttpClient) -> None:
     body = body_of("hello", stream_options={"include_usage": True})
     result = await target_of(mock, http).call(call_of(body), Sink())
     assert result.usage is not None
     assert result.usage.output_tokens == 3
 
 
-async def test_without_that_the_usage_is_unknown(mock: MockModel, http: AiohttpClient) -> None:
+async def test_without_that_the_usage_is_unknown(mock: MockModel, http: HttpClient) -> None:
     result, _ = await streamed(target_of(mock, http), "hello")
     assert result.usage is None
     assert result.cost_usd is None
@@ -105,14 +108,14 @@ async def test_without_that_the_usage_is_unknown(mock: MockModel, http: AiohttpC
 @pytest.mark.parametrize("fault", ["reset-body", "close-body", "truncate", "invalid"])
 @pytest.mark.parametrize("endpoint", [CHAT, "/v1/responses", "/v1/messages"])
 async def test_a_cut_after_the_first_byte_is_a_failed_attempt(
-    mock: MockModel, http: AiohttpClient, endpoint: str, fault: str
+    mock: MockModel, http: HttpClient, endpoint: str, fault: str
 ) -> None:
     kind = TargetType.ANTHROPIC if endpoint == "/v1/messages" else TargetType.OPENAI
     with pytest.raises(TargetFailed):
         await streamed(target_of(mock, http, kind), f"a b c d [[fault:{fault}]]", endpoint)
 
 
-async def test_an_error_before_the_stream_keeps_its_meaning(mock: MockModel, http: AiohttpClient) -> None:
+async def test_an_error_before_the_stream_keeps_its_meaning(mock: MockModel, http: HttpClient) -> None:
     sink = Sink()
     with pytest.raises(TargetThrottled) as caught:
         await target_of(mock, http).call(call_of(body_of("[[fault:429]]")), sink)
@@ -120,7 +123,7 @@ async def test_an_error_before_the_stream_keeps_its_meaning(mock: MockModel, htt
     assert not sink.texts
 
 
-async def test_a_stream_that_outlasts_its_time_is_a_timeout_and_what_came_was_given(http: AiohttpClient) -> None:
+async def test_a_stream_that_outlasts_its_time_is_a_timeout_and_what_came_was_given(http: HttpClient) -> None:
     async with MockModel(MockOptions(stream_interval_ms=100)) as mock:
         sink = Sink()
         with pytest.raises(TargetTimeout):
@@ -128,7 +131,7 @@ async def test_a_stream_that_outlasts_its_time_is_a_timeout_and_what_came_was_gi
         assert sink.texts
 
 
-async def test_an_answer_that_is_no_stream_is_the_result(mock: MockModel, http: AiohttpClient) -> None:
+async def test_an_answer_that_is_no_stream_is_the_result(mock: MockModel, http: HttpClient) -> None:
     sink = Sink()
     result = await target_of(mock, http).call(call_of(body_of("x", stream=False)), sink)
     assert text_in(result) == "echo: x"
@@ -166,17 +169,16 @@ OVERLOADED = b'event: error\ndata: {"type":"error","error":{"type":"overloaded_e
     ],
 )
 async def test_events_of_a_wrong_shape_or_of_an_error_are_told_as_such(
-    http: AiohttpClient, events: bytes, kind: type[TargetError]
+    http: HttpClient, events: bytes, kind: type[TargetError]
 ) -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
+        await request_of(reader)
         writer.write(SSE_HEAD + events)
-        writer.close()
+        await writer.drain()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    async with server:
-        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        target = build_target(TargetSpec(name="t", type=TargetType.ANTHROPIC, base_url=url), http)
+    async with raw_server(serve) as port:
+        spec = TargetSpec(name="t", type=TargetType.ANTHROPIC, base_url=f"http://127.0.0.1:{port}")
+        target = build_target(spec, http)
         sink = Sink()
         with pytest.raises(TargetError) as caught:
             await target.call(call_of(body_of("x"), "/v1/messages"), sink)

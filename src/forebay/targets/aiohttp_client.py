@@ -9,6 +9,7 @@ than servers keep them (Node and uvicorn: 5 s, nginx: 75 s).
 
 import asyncio
 import io
+import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from functools import lru_cache
@@ -16,7 +17,7 @@ from functools import lru_cache
 import aiohttp
 from yarl import URL
 
-from forebay.domain.errors import TargetError, TargetFailed, TargetTimeout, TargetUnavailable
+from forebay.domain.errors import TargetError, TargetFailed, TargetRejected, TargetTimeout, TargetUnavailable
 from forebay.targets.http import KEEPALIVE_SECONDS, MAX_ANSWER_BYTES, Response, StreamResponse
 from forebay.targets.proxies import proxy_of
 
@@ -51,7 +52,7 @@ class AiohttpClient:
         try:
             yield StreamResponse(
                 status=response.status,
-                headers=_lower(response.headers),
+                headers=_headers_of(response),
                 chunks=self._chunks(response, url, timeout_seconds),
             )
         finally:
@@ -72,7 +73,7 @@ class AiohttpClient:
             raise _told(exc, url, timeout_seconds, response.status) from exc
         finally:
             response.close()  # after the end of the body the connection is back in the pool already
-        return Response(status=response.status, headers=_lower(response.headers), body=answer)
+        return Response(status=response.status, headers=_headers_of(response), body=answer)
 
     async def _send(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, timeout_seconds: float
@@ -126,15 +127,23 @@ class AiohttpClient:
             raise TargetFailed(message, status_code=response.status)
 
     def _resolve(self, url: str) -> tuple[URL, URL | None]:
-        """Parses a URL and looks its proxy up once."""
-        address, proxy = URL(url), proxy_of(url)
+        """Parses a URL and looks its proxy up once. Raises: TargetRejected."""
+        try:
+            address, proxy = URL(url), proxy_of(url)
+        except ValueError as exc:
+            raise TargetRejected("the address of the target is not a URL") from exc
         if len(self._urls) >= MOST_URLS:
             self._urls.clear()  # places to poll have an address per job
         self._urls[url] = found = (address, URL(proxy) if proxy else None)
         return found
 
     def _open(self) -> aiohttp.ClientSession:
-        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE_SECONDS, ttl_dns_cache=DNS_CACHE_SECONDS)
+        connector = aiohttp.TCPConnector(
+            limit=0,
+            keepalive_timeout=KEEPALIVE_SECONDS,
+            ttl_dns_cache=DNS_CACHE_SECONDS,
+            ssl=ssl.create_default_context(),  # aiohttp's own is made when it is imported
+        )
         self._session = aiohttp.ClientSession(
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -149,8 +158,13 @@ def _timeout(seconds: float) -> aiohttp.ClientTimeout:
     return aiohttp.ClientTimeout(total=seconds, connect=min(CONNECT_SECONDS, seconds * 0.9))
 
 
-def _lower(headers: Mapping[str, str]) -> dict[str, str]:
-    return {name.lower(): value for name, value in headers.items()}
+def _headers_of(response: aiohttp.ClientResponse) -> dict[str, str]:
+    """Returns the headers, without those that were true only of the compressed body."""
+    headers = {name.decode("ascii").lower(): value.decode("latin-1") for name, value in response.raw_headers}
+    if "content-encoding" in headers:
+        del headers["content-encoding"]
+        headers.pop("content-length", None)
+    return headers
 
 
 def _is_unsent(exc: BaseException) -> bool:

@@ -17,6 +17,7 @@ from forebay.targets.http import Response
 _TEXT_ENDPOINTS = ("/audio/transcriptions", "/audio/translations")  # `response_format: srt` and its like
 _BINARY_TYPES = ("audio/", "image/", "video/", "application/octet-stream", "application/zip")
 _VERSION = "/v1"
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", re.ASCII)  # Source: RFC 9110, 5.6.2
 _PLAIN_PATH = re.compile(r"/[A-Za-z0-9._~:/-]+", re.ASCII)
 
 
@@ -24,7 +25,10 @@ def checked_url(spec: TargetSpec, url: str | None, key: str) -> str:
     """Returns the address without a slash at its end. Raises: ConfigurationError: it is missing or not an HTTP URL."""
     if not url:
         raise ConfigurationError(f"targets.{spec.name}: {key} is missing; a target of type {spec.type} needs one")
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError as exc:
+        raise ConfigurationError(f"targets.{spec.name}.{key} is not a URL: {exc}") from exc
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise ConfigurationError(f"targets.{spec.name}.{key}: {_shown(url)!r} is not a URL of http or https")
     if parts.username or parts.password:
@@ -49,10 +53,12 @@ def join_url(base_url: str, endpoint: str) -> str:
 def preset_headers(spec: TargetSpec, headers: Mapping[str, str]) -> dict[str, str]:
     """Returns the headers of every call; the declaration's own override ours, in whatever case they are written.
 
-    Raises: ConfigurationError: a value can't stand in a header (a key read from a file ends in a line break).
+    Raises: ConfigurationError: a name or value can't stand in a header (a key read from a file ends in a line break).
     """
     preset = {**headers, **{name.lower(): value for name, value in spec.headers.items()}}
     for name, value in preset.items():
+        if not _HEADER_NAME.fullmatch(name):
+            raise ConfigurationError(f"targets.{spec.name}: {name!r} is no name of a header")
         if not (name + value).isprintable():
             raise ConfigurationError(
                 f"targets.{spec.name}: the header {name!r} has a line break or another control character"

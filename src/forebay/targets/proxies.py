@@ -9,9 +9,14 @@ from urllib.request import getproxies, proxy_bypass
 
 
 def proxy_of(url: str) -> str | None:
-    """Returns the proxy's URL by ``http_proxy``, ``https_proxy`` or ``all_proxy``, unless ``no_proxy`` has the host."""
+    """Returns the proxy's URL by ``http_proxy``, ``https_proxy`` or ``all_proxy``, unless ``no_proxy`` has the host.
+
+    Raises: ValueError: ``url`` is not one.
+    """
     address = urlsplit(url)
-    if address.hostname is None or proxy_bypass(address.netloc.rpartition("@")[2]):
+    if not address.hostname or address.scheme not in {"http", "https"}:
+        raise ValueError("a URL of http or https names a host")
+    if proxy_bypass(address.netloc.rpartition("@")[2]):
         return None
     proxies = getproxies()
     return proxies.get(address.scheme) or proxies.get("all")

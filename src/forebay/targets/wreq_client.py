@@ -1,24 +1,21 @@
 """HttpClient on wreq (Rust): its sockets and parsing are a thread's of its own, and not the event loop's.
 
-What wreq raises is told apart by its type and by ``kind: Connect`` in its text: what failed before a connection stood
-was certainly not sent. It never sends a request again by itself: over HTTP/1.1 it takes another connection only for one
-whose first byte was not written. Connections are kept for a shorter time than servers keep them.
+It never sends a request again by itself but over another connection if the first byte was not written: held by tests.
+Connections are kept for a shorter time than servers keep them.
 """
 
-import re
 from bisect import bisect_right
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from urllib.parse import urlsplit
 
 import wreq
-from wreq import exceptions
 
-from forebay.domain.errors import TargetError, TargetFailed, TargetRejected, TargetTimeout, TargetUnavailable
+from forebay.domain.errors import TargetFailed, TargetRejected, TargetUnavailable
 from forebay.targets.http import KEEPALIVE_SECONDS, MAX_ANSWER_BYTES, Response, StreamResponse
 from forebay.targets.proxies import proxy_of
 from forebay.targets.trust import trusted_certificates
+from forebay.targets.wreq_failures import BROKEN, UNSENDABLE, told
 
 #: Time limits of a connection: DNS, TCP and TLS together. wreq has one per client, so there is a client for each that
 #: is in use, and a call takes the longest that ends before its own limit: a host that is not there is not a time-out.
@@ -27,27 +24,16 @@ CONNECT_SHARE = 0.9  # of a call's time limit
 DNS_THREADS = 32
 MOST_URLS = 1024
 _THREAD_NAME = "forebay-http"
-_BROKEN = (
-    exceptions.BodyError,
-    exceptions.ConnectionError,
-    exceptions.ConnectionResetError,
-    exceptions.DecodingError,
-    exceptions.ProxyConnectionError,
-    exceptions.RequestError,
-    exceptions.TimeoutError,
-    exceptions.TlsError,
-)
-_UNSENT = (exceptions.ConnectionError, exceptions.ProxyConnectionError, exceptions.TlsError)
-_REASON = re.compile(r'(?:message|reason|error): "([^"]{1,200})"')
 _Key = tuple[bool, str | None, float]  # is it TLS, by which proxy, within how many seconds
 
 
 class WreqClient:
-    """Clients for all targets of a process on one thread. Made anywhere; opened by its first call."""
+    """Clients for all targets of a process on one thread. Made anywhere; a client is opened by its first call."""
 
     def __init__(self, *, max_answer_bytes: int = MAX_ANSWER_BYTES) -> None:
         self._max_answer_bytes = max_answer_bytes
-        self._runtime: wreq.Runtime | None = None
+        # At once, not at the first call: made when no descriptor is left, it takes the whole process down with it.
+        self._runtime: wreq.Runtime | None = _make_runtime()
         self._clients: dict[_Key, wreq.Client] = {}
         self._proxies: dict[str, str | None] = {}
 
@@ -82,17 +68,19 @@ class WreqClient:
     ) -> wreq.Response:
         """Sends and awaits the head of the answer."""
         step = bisect_right(CONNECT_SECONDS, timeout_seconds * CONNECT_SHARE)
-        key = (url.startswith("https:"), self._proxy(url), CONNECT_SECONDS[max(step - 1, 0)])
-        client = self._clients.get(key) or self._open(*key)
         limit = timedelta(seconds=timeout_seconds)
         try:
+            key = (url.startswith("https:"), self._proxy(url), CONNECT_SECONDS[max(step - 1, 0)])
+            client = self._clients.get(key) or self._open(*key)
             if body is None:
                 return await client.get(url, headers=headers, timeout=limit)
             return await client.post(url, headers=headers, body=body, timeout=limit)
-        except _BROKEN as exc:
-            raise _told(exc, url, timeout_seconds) from exc
-        except (exceptions.BuilderError, RuntimeError) as exc:
-            raise TargetRejected(f"no request can be made for {_origin(url)}: its URL or a header is wrong") from exc
+        except BROKEN as exc:
+            raise told(exc, url, timeout_seconds) from exc
+        except UNSENDABLE as exc:
+            raise TargetRejected("the address of the target is not a URL") from exc
+        except OSError as exc:
+            raise TargetUnavailable(f"the certificates to trust can't be read: {exc}") from exc
 
     async def _read(self, answer: wreq.Response, url: str, timeout_seconds: float) -> Response:
         status = answer.status.as_int()
@@ -103,8 +91,8 @@ class WreqClient:
             else:
                 async with answer.stream() as streamer:
                     body = b"".join([piece async for piece in self._chunks(streamer, answer, url, timeout_seconds)])
-        except _BROKEN as exc:
-            raise _told(exc, url, timeout_seconds, status) from exc
+        except BROKEN as exc:
+            raise told(exc, url, timeout_seconds, status) from exc
         return Response(status=status, headers=_headers_of(answer), body=body)
 
     async def _chunks(
@@ -121,8 +109,8 @@ class WreqClient:
                     message = f"the answer is longer than {self._max_answer_bytes} bytes"
                     raise TargetFailed(message, status_code=status)
                 yield bytes(piece)
-        except _BROKEN as exc:
-            raise _told(exc, url, timeout_seconds, status) from exc
+        except BROKEN as exc:
+            raise told(exc, url, timeout_seconds, status) from exc
 
     def _proxy(self, url: str) -> str | None:
         """Looks the proxy of an address up once."""
@@ -136,8 +124,8 @@ class WreqClient:
 
     def _open(self, is_tls: bool, proxy: str | None, connect_seconds: float) -> wreq.Client:
         if self._runtime is None:
-            self._runtime = wreq.Runtime(workers=1, thread_name=_THREAD_NAME, max_blocking_threads=DNS_THREADS)
-        certificates = trusted_certificates() if is_tls else []
+            self._runtime = _make_runtime()
+        certificates = trusted_certificates() if is_tls else None
         client = wreq.Client(
             runtime=self._runtime,
             connect_timeout=timedelta(seconds=connect_seconds),
@@ -148,37 +136,15 @@ class WreqClient:
             proxies=[wreq.Proxy.all(proxy)] if proxy else [],
             no_proxy=proxy is None,
             dns_options=wreq.DnsOptions(system_dns=True),  # as every other program on the machine sees names
-            tls_verify=wreq.CertStore.from_der_certs(certificates) if certificates else True,
+            tls_verify=wreq.CertStore.from_der_certs(certificates) if certificates is not None else True,
         )
         self._clients[is_tls, proxy, connect_seconds] = client
         return client
 
 
+def _make_runtime() -> wreq.Runtime:
+    return wreq.Runtime(workers=1, thread_name=_THREAD_NAME, max_blocking_threads=DNS_THREADS)
+
+
 def _headers_of(answer: wreq.Response) -> dict[str, str]:
     return {str(name, "ascii"): str(value, "latin-1") for name, value in answer.headers}
-
-
-def _told(exc: BaseException, url: str, timeout_seconds: float, status: int | None = None) -> TargetError:
-    """Says what broke, in words without the URL's path, query or credentials."""
-    place, text = _origin(url), str(exc)
-    found = _REASON.findall(text)
-    reason = found[-1].replace("_", " ").lower() if found else "no connection in time" if "TimedOut" in text else "cut"
-    match exc:
-        case exceptions.ProxyConnectionError():
-            return TargetUnavailable(f"cannot connect to {place} through its proxy: {reason}")
-        case _ if isinstance(exc, _UNSENT) or "kind: Connect," in text:
-            return TargetUnavailable(f"cannot connect to {place}: {reason}")
-        case _ if isinstance(exc, exceptions.TimeoutError) or "TimedOut" in text:
-            return TargetTimeout(f"no whole answer from {place} within {timeout_seconds:g} s", status_code=status)
-        case _ if status is not None:
-            return TargetFailed(f"{place} broke off its answer", status_code=status)
-        case exceptions.ConnectionResetError() | exceptions.RequestError() if "Parse(" not in text:
-            return TargetFailed(f"{place} closed the connection without an answer")
-        case _:
-            return TargetFailed(f"{place} answered with something that is not HTTP")
-
-
-def _origin(url: str) -> str:
-    address = urlsplit(url)
-    port = address.port or (443 if address.scheme == "https" else 80)
-    return f"{address.hostname}:{port}"
