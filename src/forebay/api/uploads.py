@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from email.message import Message
 from typing import TYPE_CHECKING
 
-from python_multipart.exceptions import MultipartParseError
+from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import Request
 
@@ -19,6 +19,7 @@ LONGEST_FIELD_BYTES = 64 * 1024
 MOST_FIELDS = 100
 FILE_FIELD = "file"
 DEFAULT_NAME = "upload"
+BAD_FORM = "invalid_multipart"
 
 
 @dataclass(slots=True)
@@ -56,10 +57,14 @@ async def read_upload(request: Request, blobs: BlobStore, limit_bytes: int) -> U
         if not isinstance(event, _Part):
             continue
         if event.name == FILE_FIELD:
+            if upload.blob is not None:
+                raise RequestError("The form has two files; an upload takes one", param=FILE_FIELD)
             upload.filename = event.filename or DEFAULT_NAME
             upload.content_type = event.content_type
             upload.blob = await blobs.write(_bounded(events, limit_bytes))
-        elif len(upload.fields) < MOST_FIELDS:
+        elif len(upload.fields) >= MOST_FIELDS:
+            raise TooLarge(f"The form has more than {MOST_FIELDS} fields")
+        else:
             upload.fields[event.name] = await _text(events, event.name)
     if upload.blob is None:
         raise RequestError("The form has no file: send one as `file`", param=FILE_FIELD, code=_MISSING)
@@ -102,17 +107,19 @@ async def _text(events: AsyncIterator[_Event], name: str) -> str:
 async def _events(request: Request, boundary: bytes) -> AsyncIterator[_Event]:
     """The form as a stream: a part, its bytes, its end, and so on."""
     form = _Form()
-    parser = MultipartParser(boundary, form.callbacks())
     try:
+        parser = MultipartParser(boundary, form.callbacks())
         async for chunk in request.stream():
-            parser.write(chunk)
-            for event in form.take():
-                yield event
+            try:
+                parser.write(chunk)
+            finally:  # what came before a fault is read first, wherever the network cut the stream
+                for event in form.take():
+                    yield event
         parser.finalize()
-    except MultipartParseError as exc:
-        raise RequestError(f"The form can't be read: {exc}", code="invalid_multipart") from exc
+    except FormParserError as exc:
+        raise RequestError(f"The form can't be read: {exc}", code=BAD_FORM) from exc
     if not form.is_complete:
-        raise RequestError("The form ends too soon", code="invalid_multipart")
+        raise RequestError("The form ends too soon", code=BAD_FORM)
 
 
 class _Form:
