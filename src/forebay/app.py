@@ -70,7 +70,8 @@ async def open_system(settings: Settings, *, clock: Clock | None = None) -> Asyn
         prices = ListPrices()
         local = LocalModels()
         stack.push_async_callback(local.close)
-        targets = await stack.enter_async_context(build_targets(specs, local=local, prices=prices))
+        building = build_targets(specs, local=local, prices=prices, library=settings.http_client)
+        targets = await stack.enter_async_context(building)
         services = Services(
             clock=clock,
             ids=ids,

@@ -13,6 +13,7 @@ from forebay.settings.reading import EMPTY, Reader
 from forebay.settings.records import Settings, StoreSettings
 from forebay.settings.source import ENVIRONMENT, Item, Problem, Source
 from forebay.settings.targets import read_routes, read_targets
+from forebay.targets.clients import HttpLibrary
 
 DEFAULT_FILE = "forebay.yaml"
 DEFAULT_STORE = "sqlite:///forebay.db"
@@ -23,6 +24,7 @@ SCALARS = (
     "blobs",
     "lease_seconds",
     "failover_after",
+    "http_client",
     "log_level",
     "max_body_bytes",
     "max_batch_lines",
@@ -81,6 +83,7 @@ def _settings(reader: Reader, environ: Mapping[str, str], folder: Path, file: Pa
         routes=routes,
         lease_seconds=reader.seconds("lease_seconds") or default.lease_seconds,
         failover_after_seconds=reader.seconds("failover_after") or default.failover_after_seconds,
+        http_client=HttpLibrary(reader.choice("http_client", tuple(HttpLibrary)) or default.http_client),
         log_level=reader.choice("log_level", LOG_LEVELS) or default.log_level,
         max_body_bytes=reader.size("max_body_bytes") or default.max_body_bytes,
         max_batch_lines=reader.whole("max_batch_lines", least=1) or default.max_batch_lines,

@@ -7,6 +7,7 @@ from msgspec import Meta
 
 from forebay.domain.record import Record
 from forebay.domain.target import Route, TargetSpec
+from forebay.targets.clients import DEFAULT_LIBRARY, HttpLibrary
 
 SECONDS, BYTES, NUMBER, TEXT = "duration", "size", "whole number", "text"
 
@@ -62,6 +63,14 @@ class Settings(Record, frozen=True, kw_only=True):
             shown="5s",
         ),
     ] = 5.0
+    http_client: Annotated[
+        HttpLibrary,
+        _meaning(
+            "What sends calls: `wreq`, or `aiohttp` where there is no wheel of wreq, at several times the CPU. "
+            "Both obey `http_proxy`, `https_proxy`, `all_proxy`, `no_proxy`, `SSL_CERT_FILE` and `SSL_CERT_DIR`.",
+            TEXT,
+        ),
+    ] = DEFAULT_LIBRARY
     log_level: Annotated[str, _meaning("`debug`, `info`, `warning` or `error`.", TEXT)] = "info"
     max_body_bytes: Annotated[
         int,

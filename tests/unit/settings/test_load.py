@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from forebay.domain.errors import ConfigurationError
 from forebay.domain.target import Limits, Prices, TargetSpec, TargetType
 from forebay.settings import Settings, load_settings, redacted, with_target
+from forebay.targets.clients import HttpLibrary
 
 WHOLE = """
 store: "sqlite:///forebay.db"
@@ -90,6 +91,14 @@ def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
     assert settings.store.path == Path("/tmp/a.db")
     assert settings.max_body_bytes == 2 * 1024 * 1024
     assert settings.log_level == "warning"
+
+
+def test_the_http_client_is_chosen_by_name(tmp_path: Path) -> None:
+    assert load(tmp_path, "").http_client is HttpLibrary.WREQ
+    assert load(tmp_path, "http_client: aiohttp").http_client is HttpLibrary.AIOHTTP
+    assert load(tmp_path, "", {"FOREBAY_HTTP_CLIENT": "aiohttp"}).http_client is HttpLibrary.AIOHTTP
+    with pytest.raises(ConfigurationError, match=r"http_client.*'httpx' is not one of wreq, aiohttp"):
+        load(tmp_path, "http_client: httpx")
 
 
 def test_sizes_and_durations_are_numbers_or_texts_with_units(tmp_path: Path) -> None:
