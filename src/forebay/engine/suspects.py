@@ -10,6 +10,7 @@ from forebay.domain.change import Want
 
 PAUSE_SECONDS = 5.0  # after an attempt in vain: another worker had it, or its lane was full; emptying the slots costs
 FIRST_WAIT_SECONDS = 30.0  # for the slots to empty
+TURN_SECONDS = 5.0  # for suspects one after the other, once the slots are empty; then others have as long
 LONGEST_WAIT_SECONDS = 86_400.0
 WORK_FACTOR = 5.0  # times a wait in vain: a suspect costs at most a sixth of the work beside it
 
@@ -37,11 +38,11 @@ class Suspects:
         """Whether one may be claimed now: its lane has a free slot, and takes calls."""
         return bool(self._queues) and bool(self.among(wants))
 
-    def were_tried(self, *, is_found: bool, now: float) -> None:
-        """Forgets them until the next sweep; in vain: for a while."""
+    def were_tried(self, *, is_found: bool, now: float, seconds: float = 0.0) -> None:
+        """Forgets them until the next sweep; in vain: for a while; else for as long as their turn took."""
         self._queues = frozenset()
-        self._paused_at = None if is_found else now
-        self._pause_seconds = PAUSE_SECONDS
+        self._paused_at = now
+        self._pause_seconds = seconds if is_found else PAUSE_SECONDS
         self.wait_seconds = FIRST_WAIT_SECONDS
 
     def were_waited_for(self, now: float) -> None:

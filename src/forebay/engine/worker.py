@@ -22,7 +22,7 @@ from forebay.engine.runner import Runner
 from forebay.engine.services import Services
 from forebay.engine.slots import Slots
 from forebay.engine.stopping import stopped
-from forebay.engine.suspects import Suspects
+from forebay.engine.suspects import TURN_SECONDS, Suspects
 from forebay.policy.lifecycle import hand_back
 from forebay.ports import Watch
 from forebay.processes import started_at
@@ -167,13 +167,24 @@ class WorkerProcess:
             self._finisher.put(hand_back(one, [], now=now))
 
     async def _claim_suspect(self) -> int:
-        """Runs one suspect with nothing beside it. What runs now ends first, and its answers free their leases."""
+        """Runs suspects one by one, with nothing beside them. What runs now ends first."""
         try:
             async with asyncio.timeout(self._suspects.wait_seconds):
                 await self._slots.emptied.wait()
         except TimeoutError:
             self._suspects.were_waited_for(self._services.clock.now())
             return 0
+        clock, found = self._services.clock, 0
+        began_at = clock.now()
+        while await self._run_suspect():
+            found += 1
+            if clock.now() - began_at >= TURN_SECONDS:
+                break
+        self._suspects.were_tried(is_found=found > 0, now=clock.now(), seconds=clock.now() - began_at)
+        return found
+
+    async def _run_suspect(self) -> bool:
+        """Runs the next one to its end. The answers before it free their leases: a suspect's worker holds no other."""
         if self._finisher.waiting:
             await self._finisher.flush()
         now = self._services.clock.now()
@@ -185,8 +196,7 @@ class WorkerProcess:
         for one in claimed:
             log.warning("suspect_runs_alone", job_id=one.job.id, rescues=one.job.rescues)
         await self._slots.emptied.wait()
-        self._suspects.were_tried(is_found=bool(claimed), now=now)
-        return len(claimed)
+        return bool(claimed)
 
     async def _claim_for_ever(self) -> None:
         while True:
