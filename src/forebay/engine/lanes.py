@@ -184,11 +184,15 @@ class Lanes:
         return any(entry.target == target for entry in route.entries)
 
     def _first_available(self, route: Route, now: float) -> Lane | None:
-        """Busy is no reason to fail over; unavailable is, and throttled for longer than ``failover_after``."""
+        """Busy is no reason to fail over; unavailable is, and throttled for longer than ``failover_after``. Of targets
+        that are all throttled, the one that resumes first.
+        """
+        throttled: list[Lane] = []
         for entry in route.entries:
             lane = self.by_name.get(entry.target)
             if lane is None or not lane.state.available(now):
                 continue
             if not lane.state.is_throttled_longer_than(self._failover_after_seconds, now):
                 return lane
-        return None
+            throttled.append(lane)
+        return min(throttled, key=lambda lane: lane.state.resume_at(now) or now, default=None)

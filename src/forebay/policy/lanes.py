@@ -52,9 +52,13 @@ class LaneState:
         return latest if latest > now else self._concurrency.ramps_at(now)
 
     def is_throttled_longer_than(self, seconds: float, now: float) -> bool:
-        """Whether it has been, or says that it will be, throttled for longer: then a route fails over."""
+        """Whether it has been, or says that it will be, throttled for longer: then a route fails over.
+
+        Only news counts: a lane that was sent nothing for so long after its last pause may be asked again.
+        """
         since = self._throttled_since
-        return self._paused_until - now > seconds or (since is not None and now - since > seconds)
+        is_news = now < self._paused_until + seconds
+        return self._paused_until - now > seconds or (since is not None and now - since > seconds and is_news)
 
     def record(
         self,

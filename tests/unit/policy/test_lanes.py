@@ -53,6 +53,15 @@ def test_a_lane_throttled_again_and_again_is_a_reason_to_fail_over_until_it_answ
     assert not state.is_throttled_longer_than(5, NOW + 60)
 
 
+def test_a_lane_that_was_throttled_and_then_sent_nothing_is_a_reason_to_fail_over_no_more() -> None:
+    state = lane()
+    for second in range(7):
+        state.record(Outcome.THROTTLED, latency_seconds=0.1, now=NOW + second, in_flight=1, retry_after=1.0)
+    assert not state.is_throttled_longer_than(5, NOW + 120)
+    state.record(Outcome.THROTTLED, latency_seconds=0.1, now=NOW + 120, in_flight=1, retry_after=1.0)
+    assert state.is_throttled_longer_than(5, NOW + 120)
+
+
 def test_a_dead_target_takes_nothing_until_one_probe_shows_that_it_lives() -> None:
     state = lane()
     fail(state, 5)
