@@ -16,7 +16,7 @@ setup: $(READY)  ## Make the environment (.venv) with the package and its tools
 $(READY): pyproject.toml requirements-dev.txt constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Forebay needs Python 3.11 or later: PYTHON=python3.11 make setup")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[local]' -r requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[all]' -r requirements-dev.txt
 	touch $(READY)
 
 demo: $(READY)  ## Run the main job on real reviews with a real local model, and show the results (DEMO_MODEL=smollm2 for less)

@@ -1,0 +1,7 @@
+"""The shared store: PostgreSQL 14 or later, for any number of processes on any number of machines."""
+
+from forebay.stores.postgres.migrating import Layout, State, migrate, read_layout
+from forebay.stores.postgres.opening import PostgresStore, open_store
+from forebay.stores.postgres.place import Place, read_place
+
+__all__ = ["Layout", "Place", "PostgresStore", "State", "migrate", "open_store", "read_layout", "read_place"]

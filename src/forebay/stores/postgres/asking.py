@@ -1,0 +1,186 @@
+"""What people ask of jobs that exist: the verbs ``cancel``, ``retry``, ``erase``; and ``append`` to a stream."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from forebay.domain.change import Lookup, Reply, Verdict
+from forebay.domain.job import DEAD, Ending, Status
+from forebay.stores.postgres.adding import CANCELLED_ERROR
+from forebay.stores.postgres.ending import End, ask_groups, end_leaves, hasten
+from forebay.stores.postgres.joins import settle
+from forebay.stores.postgres.placing import enqueue
+from forebay.stores.postgres.rows import decode_fixed
+from forebay.stores.postgres.transaction import Row, Tx
+
+
+class Named(NamedTuple):
+    """Jobs of a tenant."""
+
+    tenant: str
+    job_ids: Sequence[str]
+
+
+class Appending(NamedTuple):
+    """Chunks for a job's stream, under its lease."""
+
+    job_id: str
+    fence: int
+    texts: Sequence[str]
+
+
+class _Look(NamedTuple):
+    """A row of ``change.look``."""
+
+    id: str
+    status: str
+    ending: str | None
+    is_group: bool
+    is_running: bool
+    parent_id: str
+    is_collected: bool
+    parent_status: str | None
+    parent_ending: str | None
+    fixed: str
+    parent_deadline: float | None
+    input_tokens: int | None
+    cached_tokens: int | None
+    output_tokens: int | None
+    reasoning_tokens: int | None
+    cost_usd: float | None
+
+
+async def cancel(tx: Tx, named: Named) -> list[Reply]:
+    """One after the other: cancelling one may end the next."""
+    for job_id in dict.fromkeys(named.job_ids):
+        look = await _held(tx, named.tenant, job_id)
+        if look is not None and not Status(look.status).is_terminal and look.ending is None:
+            await _cancel(tx, look)
+    return await _replies(tx, named, [Lookup.DONE] * len(named.job_ids))
+
+
+async def retry(tx: Tx, named: Named) -> list[Reply]:
+    lookups: list[Lookup] = []
+    for job_id in named.job_ids:
+        await _hold_parent(tx, named.tenant, job_id)
+        look = await _held(tx, named.tenant, job_id)
+        if look is None:
+            lookups.append(Lookup.NOT_FOUND)
+        elif Status(look.status) not in DEAD:
+            lookups.append(Lookup.NOT_DEAD)
+        elif look.parent_id and not _is_live(look):
+            lookups.append(Lookup.PARENT_ENDED)
+        else:
+            await _revive(tx, look)
+            lookups.append(Lookup.DONE)
+    return await _replies(tx, named, lookups)
+
+
+async def erase(tx: Tx, named: Named) -> list[Reply]:
+    await tx.bulk("change.lock", named.job_ids)
+    looks = await _look(tx, named.tenant, named.job_ids)
+    ended = [look.id for look in looks.values() if Status(look.status).is_terminal]
+    if ended:
+        for name in ("delete.bodies", "delete.results", "delete.chunks", "change.drop_content_refs"):
+            await tx.bulk(name, ended)
+        await tx.bulk("change.drop_segments", ended)
+    erased = set(ended)
+    lookups = [Lookup.DONE if job_id in erased else Lookup.NOT_DEAD for job_id in named.job_ids]
+    return await _replies(tx, named, lookups)
+
+
+async def append(tx: Tx, appending: Appending) -> Verdict:
+    job_id, fence, texts = appending
+    if not await tx.run("change.has_lease", fence, job_id):
+        return Verdict.LEASE_LOST
+    if texts:
+        await tx.bulk("change.append", list(texts), job_id)
+        tx.topics.add("job:" + job_id)
+    return Verdict.APPLIED
+
+
+async def _look(tx: Tx, tenant: str, job_ids: Sequence[str]) -> dict[str, _Look]:
+    return {row[0]: _Look(*row) for row in await tx.bulk("change.look", job_ids, tenant)}
+
+
+async def _held(tx: Tx, tenant: str, job_id: str) -> _Look | None:
+    """The job as it is, held until the commit."""
+    await tx.bulk("change.lock", [job_id])
+    return (await _look(tx, tenant, [job_id])).get(job_id)
+
+
+async def _replies(tx: Tx, named: Named, lookups: Sequence[Lookup]) -> list[Reply]:
+    """The state after the verb, for each id asked; ``lookups`` are those of jobs that exist."""
+    looks = await _look(tx, named.tenant, named.job_ids)
+    replies: list[Reply] = []
+    for job_id, lookup in zip(named.job_ids, lookups, strict=True):
+        look = looks.get(job_id)
+        if look is None:
+            replies.append(Reply(id=job_id, lookup=Lookup.NOT_FOUND))
+            continue
+        status = Status.RUNNING if look.is_running and look.status == Status.QUEUED else Status(look.status)
+        ending = None if look.ending is None else Ending(look.ending)
+        replies.append(Reply(id=job_id, lookup=lookup, status=status, ending=ending))
+    return replies
+
+
+async def _cancel(tx: Tx, look: _Look) -> None:
+    if look.is_group:
+        unsettled = await ask_groups(tx, [look.id], Ending.CANCEL)
+        if look.status == Status.QUEUED and not look.is_running:
+            await hasten(tx, [look.id])
+    elif look.is_running:
+        await tx.bulk("end.ask", [look.id], Ending.CANCEL)
+        unsettled = set()
+    else:
+        unsettled, missed = await end_leaves(tx, [End(look.id, Status.CANCELLED, CANCELLED_ERROR)])
+        await tx.bulk("end.ask", missed, Ending.CANCEL)
+    await settle(tx, unsettled)
+
+
+async def _hold_parent(tx: Tx, tenant: str, job_id: str) -> None:
+    """Parents are held before their children: whoever ends them goes that way too."""
+    look = (await _look(tx, tenant, [job_id])).get(job_id)
+    if look is not None and look.parent_id:
+        await tx.bulk("change.lock", [look.parent_id])
+
+
+def _is_live(look: _Look) -> bool:
+    """Whether the parent still counts its children: live, and not asked to end."""
+    return look.parent_status is not None and not Status(look.parent_status).is_terminal and look.parent_ending is None
+
+
+async def _revive(tx: Tx, look: _Look) -> None:
+    """Queues a dead job again, and what is dead below it if it is a group; the parent counts it again."""
+    if look.is_collected:
+        await _untake(tx, look.parent_id, [(look.status, *look[-5:])])
+    deadlines = {look.id: _fresh_deadline(tx, look.fixed, look.parent_deadline if look.parent_id else None)}
+    groups = [look.id] if look.is_group else []
+    while groups:
+        group_id = groups.pop()
+        children = await tx.run("change.dead_children", group_id)
+        await _untake(tx, group_id, [(row[4], *row[-5:]) for row in children if row[3]])
+        for child_id, is_group, fixed, *_ in children:
+            deadlines[child_id] = _fresh_deadline(tx, fixed, deadlines[group_id])
+            if is_group:
+                groups.append(child_id)
+    named = list(deadlines)
+    await tx.bulk("apply.drop_results", named)
+    await tx.bulk("apply.drop_result_refs", named)
+    await tx.bulk("change.revive", list(deadlines.items()), tx.now)
+    await enqueue(tx, named)
+    if not look.parent_id:
+        owner = decode_fixed(look.fixed)
+        await tx.run("change.rename_notices", owner.tenant, f"end:{look.id}:", f"end:{look.id};")
+
+
+def _fresh_deadline(tx: Tx, fixed: str, parent_deadline: float | None) -> float:
+    fresh = tx.now + decode_fixed(fixed).lifespan_seconds
+    return fresh if parent_deadline is None else min(fresh, parent_deadline)
+
+
+async def _untake(tx: Tx, parent_id: str, children: list[Row]) -> None:
+    """Takes back what ``taking.take_over`` added for these dead children (status, tokens of four kinds, cost)."""
+    for status, *sums in children:
+        failed, cancelled = -int(status == Status.FAILED), -int(status == Status.CANCELLED)
+        negative = [None if one is None else -one for one in sums]
+        await tx.run("apply.take_over", parent_id, 0, failed, cancelled, *negative)

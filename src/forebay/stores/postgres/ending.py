@@ -1,0 +1,118 @@
+"""How jobs end otherwise than by their own answer, and what every end brings with it: notices, and children cancelled.
+
+Every function here runs inside the transaction of the verb that ends the jobs.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from forebay.domain.job import Ending, Job, JobError, Spec, Status
+from forebay.stores.postgres.adding import add_jobs, end_of
+from forebay.stores.postgres.placing import dequeue, enqueue
+from forebay.stores.postgres.rows import decode_fixed
+from forebay.stores.postgres.transaction import Tx, as_json
+
+
+class End(NamedTuple):
+    """A leaf, and how it ends."""
+
+    job_id: str
+    status: Status
+    error: JobError
+
+
+async def end_leaves(tx: Tx, ends: Sequence[End]) -> tuple[set[str], list[str]]:
+    """Ends queued leaves, whose rows are held; returns the parents to be settled, and those that a claimer was faster
+    to take: they are running, and as they were.
+    """
+    left = await dequeue(tx, [end.job_id for end in ends]) if ends else set()
+    unsettled = await end_freed(tx, [end for end in ends if end.job_id in left])
+    return unsettled, [end.job_id for end in ends if end.job_id not in left]
+
+
+async def end_freed(tx: Tx, ends: Sequence[End]) -> set[str]:
+    """Ends leaves that stand in no queue and have no lease any more; returns the parents to be settled."""
+    rows = [(end.job_id, end.status, end.error.code, end.error.message) for end in ends]
+    ended = await tx.bulk("end.end_leaves", rows, tx.now)
+    tx.topics.update("job:" + row[0] for row in ended)
+    await add_notices(tx, [row[0] for row in ended if row[2]])
+    return {row[1] for row in ended if row[1]}
+
+
+async def ask_groups(tx: Tx, job_ids: Iterable[str], ending: Ending) -> set[str]:
+    """Asks live groups, whose rows are held, to end, and with them all below; returns the jobs to be settled.
+
+    None is ended: each is claimed once more when nothing is live below it, and ends by its own answer.
+    """
+    unsettled: set[str] = set()
+    groups = list(job_ids)
+    while groups:
+        await tx.bulk("end.ask_groups", groups, ending)
+        unsettled.update(groups)
+        groups, parents = await _ask_children(tx, groups, ending)
+        unsettled |= parents
+    return unsettled
+
+
+async def cancel_children(tx: Tx, parent_ids: Iterable[str], ending: Ending = Ending.CANCEL) -> set[str]:
+    """Asks what is live below jobs that have ended; returns the jobs to be settled."""
+    groups, unsettled = await _ask_children(tx, list(parent_ids), ending)
+    return unsettled | await ask_groups(tx, groups, ending)
+
+
+async def hasten(tx: Tx, job_ids: Iterable[str]) -> None:
+    """Makes queued jobs, whose rows are held and that no worker has, due now."""
+    named = list(job_ids)
+    if named:
+        left = await dequeue(tx, named)
+        idle = [job_id for job_id in named if job_id in left]  # the others were claimed just now
+        await tx.bulk("end.make_due", idle, tx.now)
+        await enqueue(tx, idle)
+
+
+async def add_notices(tx: Tx, job_ids: list[str]) -> None:
+    """Adds the ``on_end`` jobs of ended roots: the outbox of the transaction that ends them."""
+    if not job_ids:
+        return
+    jobs: list[Job] = []
+    for job_id, status, fixed in await tx.bulk("end.owners", job_ids):
+        owner = decode_fixed(fixed)
+        for place, notice in enumerate(owner.on_end):
+            args = msgspec.json.decode(notice.args) | {"job_id": job_id, "status": status}
+            job = Job(
+                id=tx.ids.new("job"),
+                kind=notice.kind,
+                queue=notice.queue,
+                tenant=owner.tenant,
+                key=f"end:{job_id}:{place}",
+                created_at=tx.now,
+                deadline=tx.now + notice.lifespan_seconds,
+                spec=Spec(args=as_json(args)),
+            )
+            jobs.append(job)
+    await add_jobs(tx, jobs)
+
+
+async def _ask_children(tx: Tx, parent_ids: list[str], ending: Ending) -> tuple[list[str], set[str]]:
+    """One level: ends queued leaves, asks running ones; returns the groups among them and the parents to settle."""
+    groups: list[str] = []
+    idle_groups: list[str] = []
+    leaves: list[str] = []
+    running: list[str] = []
+    await tx.bulk("end.lock_children", parent_ids)
+    for job_id, is_group, status, is_running in await tx.bulk("end.live_children", parent_ids):
+        if is_group or status == Status.WAITING:
+            groups.append(job_id)
+            if status == Status.QUEUED and not is_running:
+                idle_groups.append(job_id)
+        elif is_running:
+            running.append(job_id)
+        else:
+            leaves.append(job_id)
+    status_after, error = end_of(ending)
+    unsettled, missed = await end_leaves(tx, [End(job_id, status_after, error) for job_id in leaves])
+    await tx.bulk("end.ask", running + missed, ending)
+    await hasten(tx, idle_groups)
+    return groups, unsettled

@@ -1,0 +1,41 @@
+"""Which faults of the database mean what: away for now, two transactions in each other's way, or the call's own."""
+
+import asyncpg
+
+from forebay.domain.errors import StoreUnavailable
+
+# The server, or the way to it, is not there: nothing is known of what was under way on that connection.
+LOST = (
+    OSError,
+    TimeoutError,
+    EOFError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.ProtocolViolationError,
+)
+# It is there and can't do it now; the transaction was rolled back.
+BUSY = (
+    asyncpg.QueryCanceledError,  # statement_timeout
+    asyncpg.LockNotAvailableError,  # lock_timeout
+    asyncpg.InsufficientResourcesError,  # disk full, out of memory
+    asyncpg.ReadOnlySQLTransactionError,  # a standby: the failover is not over
+    asyncpg.PostgresSystemError,
+)
+# Two transactions were in each other's way; the one that was given up runs again.
+CROSSED = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError, asyncpg.UniqueViolationError)
+UNWRITABLE = (asyncpg.CharacterNotInRepertoireError, asyncpg.UntranslatableCharacterError)  # U+0000 in a text
+DAMAGED = (asyncpg.DataCorruptedError, asyncpg.IndexCorruptedError)
+
+
+def unavailable(exc: BaseException) -> StoreUnavailable:
+    """What a caller is told whose verb can't be done now."""
+    said = str(exc) or type(exc).__name__
+    error = StoreUnavailable(f"the store can't be reached now ({said}); nothing was acknowledged, try again")
+    error.__cause__ = exc
+    return error

@@ -1,0 +1,134 @@
+"""The JobStore over PostgreSQL: each verb goes to the writer or to a reader; what it does stands in its own file."""
+
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from typing import TypeVar
+
+from forebay.domain.attempt import Attempt
+from forebay.domain.change import (
+    Added,
+    Change,
+    Claimed,
+    Depth,
+    Pruned,
+    Recovered,
+    Renewal,
+    Reply,
+    Tally,
+    Verdict,
+    Want,
+    Worker,
+)
+from forebay.domain.content import Chunk, Segment
+from forebay.domain.job import Job
+from forebay.domain.query import ROW, JobQuery, Parts
+from forebay.ports import StoreFacts, Watch
+from forebay.processes import IsGone
+from forebay.stores.postgres import asking, find, reads
+from forebay.stores.postgres.adding import add_calls
+from forebay.stores.postgres.answers import apply_calls, begin_calls
+from forebay.stores.postgres.backend import Backend
+from forebay.stores.postgres.calls import Order
+from forebay.stores.postgres.claims import Asking, claim_calls
+from forebay.stores.postgres.joins import settle_calls
+from forebay.stores.postgres.pruning import Pruning, prune
+from forebay.stores.postgres.recover import Sweep
+from forebay.stores.postgres.transaction import Tx
+from forebay.stores.postgres.workers import renew, retire
+
+Argument = TypeVar("Argument")
+Result = TypeVar("Result")
+
+
+class PostgresJobs:
+    """See JobStore: conditions, atomicity and errors stand there."""
+
+    def __init__(self, backend: Backend, is_gone: IsGone) -> None:
+        self._backend = backend
+        self._sweep = Sweep(is_gone)
+
+    @property
+    def facts(self) -> StoreFacts:
+        return StoreFacts(is_shared_between_machines=True)
+
+    async def add(self, jobs: Sequence[Job]) -> list[Added]:
+        return await self._backend.write(Order.ADD, add_calls, jobs)
+
+    async def claim(self, worker: Worker, wants: Sequence[Want], *, is_alone: bool = False) -> list[Claimed]:
+        return await self._backend.write(Order.CLAIM, claim_calls, Asking(worker, wants, is_alone))
+
+    async def begin(self, attempts: Sequence[Attempt]) -> list[Verdict]:
+        return await self._backend.write(Order.BEGIN, begin_calls, attempts)
+
+    async def renew(self, worker: Worker) -> Renewal:
+        return await self._one(renew, worker)
+
+    async def retire(self, worker: Worker) -> int:
+        return await self._one(retire, worker)
+
+    async def apply(self, changes: Sequence[Change]) -> list[Verdict]:
+        return await self._backend.write(Order.APPLY, apply_calls, changes)
+
+    async def settle(self, job_ids: Collection[str]) -> list[str]:
+        return await self._backend.write(Order.SETTLE, settle_calls, job_ids)
+
+    async def cancel(self, tenant: str, job_ids: Sequence[str]) -> list[Reply]:
+        return await self._one(asking.cancel, asking.Named(tenant, job_ids))
+
+    async def retry(self, tenant: str, job_ids: Sequence[str]) -> list[Reply]:
+        return await self._one(asking.retry, asking.Named(tenant, job_ids))
+
+    async def erase(self, tenant: str, job_ids: Sequence[str]) -> list[Reply]:
+        return await self._one(asking.erase, asking.Named(tenant, job_ids))
+
+    async def recover(self, *, limit: int = 1000) -> Recovered:
+        return await self._one(self._sweep.run, limit)
+
+    async def prune(self, older_than: float, *, limit: int = 1000) -> Pruned:
+        return await self._one(prune, Pruning(older_than, limit))
+
+    async def get(self, tenant: str | None, job_ids: Sequence[str], parts: Parts = ROW) -> list[Job | None]:
+        return await self._backend.read(
+            lambda session: reads.get(session, tenant, job_ids, parts), is_snapshot=parts != ROW
+        )
+
+    async def find(self, query: JobQuery) -> list[Job]:
+        return await self._backend.read(lambda session: find.find(session, query), is_snapshot=query.parts != ROW)
+
+    async def tally(self, job_ids: Sequence[str]) -> list[Tally]:
+        return await self._backend.read(lambda session: reads.tally(session, job_ids), is_snapshot=True)
+
+    async def depths(self) -> list[Depth]:
+        return await self._backend.read(reads.depths)
+
+    async def workers(self) -> list[Worker]:
+        return await self._backend.read(reads.workers)
+
+    async def append(self, job_id: str, fence: int, texts: Sequence[str]) -> Verdict:
+        appending = asking.Appending(job_id, fence, texts)
+        return await self._backend.write(Order.APPEND, _each(asking.append), appending)
+
+    async def read(self, job_id: str, after: int = -1, limit: int = 1000) -> list[Chunk]:
+        return await self._backend.read(lambda session: reads.chunks(session, job_id, after, limit))
+
+    async def segments(self, job_id: str, name: str, after: int = -1) -> list[Segment]:
+        return await self._backend.read(lambda session: reads.segments(session, job_id, name, after))
+
+    async def orphans(self, blob_ids: Sequence[str]) -> list[str]:
+        return await self._backend.read(lambda session: reads.orphans(session, blob_ids))
+
+    def watch(self, topics: Iterable[str] = ()) -> Watch:
+        return self._backend.hub.watch(topics)
+
+    async def _one(self, run: Callable[[Tx, Argument], Awaitable[Result]], argument: Argument) -> Result:
+        return await self._backend.write(Order.BARRIER, _each(run), argument)
+
+
+def _each(
+    run: Callable[[Tx, Argument], Awaitable[Result]],
+) -> Callable[[Tx, Sequence[Argument]], Awaitable[list[Result]]]:
+    """A verb that is not merged: one call after the other."""
+
+    async def run_each(tx: Tx, arguments: Sequence[Argument]) -> list[Result]:
+        return [await run(tx, argument) for argument in arguments]
+
+    return run_each

@@ -1,0 +1,89 @@
+"""The LimitStore: one number per rate (GCRA) and one sum per budget, for all processes on the database.
+
+``full_at`` is when the rate's bucket will be full again: what is there at ``now`` is
+``burst - max(0, full_at - now) * per_second``. Source: https://en.wikipedia.org/wiki/Generic_cell_rate_algorithm
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import NamedTuple
+
+from forebay.ports import Grant, Rate
+from forebay.stores.postgres.backend import Backend
+from forebay.stores.postgres.calls import Order
+from forebay.stores.postgres.transaction import Row, Session, Tx
+
+
+class _Asking(NamedTuple):
+    rate: Rate
+    amount: float
+
+
+class _Charge(NamedTuple):
+    budget: str
+    amount_usd: float
+    ceiling_usd: float
+
+
+class PostgresLimits:
+    """Rates and budgets in two tables of one row each."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+
+    async def reserve(self, rate: Rate, amount: float) -> Grant:
+        return await self._backend.write(Order.BARRIER, _reserve, _Asking(rate, amount))
+
+    async def give_back(self, rate: Rate, amount: float) -> None:
+        await self._backend.write(Order.BARRIER, _give_back, _Asking(rate, amount))
+
+    async def charge(self, budget: str, amount_usd: float, ceiling_usd: float) -> bool:
+        return await self._backend.write(Order.BARRIER, _charge, _Charge(budget, amount_usd, ceiling_usd))
+
+    async def spent(self, budget: str) -> float:
+        read: Callable[[Session], Awaitable[list[Row]]] = lambda session: session.run("limits.spent", budget)  # noqa: E731
+        rows = await self._backend.read(read)
+        return float(rows[0][0]) if rows else 0.0
+
+
+async def _reserve(tx: Tx, askings: Sequence[_Asking]) -> Sequence[Grant]:
+    return [await _reserve_one(tx, asking) for asking in askings]
+
+
+async def _reserve_one(tx: Tx, asking: _Asking) -> Grant:
+    rate, amount = asking
+    full_at = await _full_at(tx, rate)
+    there = rate.burst - (full_at - tx.now) * rate.per_second
+    granted = max(0.0, min(amount, there))
+    if granted > 0:
+        full_at += granted / rate.per_second
+        await tx.run("limits.set", rate.name, full_at, tx.now)
+    missing = min(amount - granted, rate.burst)
+    if missing <= 0:
+        return Grant(granted=granted, retry_at=tx.now)
+    return Grant(granted=granted, retry_at=full_at - (rate.burst - missing) / rate.per_second)
+
+
+async def _give_back(tx: Tx, askings: Sequence[_Asking]) -> Sequence[None]:
+    for rate, amount in askings:
+        full_at = await _full_at(tx, rate)
+        await tx.run("limits.set", rate.name, full_at - amount / rate.per_second, tx.now)
+    return [None] * len(askings)
+
+
+async def _full_at(tx: Tx, rate: Rate) -> float:
+    """Under the row's lock, which is held until the commit."""
+    rows = await tx.run("limits.full_at", rate.name)
+    if not rows:
+        await tx.run("limits.open", rate.name, tx.now)
+        rows = await tx.run("limits.full_at", rate.name)
+    full_at, set_at = rows[0]
+    behind: float = max(0.0, set_at - tx.now)  # the clock was set back: the lane must not wait until it has caught up
+    return max(tx.now, float(full_at) - behind)
+
+
+async def _charge(tx: Tx, charges: Sequence[_Charge]) -> Sequence[bool]:
+    replies: list[bool] = []
+    for charge in charges:
+        await tx.run("limits.open_budget", charge.budget)
+        replies.append(bool(await tx.run("limits.charge", *charge)))
+    return replies

@@ -1,0 +1,188 @@
+"""Link: one connection that comes back by itself, and the transactions on it.
+
+No state of a session is relied on: each transaction says by itself where it looks and how long it may take, so that
+a pooler may lend another server for each. No statement outlives its transaction where the address says
+``pooler=transaction``.
+"""
+
+import asyncio
+import random
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import Any, Protocol
+
+import asyncpg
+
+from forebay.domain.errors import StoreRefused
+from forebay.stores.postgres.faults import LOST
+from forebay.stores.postgres.place import Place
+
+
+class Connection(Protocol):
+    """What we use of asyncpg's connection, which comes without types."""
+
+    async def execute(self, query: str, *args: object) -> str: ...
+
+    async def fetch(self, query: str, *args: object) -> list[Any]: ...
+
+    async def fetchval(self, query: str, *args: object) -> Any: ...
+
+    async def add_listener(self, channel: str, callback: Callable[[object, int, str, object], None]) -> None: ...
+
+    async def close(self, *, timeout: float | None = None) -> None: ...
+
+    def is_closed(self) -> bool: ...
+
+    def terminate(self) -> None: ...
+
+    def get_server_version(self) -> Any: ...
+
+
+CONNECT_SECONDS = 5.0
+CLOSE_SECONDS = 2.0
+TRANSACTION_SECONDS = 15.0  # the client's own bound, above the server's: a cut network answers nothing
+STATEMENT_SECONDS, LOCK_SECONDS, IDLE_SECONDS = 10, 5, 10
+PAUSES_SECONDS = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6)  # before the next try to connect; halved at random
+STATEMENTS = 300  # kept prepared
+KEEPALIVE_SECONDS, KEEPALIVE_EVERY_SECONDS, KEEPALIVE_TIMES = 15, 5, 3
+UNACKNOWLEDGED_MS = 20_000  # then the kernel gives the connection up
+
+WRITING = "BEGIN"
+READING = "BEGIN READ ONLY"
+SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+HASTY = "BEGIN; SET LOCAL synchronous_commit = off"  # for what a crash of the server may forget
+_REFUSED = (
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.InvalidAuthorizationSpecificationError,  # a wrong password too
+)
+
+
+class Link:
+    """One connection to the store, made when it is needed; used by one task at a time."""
+
+    def __init__(self, place: Place, name: str) -> None:
+        self._place = place
+        self._name = name
+        self._connection: Connection | None = None
+        self._failures = 0
+        limits = {
+            "search_path": place.quoted_schema,
+            "statement_timeout": f"'{STATEMENT_SECONDS}s'",
+            "lock_timeout": f"'{LOCK_SECONDS}s'",
+            "idle_in_transaction_session_timeout": f"'{IDLE_SECONDS}s'",
+            "jit": "off",
+        }
+        self._limits = "; ".join(["", *(f"SET LOCAL {name} = {value}" for name, value in limits.items())])
+
+    @asynccontextmanager
+    async def transaction(self, begin: str = WRITING) -> AsyncIterator[Connection]:
+        """A transaction, committed at the end of the block, rolled back if that raises.
+
+        Raises: whatever the driver does; one of LOST: the connection is gone, and with it the transaction.
+        """
+        connection = await self._begin(begin)
+        try:
+            yield connection
+            if await connection.execute("COMMIT") != "COMMIT":
+                raise asyncpg.InternalServerError("the transaction had failed before its commit")
+        except asyncpg.PostgresError as exc:
+            if isinstance(exc, LOST):
+                self.drop()
+            else:
+                await self._roll_back(connection)
+            raise
+        except BaseException as exc:
+            if isinstance(exc, (*LOST, asyncio.CancelledError)):
+                self.drop()
+            else:
+                await self._roll_back(connection)
+            raise
+
+    async def connection(self) -> Connection:
+        """The open connection, or a new one after a pause that grows with every failure.
+
+        Raises: one of LOST; StoreRefused: there is no such database, or not for us.
+        """
+        if self._connection is not None and not self._connection.is_closed():
+            return self._connection
+        self._connection = None
+        pause = PAUSES_SECONDS[min(self._failures, len(PAUSES_SECONDS) - 1)]
+        await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, no secret
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                self._connection = await self._connect()
+        except _REFUSED as exc:
+            raise StoreRefused(f"{self._place.shown} lets us not in: {exc}") from exc
+        except BaseException:
+            self._failures += 1
+            raise
+        self._failures = 0
+        return self._connection
+
+    def drop(self) -> None:
+        """Gives the connection up at once; the next use makes another."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.terminate()
+
+    async def close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(*LOST, asyncpg.PostgresError):
+                await connection.close(timeout=CLOSE_SECONDS)
+
+    async def _connect(self) -> Connection:
+        place = self._place
+        connection: Connection = await asyncpg.connect(
+            place.dsn,
+            timeout=CONNECT_SECONDS,
+            statement_cache_size=0 if place.is_pooled else STATEMENTS,
+            max_cached_statement_lifetime=0,
+            server_settings=None if place.is_pooled else {"application_name": f"forebay {self._name}"},
+        )
+        _keep_alive(connection)
+        return connection
+
+    async def _begin(self, begin: str) -> Connection:
+        """A connection that was cut off while it lay idle is found out here: nothing is lost by taking another."""
+        was_open = self._connection is not None
+        connection = await self.connection()
+        try:
+            await connection.execute(begin + self._limits)
+        except BaseException as exc:
+            self.drop()
+            if not (was_open and isinstance(exc, LOST)) or isinstance(exc, TimeoutError):
+                raise
+        else:
+            return connection
+        connection = await self.connection()
+        try:
+            await connection.execute(begin + self._limits)
+        except BaseException:
+            self.drop()
+            raise
+        return connection
+
+    async def _roll_back(self, connection: Connection) -> None:
+        try:
+            await connection.execute("ROLLBACK")
+        except (*LOST, asyncpg.PostgresError, asyncio.CancelledError):
+            self.drop()
+
+
+def _keep_alive(connection: Connection) -> None:
+    """Finds out soon that the other end is gone: an idle listener would wait for ever."""
+    transport = getattr(connection, "_transport", None)
+    held = None if transport is None else transport.get_extra_info("socket")
+    if held is None or held.family == socket.AF_UNIX:
+        return
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in (
+        ("TCP_KEEPIDLE", KEEPALIVE_SECONDS),
+        ("TCP_KEEPINTVL", KEEPALIVE_EVERY_SECONDS),
+        ("TCP_KEEPCNT", KEEPALIVE_TIMES),
+        ("TCP_USER_TIMEOUT", UNACKNOWLEDGED_MS),
+    ):
+        if hasattr(socket, option):  # not on every system
+            held.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)

@@ -1,0 +1,176 @@
+"""Between domain records and rows: the only place that knows the columns of ``job_rows``."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from forebay.domain.attempt import Attempt, Outcome, Usage
+from forebay.domain.content import Content, Segment
+from forebay.domain.errors import StoreUnavailable
+from forebay.domain.job import Ending, Job, JobError, Join, Notice, Result, Spec, Status, Taken
+from forebay.domain.record import Record
+from forebay.stores.postgres.transaction import Row, scrub
+
+AWAITED_URGENCY = 1000  # above every priority
+
+
+class Fixed(Record, frozen=True, kw_only=True, omit_defaults=True):
+    """What never changes of a job, as the column ``fixed`` keeps it: Job's own names, so that it decodes as a Job."""
+
+    id: str
+    kind: str
+    queue: str
+    created_at: float
+    deadline: float
+    tenant: str = "default"
+    parent_id: str = ""
+    key: str = ""
+    fingerprint: str = ""
+    origin: str = ""
+    is_group: bool = False
+    awaited: bool = False
+    priority: int = 0
+    tokens: int = 0
+    weight: float = 1.0
+    not_before: float | None = None
+    spec: Spec = Spec()
+    on_end: tuple[Notice, ...] = ()
+    blobs: tuple[str, ...] = ()
+
+
+_encode = msgspec.json.Encoder().encode
+_decode_fixed = msgspec.json.Decoder(Job).decode
+_decode_usage = msgspec.json.Decoder(Usage).decode
+_STATUS = {status.value: status for status in Status}
+_ENDING: Mapping[str | None, Ending | None] = {None: None, **{ending.value: ending for ending in Ending}}
+
+
+def encode_fixed(job: Job) -> str:
+    return _encode(
+        Fixed(
+            id=job.id,
+            kind=job.kind,
+            queue=job.queue,
+            created_at=job.created_at,
+            deadline=job.deadline,
+            tenant=job.tenant,
+            parent_id=job.parent_id,
+            key=job.key,
+            fingerprint=job.fingerprint,
+            origin=job.origin,
+            is_group=job.is_group,
+            awaited=job.awaited,
+            priority=job.priority,
+            tokens=job.tokens,
+            weight=job.weight,
+            not_before=job.not_before,
+            spec=job.spec,
+            on_end=job.on_end,
+            blobs=job.blobs,
+        )
+    ).decode()
+
+
+def labels(values: Mapping[str, Any]) -> str | None:
+    """The strings among the values as ``jsonb``, to be compared; None if there are none."""
+    strings = {scrub(name): scrub(value) for name, value in values.items() if isinstance(value, str)}
+    return _encode(strings).decode() if strings else None
+
+
+def decode_fixed(text: str) -> Job:
+    """The job as it was added, with the state of a new one."""
+    return _decode_fixed(text)
+
+
+def urgency(job: Job) -> int:
+    """Smaller goes first: awaited, then priority."""
+    return -(job.priority + (AWAITED_URGENCY if job.awaited else 0))
+
+
+def cost(job: Job) -> float:
+    """What the job's place in ``ready`` adds to its tenant's rank; a job of unknown size counts as one token."""
+    return max(job.tokens, 1) / job.weight
+
+
+def decode_job(row: Row, *, body: Content | None = None) -> Job:
+    """Makes a Job of the first columns of the view ``job_rows``."""
+    (fixed, state, deadline, ending, due_at, started_at, finished_at, attempt_count, attempts_used) = row[:9]
+    (rescues, lone_rescues, progress, successes, live, until) = row[9:15]
+    (taken_succeeded, taken_failed, taken_cancelled, code, message) = row[15:20]
+    return msgspec.structs.replace(
+        _decode_fixed(fixed),
+        status=_STATUS[state],
+        deadline=deadline,
+        ending=_ENDING[ending],
+        due_at=due_at,
+        started_at=started_at,
+        finished_at=finished_at,
+        attempt_count=attempt_count,
+        attempts_used=attempts_used,
+        rescues=rescues,
+        lone_rescues=lone_rescues,
+        progress=progress,
+        join=None if live is None else Join(successes=successes, live=live, until=until),
+        taken=Taken(succeeded=taken_succeeded, failed=taken_failed, cancelled=taken_cancelled),
+        error=None if code is None else JobError(code=code, message=message or ""),
+        usage=usage_of(row[20:24]),
+        cost_usd=row[24],
+        body=body,
+    )
+
+
+def usage_of(counts: Row) -> Usage | None:
+    """Four sums, NULL where no call said anything."""
+    if counts[0] is None:
+        return None
+    return Usage(input_tokens=counts[0], cached_tokens=counts[1], output_tokens=counts[2], reasoning_tokens=counts[3])
+
+
+def usage_columns(usage: Usage | None) -> tuple[int | None, int | None, int | None, int | None]:
+    if usage is None:
+        return (None, None, None, None)
+    return (usage.input_tokens, usage.cached_tokens, usage.output_tokens, usage.reasoning_tokens)
+
+
+def content_of(text: str | None, blob_id: str | None, size: int | None) -> Content | None:
+    """The content of a row of bodies or results; None where there is no such row."""
+    if size is None:
+        return None
+    return Content(text=text, blob_id=blob_id, bytes=size)
+
+
+def result_of(row: Row) -> Result:
+    """From: status_code, text, blob_id, bytes, request_id."""
+    body = content_of(row[1], row[2], row[3])
+    if body is None:
+        raise StoreUnavailable("a result without a body: the store is damaged; run `forebay store check`")
+    return Result(status_code=row[0], body=body, request_id=row[4])
+
+
+def encode_usage(usage: Usage | None) -> str | None:
+    return None if usage is None else _encode(usage).decode()
+
+
+def attempt_of(row: Row) -> Attempt:
+    """From the columns of ``attempts`` in their order."""
+    return Attempt(
+        job_id=row[0],
+        number=row[1],
+        fence=row[2],
+        target=row[3],
+        started_at=row[4],
+        model=row[5],
+        outcome=Outcome(row[6]),
+        finished_at=row[7],
+        status_code=row[8],
+        error=row[9],
+        retry_at=row[10],
+        usage=None if row[11] is None else _decode_usage(row[11]),
+        cost_usd=row[12],
+    )
+
+
+def segment_of(row: Row) -> Segment:
+    """From: name, number, blob_id, lines, bytes."""
+    return Segment(name=row[0], number=row[1], blob_id=row[2], lines=row[3], bytes=row[4])

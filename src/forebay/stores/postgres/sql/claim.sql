@@ -1,0 +1,53 @@
+-- name: lock_lanes
+-- One claimer at a time in a lane that has a cap, over all processes: held until the commit, taken in one order, and
+-- nothing is waited for while it is held.
+SELECT pg_advisory_xact_lock($1, number)
+FROM (SELECT DISTINCT hashtext(lane) AS number FROM unnest($2::text[]) AS q (lane) ORDER BY number) AS numbers;
+
+-- name: look
+-- For each want [queue, lane or null, slots]: is there anything (primary key of ready), the lane's leases (leases_lane),
+-- and is any of what would be taken past its deadline; then the worker's epoch, whether it runs a suspect
+-- (leases_worker), whether anything fell due (later), and whether the worker is buried: it must be registered again, or
+-- the next sweep takes what it claims.
+SELECT w.place - 1,
+       EXISTS (SELECT 1 FROM ready r WHERE r.queue = w.queue AND r.is_suspect = $4),
+       (SELECT count(*) FROM leases l WHERE l.lane = w.lane),
+       (SELECT k.epoch FROM workers k WHERE k.id = $5),
+       EXISTS (SELECT 1 FROM leases l WHERE l.is_alone AND l.worker_id = $5),
+       EXISTS (SELECT 1 FROM later WHERE due_at <= $6),
+       coalesce((SELECT k.is_dead FROM workers k WHERE k.id = $5), true),
+       EXISTS (SELECT 1 FROM (
+         SELECT r.deadline FROM ready r WHERE r.queue = w.queue AND r.is_suspect = $4
+         ORDER BY r.urgency, r.rank, r.job_id LIMIT w.slots) AS head WHERE head.deadline <= $6)
+FROM unnest($1::text[], $2::text[], $3::bigint[]) WITH ORDINALITY AS w (queue, lane, slots, place) ORDER BY w.place;
+
+-- name: holds
+SELECT EXISTS (SELECT 1 FROM leases WHERE worker_id = $1);
+
+-- name: late
+-- Of the next jobs, those past their deadline.
+SELECT rank, job_id FROM (
+  SELECT rank, job_id, deadline FROM ready WHERE queue = $1 AND is_suspect = $2 ORDER BY urgency, rank, job_id LIMIT $3
+) AS head WHERE deadline <= $4;
+
+-- name: take
+-- The order of claims is the primary key of ready; what another claimer holds is passed over. By ctid: joined, it would
+-- be planned as a scan of the whole table once that is large and analysed.
+DELETE FROM ready WHERE ctid = ANY(ARRAY(
+  SELECT ctid FROM ready WHERE queue = $1 AND is_suspect = $2 AND (deadline IS NULL OR deadline > $4)
+  ORDER BY urgency, rank, job_id LIMIT $3 FOR UPDATE SKIP LOCKED))
+RETURNING urgency, rank, job_id;
+
+-- name: lease
+-- In the order of the arrays, so that the fences are too.
+INSERT INTO leases (job_id, lane, worker_id, epoch, is_alone, claimed_at)
+SELECT q.job_id, q.lane, $3, $4, $5, $6 FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS q (job_id, lane, place)
+ORDER BY q.place
+RETURNING job_id, fence;
+
+-- name: read
+SELECT r.fixed, r.state, r.deadline, r.ending, r.due_at, r.started_at, r.finished_at, r.attempt_count, r.attempts_used,
+  r.rescues, r.lone_rescues, r.progress, r.join_successes, r.join_live, r.join_until, r.taken_succeeded,
+  r.taken_failed, r.taken_cancelled, r.error_code, r.error_message, r.input_tokens, r.cached_tokens, r.output_tokens,
+  r.reasoning_tokens, r.cost_usd, b.text, b.blob_id, b.bytes
+FROM job_rows r LEFT JOIN bodies b ON b.job_id = r.id WHERE r.id = ANY($1::text[]);

@@ -1,0 +1,22 @@
+-- name: full_at
+-- Held until the commit.
+SELECT full_at, set_at FROM limits WHERE name = $1 FOR UPDATE;
+
+-- name: open
+-- So that there is a row to hold.
+INSERT INTO limits (name, full_at, set_at) VALUES ($1, $2, $2) ON CONFLICT DO NOTHING;
+
+-- name: set
+INSERT INTO limits (name, full_at, set_at) VALUES ($1, $2, $3)
+ON CONFLICT (name) DO UPDATE SET full_at = excluded.full_at, set_at = excluded.set_at;
+
+-- name: spent
+SELECT spent_usd FROM budgets WHERE name = $1;
+
+-- name: open_budget
+INSERT INTO budgets (name, spent_usd) VALUES ($1, 0.0) ON CONFLICT DO NOTHING;
+
+-- name: charge
+-- Nothing is returned where the sum would pass its ceiling; a negative amount corrects, always.
+UPDATE budgets SET spent_usd = spent_usd + $2::float8
+WHERE name = $1 AND ($2::float8 < 0 OR spent_usd + $2::float8 <= $3::float8) RETURNING spent_usd;

@@ -1,0 +1,8 @@
+-- name: get
+SELECT value FROM meta WHERE name = $1;
+
+-- name: put
+INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT DO NOTHING;
+
+-- name: set
+INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value;

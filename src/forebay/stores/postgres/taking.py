@@ -1,0 +1,49 @@
+"""What a group takes over from its children: counts, sums and segments in, rows out, in one transaction."""
+
+from collections.abc import Sequence
+
+from forebay.domain.answer import Taking
+from forebay.domain.content import Segment
+from forebay.domain.job import Status
+from forebay.stores.postgres.deleting import below, delete_jobs
+from forebay.stores.postgres.transaction import Row, Tx
+
+
+async def take_over(tx: Tx, parent_id: str, taking: Taking) -> None:
+    """Takes each child once: what was taken before, or is no terminal child of this parent, is passed over."""
+    if taking.collect:
+        await _collect(tx, parent_id, await tx.bulk("apply.takeable", list(dict.fromkeys(taking.collect)), parent_id))
+    if taking.segments:
+        await _append_segments(tx, parent_id, taking.segments)
+
+
+def sums_of(children: Sequence[Row]) -> list[float | None]:
+    """Adds up the last five columns (tokens of four kinds, cost); None where no child said anything."""
+    sums: list[float | None] = []
+    for column in range(-5, 0):
+        known = [child[column] for child in children if child[column] is not None]
+        sums.append(sum(known) if known else None)
+    return sums
+
+
+async def _collect(tx: Tx, parent_id: str, children: list[Row]) -> None:
+    if not children:
+        return
+    succeeded = [child[0] for child in children if child[1] == Status.SUCCEEDED]
+    dead = [child[0] for child in children if child[1] != Status.SUCCEEDED]
+    cancelled = sum(child[1] == Status.CANCELLED for child in children)
+    await tx.run("apply.take_over", parent_id, len(succeeded), len(dead) - cancelled, cancelled, *sums_of(children))
+    groups = [child[0] for child in children if child[2] and child[1] == Status.SUCCEEDED]
+    await delete_jobs(tx, succeeded + (await below(tx, groups) if groups else []))
+    await tx.bulk("apply.collect", dead)
+
+
+async def _append_segments(tx: Tx, job_id: str, segments: Sequence[Segment]) -> None:
+    numbers: dict[str, int] = dict(await tx.run("apply.next_numbers", job_id))
+    rows: list[tuple[str, str, int, str, int, int]] = []
+    for segment in segments:
+        number = numbers.get(segment.name, 0)
+        numbers[segment.name] = number + 1
+        rows.append((job_id, segment.name, number, segment.blob_id, segment.lines, segment.bytes))
+    await tx.bulk("apply.insert_segments", rows)
+    await tx.bulk("add.insert_refs", [(job_id, f"segment:{name}", blob_id) for _, name, _, blob_id, _, _ in rows])
