@@ -34,6 +34,9 @@ from .faulty import claimed_job, faulty, is_right, is_true, moves_on, until, wit
 @pytest.fixture(autouse=True)
 def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(patience, "STORE_PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr("forebay.engine.worker.STORE_PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr("forebay.engine.worker.POLL_SECONDS", 0.05)
+    monkeypatch.setattr("forebay.engine.stopping.CANCEL_SECONDS", 0.1)
 
 
 # The store is away

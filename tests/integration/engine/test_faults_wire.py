@@ -115,6 +115,8 @@ BODIES = {
     "gzip that is none": (answers(b"nope", lines=[*JSON, "content-encoding: gzip"]), UNREADABLE),
     "gzip cut short": (answers(b"\x1f\x8b\x08\0\0\0\0\0\0\x03", lines=[*JSON, "content-encoding: gzip"]), UNREADABLE),
     "an unknown encoding": (answers(b"\0\1\2", lines=[*JSON, "content-encoding: x-new"]), UNREADABLE),
+}
+LARGE = {
     "a gzip bomb": (bombs(2 * BOUND_BYTES), UNREADABLE),
     "100 MB": (floods(head(200, [*JSON, "content-length: 104857600"]), 104_857_600), UNREADABLE),
     "100 MB in chunks": (floods(CHUNKED, 104_857_600, chunk(b" " * 65_536)), UNREADABLE),
@@ -180,6 +182,19 @@ async def test_each_status_has_its_end_and_its_count(tmp_path: Path, kind: Targe
 @pytest.mark.parametrize("name", BODIES)
 async def test_each_body_has_its_end_and_its_count(tmp_path: Path, kind: TargetType, name: str) -> None:
     await _meet_twice(tmp_path, kind, *BODIES[name])
+
+
+@pytest.mark.parametrize("library", HttpLibrary)
+@pytest.mark.parametrize("name", LARGE)
+async def test_an_answer_beyond_the_bound_is_broken_off(tmp_path: Path, library: HttpLibrary, name: str) -> None:
+    fault, expected = LARGE[name]
+    async with wired(tmp_path, {"t": TargetType.OPENAI}, library=library) as wire:
+        wire.server.misbehave(fault)
+        [job] = await wire.ended(job_id := await wire.submit(max_attempts=1))
+        assert job.error is not None
+        assert (job.error.code, job.attempts_used, job.attempts[0].status_code) == (expected.code, 1, 200)
+        assert "longer than" in job.error.message
+        await wire.is_well(job_id)
 
 
 @pytest.mark.parametrize("library", HttpLibrary)

@@ -1,6 +1,5 @@
 """An engine whose targets speak real HTTP to a server that misbehaves; only the retries' time is fake."""
 
-import asyncio
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -94,11 +93,14 @@ async def wired(
     well: Behaviour | None = None,
     library: HttpLibrary = DEFAULT_LIBRARY,
     tls: ssl.SSLContext | None = None,
+    host: str = "127.0.0.1",
 ) -> AsyncIterator[Wired]:
     """An engine with a target and a server for each name."""
     async with AsyncExitStack() as stack:
         servers = {name: await stack.enter_async_context(FaultyServer(well or echoes(), tls=tls)) for name in types}
-        specs = [spec_of(name, kind, servers[name].origin + "/v1") for name, kind in types.items()]
+        specs = [
+            spec_of(name, kind, servers[name].origin.replace("127.0.0.1", host) + "/v1") for name, kind in types.items()
+        ]
         targets = await stack.enter_async_context(build_targets(specs, prices=lambda *_: None, library=library))
         clock = FakeClock()
         services = await stack.enter_async_context(open_services(folder, targets.values(), specs=specs, clock=clock))
@@ -130,9 +132,3 @@ def is_plain(message: str | None) -> bool:
     if not message or len(message) > LONGEST_MESSAGE or "\n" in message:
         return False
     return not any(hidden in message for hidden in (KEY, PROMPT, "Traceback", "object at 0x"))
-
-
-async def until_true(claim: Any) -> None:
-    async with asyncio.timeout(20):
-        while not claim():
-            await asyncio.sleep(0.001)
