@@ -13,6 +13,7 @@ DONE: Final = 0
 FAILED: Final = 1  # the work failed or partly failed, not found, unreachable, a wait that ran out
 WRONG_USAGE: Final = 2  # or configuration
 INTERRUPTED: Final = 130
+INTERRUPTION: Final = "Interrupted"
 
 
 def exit_code_of(error: BaseException) -> int:
@@ -42,7 +43,7 @@ def sentence(error: BaseException) -> str:
     """One line for a person."""
     match error:
         case KeyboardInterrupt():
-            return "Interrupted"
+            return INTERRUPTION
         case typer.TyperException():
             return error.format_message()
         case ForebayError():

@@ -23,6 +23,7 @@ class WorkerGuard:
         self._count = count
         self._arguments = arguments
         self._guards: list[asyncio.Task[None]] = []
+        self._processes: set[asyncio.subprocess.Process] = set()
         self._is_stopping = False
 
     async def __aenter__(self) -> "WorkerGuard":
@@ -36,6 +37,12 @@ class WorkerGuard:
         for guard in self._guards:
             guard.cancel()
         await asyncio.gather(*self._guards, return_exceptions=True)
+
+    def kill(self) -> None:
+        """Ends them at once."""
+        for process in self._processes:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
 
     async def _guard(self, place: int) -> None:
         loop = asyncio.get_running_loop()
@@ -62,10 +69,12 @@ class WorkerGuard:
             stdin=asyncio.subprocess.PIPE,
             start_new_session=True,
         )
+        self._processes.add(process)
         try:
             return await process.wait()
         finally:
             await _stop(process)
+            self._processes.discard(process)
 
 
 async def _stop(process: asyncio.subprocess.Process) -> None:

@@ -1,19 +1,35 @@
 """`forebay`: the entry point. Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 130 Ctrl-C."""
 
+import contextlib
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from forebay.cli import batches, bench, dead_letters, doctor, jobs, mock_model, models, run, serve, targets, worker
-from forebay.cli.failures import DONE, FAILED, INTERRUPTED, WRONG_USAGE, report, sentence
+from forebay.cli.failures import DONE, FAILED, INTERRUPTED, INTERRUPTION, WRONG_USAGE, report, say, sentence
 from forebay.cli.options import GlobalOptions, with_global_options
+
+
+class Commands(TyperGroup):
+    """All commands; says so when Ctrl-C ended one. (Typer makes a mere exit code of it.)"""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            say(INTERRUPTION)
+            raise
+
 
 app = typer.Typer(
     name="forebay",
+    cls=Commands,
     help="The reservoir in front of generative models: durable model requests, one by one and by the file.",
     epilog="Example: forebay run reviews.csv -o labels.csv --prompt 'Classify: {review}' --model qwen2.5-coder-1.5b",
     no_args_is_help=True,
@@ -26,7 +42,10 @@ for module in (run, serve, worker, jobs, batches, dead_letters, targets, models,
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs one command line and exits."""
-    sys.exit(execute(arguments))
+    code = execute(arguments)
+    if code == INTERRUPTED:
+        _leave()
+    sys.exit(code)
 
 
 def execute(arguments: Sequence[str] | None = None) -> int:
@@ -39,6 +58,7 @@ def execute(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         return _hang_up()
     except typer.Abort:
+        say(INTERRUPTION)
         return INTERRUPTED
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the outermost edge: every failure becomes a sentence
         return _refused(error, options)
@@ -64,6 +84,15 @@ def _refused(error: BaseException, options: GlobalOptions) -> int:
     if isinstance(error, typer.TyperException) and not sentence(error).strip():
         return WRONG_USAGE  # help was shown instead
     return report(error, debug=options.debug)
+
+
+def _leave() -> None:
+    """Ends at once: taking the interpreter down lasts long enough for a second Ctrl-C to fall into it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(INTERRUPTED)
 
 
 def _hang_up() -> int:

@@ -6,7 +6,6 @@ from typing import Annotated
 import typer
 from msgspec import structs
 
-from forebay.cli.failures import DONE, INTERRUPTED
 from forebay.cli.options import options_of
 from forebay.domain.errors import ConfigurationError, RequestError
 from forebay.testing.mock_model import Fault, MockModel, MockOptions, Move, Told, moves_of, serve
@@ -80,7 +79,8 @@ def mock_model(
         raise ConfigurationError(
             f"Can't listen on {host}:{port}: {exc.strerror or exc}; choose another --port"
         ) from exc
-    raise typer.Exit(INTERRUPTED if asked is signal.SIGINT else DONE)
+    if asked is signal.SIGINT:
+        raise typer.Abort
 
 
 def _moves(text: str) -> tuple[Move, ...]:

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-from forebay.cli.failures import DONE, INTERRUPTED, say
+from forebay.cli.failures import DONE, say
 from forebay.cli.logging import set_up_logging
 from forebay.cli.options import options_of
 from forebay.cli.remote import print_table
@@ -93,7 +93,9 @@ async def _serve(model: CatalogueModel, path: str, port: int, api_key: str | Non
             stopped.cancel()
             await asyncio.gather(started, stopped, return_exceptions=True)
             await server.close()
-    return INTERRUPTED if stop.interrupted else DONE
+    if stop.interrupted:
+        raise typer.Abort
+    return DONE
 
 
 def _announce(server: GuardedServer, *, as_json: bool) -> None:

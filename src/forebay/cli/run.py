@@ -13,7 +13,7 @@ from forebay.cli.options import GlobalOptions, options_of
 from forebay.cli.progress import counted, make_reporter, short
 from forebay.cli.remote import print_json
 from forebay.cli.server_site import ServerSite
-from forebay.cli.service import StopSignals, run_on_uvloop
+from forebay.cli.service import STOPPING, StopSignals, run_on_uvloop
 from forebay.domain.errors import ConfigurationError
 from forebay.runs.dry import expect
 from forebay.runs.execution import Stopped
@@ -25,7 +25,6 @@ from forebay.runs.summary import Expectation, Summary
 from forebay.runs.table import KEY_VARIABLES
 
 EXAMPLE = "Example: forebay run reviews.csv -o labels.csv --prompt 'Classify: {review}' --model qwen2.5-coder-1.5b"
-STOPPING = "Stopping: calls under way finish first (Ctrl-C again: at once)"
 ASKING, WORKING, REPEATING = "What to ask", "How to work", "Earlier results"
 
 

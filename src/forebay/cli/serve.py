@@ -9,11 +9,11 @@ import typer
 
 from forebay.api.server import serve as serve_api
 from forebay.app import System, open_system
-from forebay.cli.failures import DONE, INTERRUPTED
+from forebay.cli.failures import DONE, INTERRUPTED, say
 from forebay.cli.guard import WorkerGuard
 from forebay.cli.logging import set_up_logging
 from forebay.cli.options import GlobalOptions, options_of, refuse_server
-from forebay.cli.service import StopSignals, run_on_uvloop, spare_the_heap
+from forebay.cli.service import STOPPING, StopSignals, run_on_uvloop, spare_the_heap
 from forebay.domain.errors import ConfigurationError
 from forebay.settings import Settings
 
@@ -59,11 +59,13 @@ def serve(
 
 
 async def _serve(settings: Settings, options: ServeOptions) -> int:
-    async with StopSignals() as stop, open_system(settings) as system, AsyncExitStack() as stack:
+    async with StopSignals(lambda: say(STOPPING)) as stop, open_system(settings) as system, AsyncExitStack() as stack:
         if options.workers == 1:
             await stack.enter_async_context(system.worker())
         elif options.workers > 1:
-            await stack.enter_async_context(WorkerGuard(options.workers, options.arguments))
+            guard = WorkerGuard(options.workers, options.arguments)
+            stop.on_second = guard.kill
+            await stack.enter_async_context(guard)
         await _serve_until(stop.asked, system, options)
     return INTERRUPTED if stop.interrupted else DONE
 

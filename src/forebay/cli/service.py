@@ -13,6 +13,7 @@ import uvloop
 from forebay.cli.failures import INTERRUPTED
 
 T = TypeVar("T")
+STOPPING = "Stopping: calls under way finish first (Ctrl-C again: at once)"
 GC_THRESHOLD = 50_000  # allocations between collections of young objects; the default of 700 costs a busy loop 5 %
 SWITCH_SECONDS = 0.0001  # a busy loop keeps the store's thread waiting so long at each statement; the default is 5 ms
 
@@ -38,12 +39,13 @@ def spare_the_heap() -> None:
 class StopSignals:
     """``async with``: SIGTERM and SIGINT set ``asked`` instead of breaking off. ``interrupted`` tells Ctrl-C.
 
-    A second Ctrl-C ends the process at once: the store is made for that.
+    A second Ctrl-C ends the process at once, after ``on_second``: the store is made for that.
     """
 
     def __init__(self, on_interrupt: Callable[[], None] | None = None) -> None:
         self.asked = asyncio.Event()
         self.interrupted = False
+        self.on_second: Callable[[], None] = lambda: None
         self._on_interrupt = on_interrupt
 
     async def __aenter__(self) -> "StopSignals":
@@ -59,6 +61,7 @@ class StopSignals:
 
     def _interrupt(self) -> None:
         if self.interrupted:
+            self.on_second()
             os._exit(INTERRUPTED)
         self.interrupted = True
         self.asked.set()

@@ -10,7 +10,7 @@ from forebay.app import open_system
 from forebay.cli.failures import DONE, INTERRUPTED, say
 from forebay.cli.logging import set_up_logging
 from forebay.cli.options import options_of, refuse_server
-from forebay.cli.service import StopSignals, run_on_uvloop, spare_the_heap
+from forebay.cli.service import STOPPING, StopSignals, run_on_uvloop, spare_the_heap
 from forebay.domain.errors import ConfigurationError
 from forebay.engine.counts import published
 from forebay.settings import Settings
@@ -56,7 +56,7 @@ def chosen_targets(names: str | None, settings: Settings) -> frozenset[str] | No
 
 async def _work(settings: Settings, chosen: frozenset[str] | None, *, is_guarded: bool) -> int:
     async with (
-        StopSignals() as stop,
+        StopSignals(lambda: say(STOPPING)) as stop,
         open_system(settings) as system,
         published(system.services),  # around the worker: what ends while it drains is counted too
         system.worker(system.worker_options(targets=chosen)) as process,

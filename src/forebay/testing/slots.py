@@ -69,7 +69,7 @@ class Slot:
         running = self.running
         if running is None or not running.is_alive:
             return
-        if number not in {signal.SIGSTOP, signal.SIGCONT}:
+        if number not in {signal.SIGSTOP, signal.SIGCONT} and self._asked is not signal.SIGKILL:
             self._asked = number
         if number is not signal.SIGCONT:
             self._kills[f"{self.kind.name} by {number.name}"] += 1
