@@ -5,13 +5,14 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
 
-from forebay.policy.durations import duration_seconds
+from forebay.policy.durations import LONGEST_SECONDS, duration_seconds
 from forebay.policy.nearest import hint
 from forebay.settings.source import Item, Problem
 
 T = TypeVar("T")
 _SIZE = re.compile(r"(\d+(?:\.\d+)?) ?(B|[kKMG]B|[KMG]iB)", re.ASCII)
 _UNIT_BYTES = {"b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
+LONGEST_MESSAGE = 800  # characters: it may repeat a value
 EMPTY = Item({}, None, "")
 NOTHING = Item(None, None, "")
 
@@ -31,7 +32,8 @@ class Reader:
             self.wrong(item, f"must be a mapping, not {_kind(item.value)}")
 
     def wrong(self, item: Item, message: str) -> None:
-        self.problems.append(Problem(item.line, item.key, message))
+        shown = message if len(message) <= LONGEST_MESSAGE else message[: LONGEST_MESSAGE - 1] + "…"
+        self.problems.append(Problem(item.line, item.key, shown))
 
     def only(self, known: Iterable[str]) -> None:
         """Refuses keys that are not known."""
@@ -79,7 +81,7 @@ class Reader:
         value = _number(item.value)
         if value is None and isinstance(item.value, str):
             value = duration_seconds(item.value)
-        if value is None or not math.isfinite(value) or value <= 0:
+        if value is None or not 0 < value <= LONGEST_SECONDS:
             self.wrong(item, f"must be a duration such as 90s, 15m, 24h or 7d, not {item.value!r}")
             return None
         return value

@@ -1,17 +1,20 @@
 """A configuration file as a tree that knows its lines: YAML 1.2's core schema, or JSON."""
 
 import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from io import StringIO
 from typing import Any
 
 from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.error import MarkedYAMLError, ReusedAnchorWarning, YAMLError
+from ruamel.yaml.events import CollectionEndEvent, CollectionStartEvent
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 MOST_NODES = 100_000  # aliases may multiply; a configuration has thousands at most
 DEEPEST = 64
+LONGEST_NUMBER = 200  # characters: what is longer is no number that a program can hold
 ENVIRONMENT = "FOREBAY_"
 _TAGS = "tag:yaml.org,2002:"
 _VARIABLE = re.compile(r"\$\$\{|\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}|\$\{")
@@ -56,7 +59,12 @@ class Source:
     def parse(self, text: str) -> Item:
         """Returns the root; an empty file is an empty mapping."""
         try:
-            node = YAML(typ="rt", pure=True).compose(StringIO(text))
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ReusedAnchorWarning)  # YAML 1.2 allows it
+                node = YAML(typ="rt", pure=True).compose(StringIO(text))
+        except RecursionError:
+            self.problems.append(Problem(_deepest_line(text), "", f"nested deeper than {DEEPEST}"))
+            return Item({}, None, "")
         except MarkedYAMLError as exc:
             mark = exc.problem_mark or exc.context_mark
             reason = ", ".join(part for part in (exc.context, exc.problem) if part) or "not valid YAML"
@@ -128,6 +136,19 @@ class Source:
         return _VARIABLE.sub(value_of, text)
 
 
+def _deepest_line(text: str) -> int | None:
+    """The line in which a text is nested too deeply; its events, unlike its nodes, are read without recursion."""
+    depth = 0
+    for event in YAML(typ="rt", pure=True).parse(StringIO(text)):
+        if isinstance(event, CollectionStartEvent):
+            depth += 1
+            if depth > DEEPEST:
+                return int(event.start_mark.line) + 1
+        elif isinstance(event, CollectionEndEvent):
+            depth -= 1
+    return None
+
+
 def _whole_characters(text: str) -> str:
     """Joins surrogate pairs, which JSON escapes the characters beyond the first 65,536 as."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
@@ -139,6 +160,8 @@ def plain_value(text: str) -> Any:
         return None
     if _BOOL.fullmatch(text):
         return text.lower() == "true"
+    if len(text) > LONGEST_NUMBER:
+        return text
     if _INT.fullmatch(text):
         return int(text, 0) if text[:2] in {"0o", "0x"} else int(text)
     if _FLOAT.fullmatch(text):
