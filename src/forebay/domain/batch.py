@@ -55,7 +55,7 @@ class Cursor(Record, frozen=True, kw_only=True):
     sent: int = 0  # children made
     refused: int = 0  # lines that could not be made into jobs any more; they stand in the error file
     window: int = 0
-    refilled_at: float | None = None
+    refilled_at: float | None = None  # when the window was full; None while it is being filled
     in_progress_at: float | None = None
     finalizing_at: float | None = None
 

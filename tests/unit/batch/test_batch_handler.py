@@ -12,13 +12,14 @@ from forebay.domain.change import Change, Verdict
 from forebay.domain.file import FILE, file_data
 from forebay.domain.job import DEAD, Ending, Job, JobError, Status
 from forebay.domain.query import JobQuery
+from forebay.domain.target import Limits
 from forebay.engine.handlers.batch import retry_input
-from forebay.policy.window import SMALLEST
+from forebay.policy.window import LARGEST, LARGEST_STEP, SMALLEST
 from forebay.ports import JobStore, StoreFacts
 from forebay.testing.clock import FakeClock
 from forebay.testing.system import open_services, scripted_spec
 from forebay.testing.targets import ScriptedTarget
-from tests.unit.batch.driver import TARGET, Driver, good, refused, request, requests, unreachable
+from tests.unit.batch.driver import QUEUE, TARGET, Driver, good, refused, request, requests, unreachable
 
 
 def report(job: Job) -> dict[str, object]:
@@ -221,8 +222,49 @@ async def test_a_line_whose_model_is_no_longer_configured_fails_alone(tmp_path: 
 
 async def test_the_window_grows_while_it_empties_soon(driver: Driver) -> None:
     job_id = await driver.submit(requests(9000))
-    await driver.finish(job_id)
+    while not (await driver.job(job_id)).is_terminal:
+        while await driver.step_batch():
+            pass
+        await driver.answer_lines(LARGEST)
     assert cursor_of((await driver.job(job_id)).progress).window == 32 * SMALLEST
+
+
+async def test_the_window_grows_while_the_lane_calls_all_of_it(driver: Driver, clock: FakeClock) -> None:
+    await driver.submit(requests(3000))
+    held = 0
+    for window in (SMALLEST, 2 * SMALLEST, 4 * SMALLEST):
+        while await driver.step_batch():
+            pass
+        held += len(await driver.claim(QUEUE, LARGEST))
+        assert held == window
+        clock.advance(10.0)
+        await driver.services.jobs.renew(driver.worker)
+        await driver.services.jobs.recover()
+
+
+async def test_a_window_that_waits_for_the_lane_stays_as_it_is(driver: Driver, clock: FakeClock) -> None:
+    job_id = await driver.submit(requests(3000))
+    for _ in range(20):
+        while await driver.step_batch():
+            pass
+        assert await driver.answer_lines(20) == 20
+        clock.advance(10.0)
+        await driver.services.jobs.renew(driver.worker)
+        await driver.services.jobs.recover()
+    assert cursor_of((await driver.job(job_id)).progress).window == SMALLEST
+
+
+async def test_one_step_sends_no_more_than_stands_in_memory_well_and_the_next_goes_on(driver: Driver) -> None:
+    slots = 2 * LARGEST_STEP
+    limited = msgspec.structs.replace(driver.services.specs[TARGET], limits=Limits(concurrency=slots))
+    driver.services = replace(driver.services, specs={TARGET: limited})
+    job_id = await driver.submit(requests(5 * LARGEST_STEP))
+    await driver.step_batch()
+    for step in range(1, 5):
+        assert await driver.step_batch()
+        [tally] = await driver.services.jobs.tally([job_id])
+        assert tally.live == step * LARGEST_STEP
+    assert not await driver.step_batch()
 
 
 class BoundedStore:

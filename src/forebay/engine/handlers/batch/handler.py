@@ -9,7 +9,8 @@ import msgspec
 from forebay.domain.answer import Answer, Failed, Spawn
 from forebay.domain.batch import ERRORS, OUTPUT, BatchArgs, Cursor, Phase, Report, args_of, cursor_of
 from forebay.domain.change import Tally
-from forebay.domain.job import ErrorCode, Job, JobError, Join
+from forebay.domain.job import ErrorCode, Job, JobError, Join, Status
+from forebay.domain.query import JobQuery
 from forebay.engine.context import Context
 from forebay.engine.handlers.batch.ending import finish, refusal_of, report_result
 from forebay.engine.handlers.batch.files import open_file
@@ -51,8 +52,10 @@ async def _validate(job: Job, args: BatchArgs, cursor: Cursor, services: Service
 async def _progress(job: Job, args: BatchArgs, cursor: Cursor, tally: Tally, services: Services) -> Answer:
     most = items_a_step(services.jobs.facts.max_items_per_change)
     takeover = await take_over(job, most, services)
+    is_starved = await _is_starved(job, tally, services)
     now = services.clock.now()
-    window = next_window(cursor.window, slots=_slots(args, services), refilled_at=cursor.refilled_at, now=now)
+    slots = _slots(args, services)
+    window = next_window(cursor.window, slots=slots, refilled_at=cursor.refilled_at, now=now, is_starved=is_starved)
     room = 0 if job.ending else min(window - tally.live, most)
     filled = await refill(job, args, cursor, room, services)
     if refused := await errors_segment(filled.refused, services):
@@ -62,12 +65,14 @@ async def _progress(job: Job, args: BatchArgs, cursor: Cursor, tally: Tally, ser
     if live == 0 and takeover.is_complete and (job.ending or after.is_all_sent):
         after = msgspec.structs.replace(after, phase=Phase.FINALIZING, finalizing_at=now)
         return Spawn(join=AT_ONCE, progress=_encoded(after), taking=takeover.taking())
+    is_filled = live >= window or after.is_all_sent or (filled.is_at_bytes and not is_starved)
     if filled.children:
-        after = msgspec.structs.replace(after, window=window, refilled_at=now)
+        after = msgspec.structs.replace(after, window=window, refilled_at=now if is_filled else None)
     after = msgspec.structs.replace(after, phase=Phase.IN_PROGRESS)
+    is_paused = is_filled or job.ending is not None
     return Spawn(
         children=tuple(filled.children),
-        join=_join(job, live, window, takeover, filled, now),
+        join=_join(job, live, window, takeover, filled, now) if is_paused else AT_ONCE,
         progress=_encoded(after),
         taking=takeover.taking(),
     )
@@ -83,6 +88,16 @@ def _join(job: Job, live: int, window: int, takeover: Takeover, filled: Refill, 
         live=wake_at(live, window, is_shrunk=cursor.is_all_sent or filled.is_at_bytes),
         until=publish_at(cursor.in_progress_at or now, now),
     )
+
+
+async def _is_starved(job: Job, tally: Tally, services: Services) -> bool:
+    """Whether all that is live is being called: the newest line is, and lines are claimed as they were sent."""
+    if not tally.live:
+        return False
+    live = frozenset({Status.QUEUED, Status.RUNNING})
+    query = JobQuery(tenant=job.tenant, parent_id=job.id, is_collected=False, statuses=live, limit=1)
+    newest = await services.jobs.find(query)
+    return bool(newest) and newest[0].status is Status.RUNNING
 
 
 def _has_changed(job: Job, tally: Tally) -> bool:
