@@ -9,6 +9,8 @@ from forebay.stores.postgres import Place, PostgresStore, migrate, open_store, r
 from forebay.stores.postgres.link import Link
 from forebay.testing.postgres import PostgresServer, postgres_server
 
+_migrated: set[str] = set()
+
 
 @cache
 def server() -> PostgresServer:
@@ -19,10 +21,14 @@ def server() -> PostgresServer:
     return started
 
 
-async def empty_place(url: str) -> Place:
-    """The place of a migrated store without a row in it."""
+async def empty_place(url: str, *, is_new: bool = True) -> Place:
+    """The place of a migrated store without a row in it, or (``is_new`` False) as it is."""
     place = read_place(url)
-    await migrate(place)
+    if not is_new:
+        return place
+    if url not in _migrated:
+        await migrate(place)
+        _migrated.add(url)
     link = Link(place, "test")
     async with link.transaction() as connection:
         tables = await connection.fetch(

@@ -11,7 +11,7 @@ from forebay.ports import Clock
 from forebay.stores.postgres.calls import Order
 from forebay.stores.postgres.faults import BUSY, CROSSED, LOST, unavailable
 from forebay.stores.postgres.home import Home
-from forebay.stores.postgres.link import READING, SNAPSHOT, TRANSACTION_SECONDS, Link
+from forebay.stores.postgres.link import HASTY, READING, SNAPSHOT, TRANSACTION_SECONDS, WRITING, Link
 from forebay.stores.postgres.place import Place
 from forebay.stores.postgres.transaction import Session, Tx
 from forebay.stores.postgres.watch import Hub
@@ -59,11 +59,17 @@ class Backend:
             raise StoreUnavailable("the store is closed")
         return await self._home.run(lambda: self._query(query, SNAPSHOT if is_snapshot else READING))
 
-    async def transact(self, work: Callable[[Session], Awaitable[Result]], begin: str) -> Result:
-        """Runs one durable or reading transaction of another kind (blobs) on a reader's connection."""
+    async def transact(
+        self, work: Callable[[Session], Awaitable[Result]], *, is_writing: bool = False, is_hasty: bool = False
+    ) -> Result:
+        """Runs one short transaction for the blobs; ``is_hasty``: a later one, which waits for the disk, covers it.
+
+        Raises: StoreUnavailable: nothing is known to be done; try again.
+        """
         if self._is_closed:
             raise StoreUnavailable("the store is closed")
-        return await self._home.run(lambda: self._query(work, begin, tries=1))
+        begin = HASTY if is_hasty else WRITING if is_writing else READING
+        return await self._home.run(lambda: self._query(work, begin, tries=1 if is_writing else TRIES))
 
     async def now(self, session: Session) -> float:
         """The store's time: the database's, unless a test gave it another."""
