@@ -10,6 +10,7 @@ from typing import Any, TextIO
 import msgspec
 
 from forebay.domain.errors import ConfigurationError
+from forebay.policy.json_text import DEEPEST, is_too_deep, why_not_json
 from forebay.runs.drivers import driver
 
 STDIN = "-"
@@ -95,8 +96,10 @@ def _json_lines(stream: Iterable[bytes], name: str) -> Records:
             continue
         try:
             msgspec.json.decode(text, type=dict[str, msgspec.Raw])
-        except (msgspec.DecodeError, UnicodeDecodeError) as exc:
-            raise ConfigurationError(f"{name}: line {number} is no JSON object: {exc}") from exc
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
+            raise ConfigurationError(f"{name}: line {number} is no JSON object: {why_not_json(text, exc)}") from exc
+        if is_too_deep(text):
+            raise ConfigurationError(f"{name}: line {number} is nested deeper than {DEEPEST}")
         yield text
 
 
