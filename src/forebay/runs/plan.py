@@ -40,7 +40,7 @@ def make_plan(source: Input, workbook: Workbook, request: RequestOptions, *, pla
         if source.columns is not None:
             _check_columns(make_renderer(request, request.endpoint or "", dict.fromkeys(columns)), columns, source)
         return Plan(records=0, columns=columns, fingerprint="", shape=Shape.RECORD, renderer=None)
-    renderer = make_renderer(request, request.endpoint or "", _RECORD.decode(first))
+    renderer = make_renderer(request, request.endpoint or "", record_of(first, 0))
     if source.columns is not None:
         _check_columns(renderer, source.columns, source)
     reading = _Reading(workbook, renderer, place, request.schema)
@@ -73,7 +73,7 @@ class _Reading:
             entries: list[Entry] = []
             refused: list[tuple[int, bytes]] = []
             for text in chunk:
-                record = _RECORD.decode(text)
+                record = record_of(text, self.count)
                 self.columns.update(dict.fromkeys(record))
                 key = ""
                 try:
@@ -90,6 +90,14 @@ class _Reading:
         self.sum = (self.sum + int.from_bytes(known)) % (1 << 128)
         occurrence = self._workbook.occurrence(known)
         return f"{known.hex()}-{occurrence}" if occurrence else known.hex()
+
+
+def record_of(text: bytes, number: int) -> dict[str, Any]:
+    """Decodes a record. Raises: ConfigurationError: it has a number such as 1e400."""
+    try:
+        return _RECORD.decode(text)
+    except msgspec.DecodeError as exc:  # it was read as JSON before
+        raise ConfigurationError(f"Record {number} has a number beyond all that a program holds: {exc}") from exc
 
 
 def failure(code: str | None, message: str, status_code: int | None = None, attempts: int = 0) -> bytes:

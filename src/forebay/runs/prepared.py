@@ -18,13 +18,11 @@ from forebay.runs.interpret import Interpreter
 from forebay.runs.options import RunOptions
 from forebay.runs.outputs import check_form
 from forebay.runs.place import Place
-from forebay.runs.plan import Plan, make_plan
+from forebay.runs.plan import Plan, make_plan, record_of
 from forebay.runs.requests import own_choice
 from forebay.runs.rows import Joiner
 from forebay.runs.site import Site
 from forebay.runs.workbook import Workbook
-
-_RECORD = msgspec.json.Decoder(dict[str, Any])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +93,7 @@ def _peek(source: Input) -> tuple[dict[str, Any], Input]:
     first = next(records, None)
     if first is None:
         return {}, _reading(source, iter(()))
-    return _RECORD.decode(first), _reading(source, chain([first], records))
+    return record_of(first, 0), _reading(source, chain([first], records))
 
 
 def _reading(source: Input, records: Iterator[bytes]) -> Input:

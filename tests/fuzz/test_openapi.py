@@ -1,0 +1,49 @@
+"""The description of the API, tried out by schemathesis: no 5xx, and every reply as it is described."""
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+
+from tests.fuzz.strategies import FACTOR
+from tests.integration.api_server import Hand, running_server
+
+CHECKS = (
+    "not_a_server_error",
+    "status_code_conformance",
+    "content_type_conformance",
+    "response_schema_conformance",
+    "response_headers_conformance",
+)
+EXAMPLES = 5 * max(FACTOR, 1)  # of each operation and phase
+SEED = "1"
+
+
+async def answer(hand: Hand) -> None:
+    """Answers every job, as a worker would."""
+    while True:
+        await hand.succeed(await hand.take())
+
+
+async def test_every_operation_answers_as_it_is_described(tmp_path: Path) -> None:
+    command = [
+        *(str(Path(sys.executable).with_name("schemathesis")), "run", "--no-color", "--suppress-health-check=all"),
+        *("--checks", ",".join(CHECKS), "-n", str(EXAMPLES), "--request-timeout", "20"),
+        *("--exclude-path", "/v1/jobs/bulk"),  # of NDJSON it makes nothing
+        *(("--generation-database", "none") if FACTOR else ("--generation-deterministic", "--seed", SEED)),
+    ]
+    async with running_server(tmp_path) as server:
+        answering = asyncio.create_task(answer(server.hand))
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            server.url + "/openapi.json",
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            cwd=tmp_path,
+            env={**os.environ, "NO_COLOR": "1"},
+        )
+        report, _ = await process.communicate()
+        answering.cancel()
+    told = report.decode(errors="replace")
+    assert "❌" not in told, told[-8000:]
+    assert "Test cases:" in told, told[-8000:]
