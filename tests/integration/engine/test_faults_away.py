@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 
 from forebay.domain.attempt import Outcome
 from forebay.domain.job import Job, Status
@@ -121,8 +122,14 @@ async def test_a_server_that_is_killed_and_started_again_and_again_ends_every_jo
 
 
 @pytest.mark.parametrize("library", HttpLibrary)
-async def test_a_server_without_a_certificate_that_fits_is_waited_for(tmp_path: Path, library: HttpLibrary) -> None:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)  # it has none at all: every handshake fails
+async def test_a_certificate_that_does_not_fit_is_waited_for_until_it_does(
+    tmp_path: Path, library: HttpLibrary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority = trustme.CA(key_type=trustme.KeyType.ECDSA)
+    authority.cert_pem.write_to_path(str(tmp_path / "authority.pem"))
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authority.pem"))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("elsewhere.example").configure_cert(context)
     async with wired(tmp_path, {"t": TargetType.OPENAI}, library=library, tls=context) as wire:
         job_id = await wire.submit(max_attempts=1)
         for _ in range(3):
@@ -132,6 +139,10 @@ async def test_a_server_without_a_certificate_that_fits_is_waited_for(tmp_path: 
         assert (job.status, job.attempts_used, wire.server.requests) == (Status.QUEUED, 0, [])
         assert {one.outcome for one in job.attempts} == {Outcome.UNAVAILABLE}
         assert all(is_plain(one.error) for one in job.attempts)
+        authority.issue_cert("127.0.0.1").configure_cert(context)
+        [job] = await wire.ended(job_id)
+        assert (job.status, job.attempts_used) == (Status.SUCCEEDED, 0)
+        await wire.is_well(job_id)
 
 
 async def _lets_pass(wire: Wired, seconds: float) -> None:

@@ -1,9 +1,14 @@
 """Suspects beside other work: they get their turn alone, and cost the others little."""
 
+import asyncio
+
 import pytest
 
+from forebay.domain.answer import Answer, Done
 from forebay.domain.change import Want
-from forebay.domain.job import Status
+from forebay.domain.job import ErrorCode, Job, Status
+from forebay.domain.lane import CONTROL
+from forebay.engine.context import Context
 from forebay.engine.suspects import FIRST_WAIT_SECONDS, WORK_FACTOR, Suspects
 from forebay.engine.worker import WorkerProcess
 from forebay.policy.lifecycle import next_attempt
@@ -11,6 +16,8 @@ from forebay.testing.targets import ScriptedTarget
 
 from .conftest import BODY, Engine, OpenEngine
 from .faulty import until
+
+DAY = 86_400.0
 
 
 async def test_a_suspect_lets_work_go_on_between_longer_and_longer_waits() -> None:
@@ -67,3 +74,44 @@ async def moves_on_and_sweeps(engine: Engine, worker: WorkerProcess, job_id: str
     engine.clock.advance(0.05)
     worker._on_recovered(await engine.services.jobs.recover())
     return await has_ended(engine, job_id)
+
+
+async def test_a_group_whose_own_run_kills_its_worker_each_time_is_held_and_nothing_else_is(
+    open_engine: OpenEngine,
+) -> None:
+    engine = await open_engine(ScriptedTarget("t"))
+    now = engine.clock.now()
+    group = Job(id="job_g", kind="deadly", queue=CONTROL, is_group=True, created_at=now, deadline=now + DAY, due_at=now)
+    await engine.services.jobs.add([group])
+    single = await engine.submit()
+    died_in: list[str] = []
+    for _ in range(4):
+        await _die_in_it(engine, died_in)
+    assert [job_id for job_id in died_in if job_id == group.id] == [group.id] * 4
+    job = await engine.get(group.id)
+    assert job.error is not None
+    assert (job.status, job.error.code) == (Status.FAILED, ErrorCode.POISON)
+    await (await engine.worker()).run_until_idle()
+    assert (await engine.get(single)).status is Status.SUCCEEDED
+
+
+async def _die_in_it(engine: Engine, died_in: list[str]) -> None:
+    """A worker that takes whatever there is, and is gone in the middle of the group's run."""
+    entered = asyncio.Event()
+
+    async def deadly(job: Job, context: Context) -> Answer:
+        died_in.append(job.id)
+        entered.set()
+        await asyncio.Event().wait()
+        return Done()
+
+    doomed = await engine.worker(lease_seconds=5)
+    doomed._runner._handlers = {"deadly": deadly, "infer": deadly}
+    doomed._on_recovered(await engine.services.jobs.recover())
+    claiming = asyncio.create_task(doomed.claim_once())
+    async with asyncio.timeout(20):
+        await entered.wait()
+    await asyncio.sleep(0)
+    claiming.cancel()
+    engine.clock.advance(60)
+    await engine.services.jobs.recover()
