@@ -5,20 +5,22 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
 from forebay.blobs.files import open_blobs
+from forebay.blobs.postgres import Database, open_postgres_blobs
 from forebay.domain.ids import IdSource
 from forebay.domain.target import TargetSpec, TargetType
 from forebay.engine.services import Bounds, Services
 from forebay.engine.worker import WorkerOptions, WorkerProcess
 from forebay.models import LocalModels, find_model
 from forebay.policy.resolution import Resolver
-from forebay.ports import Clock
+from forebay.ports import BlobStore, Clock, JobStore, LimitStore, RecordStore
 from forebay.settings import Settings
-from forebay.stores.sqlite import SqliteStore, open_store
+from forebay.stores.drivers import store_driver
+from forebay.stores.sqlite import open_store
 from forebay.targets.build import build_targets
 from forebay.targets.prices import ListPrices
 
@@ -30,13 +32,30 @@ class SystemClock:
         return time.time()
 
 
+class Store(Protocol):
+    """What every back end opens: three ports, and the id of the blob store it was first opened with."""
+
+    @property
+    def jobs(self) -> JobStore: ...
+
+    @property
+    def records(self) -> RecordStore: ...
+
+    @property
+    def limits(self) -> LimitStore: ...
+
+    async def bind_blobs(self, store_id: str) -> None: ...
+
+    async def close(self) -> None: ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class System:
     """An opened installation: its settings, its store, and the services that the engine and the API work with."""
 
     settings: Settings
     services: Services
-    store: SqliteStore
+    store: Store
 
     def worker(self, options: WorkerOptions | None = None) -> WorkerProcess:
         """A worker on this store; ``async with`` starts it, leaving drains it."""
@@ -59,13 +78,17 @@ async def open_system(settings: Settings, *, clock: Clock | None = None) -> Asyn
 
     Raises: StoreRefused, ConfigurationError: one sentence for exit 2.
     """
-    clock = clock or SystemClock()
+    given, clock = clock, clock or SystemClock()
     ids = IdSource(clock.now)
     specs = [_with_slots(spec) for spec in settings.targets]
     async with AsyncExitStack() as stack:
-        store = await open_store(settings.store.path, clock=clock)
-        stack.push_async_callback(store.close)
-        blobs = await open_blobs(settings.blobs, clock=clock, ids=ids)
+        if settings.store.path is None:
+            store, blobs = await _open_postgres(settings, stack, ids, given)
+        else:
+            store = await open_store(settings.store.path, clock=clock)
+            stack.push_async_callback(store.close)
+            folder = settings.blobs or settings.store.path.with_name(settings.store.path.name + ".blobs")
+            blobs = await open_blobs(folder, clock=clock, ids=ids)
         await store.bind_blobs(blobs.store_id)
         prices = ListPrices()
         local = LocalModels()
@@ -93,6 +116,19 @@ async def open_system(settings: Settings, *, clock: Clock | None = None) -> Asyn
             ),
         )
         yield System(settings=settings, services=services, store=store)
+
+
+async def _open_postgres(
+    settings: Settings, stack: AsyncExitStack, ids: IdSource, clock: Clock | None
+) -> tuple[Store, BlobStore]:
+    """The shared store, whose times are the database's unless a test gives a clock; its blobs too, by default."""
+    opened = await store_driver("postgresql").open_store(settings.store.url, clock=clock, ids=ids)
+    store: Store = opened
+    stack.push_async_callback(store.close)
+    if settings.blobs is not None:
+        return store, await open_blobs(settings.blobs, clock=clock or SystemClock(), ids=ids)
+    database: Database = opened.backend
+    return store, await open_postgres_blobs(database, ids=ids)
 
 
 def _with_slots(spec: TargetSpec) -> TargetSpec:

@@ -22,7 +22,7 @@ from forebay.cli.remote import print_json
 from forebay.domain.change import Depth, Worker
 from forebay.domain.errors import ForebayError
 from forebay.domain.record import Record
-from forebay.settings import Settings
+from forebay.settings import Settings, without_password
 
 LOW_BYTES, SCARCE_BYTES = 2 * 10**9, 2 * 10**8
 CLOCK_SECONDS = 5.0  # a heartbeat that far ahead: some clock is wrong
@@ -73,13 +73,21 @@ async def examine(settings: Settings) -> list[Check]:
     targets = ", ".join(spec.name for spec in settings.targets)
     checks = [Check(name="configuration", level=Level.OK, message=f"targets: {targets or 'none'}")]
     path = settings.store.path
+    if path is None:
+        return [*checks, *await _of_the_system(settings, without_password(settings.store.url))]
     of_the_file = await asyncio.to_thread(_of_the_file, path)
     checks += of_the_file
     if len(of_the_file) == 1:
         return [*checks, Check(name="store", level=Level.OK, message=f"{path} does not exist yet; first use makes it")]
+    return [*checks, *await _of_the_system(settings, str(path))]
+
+
+async def _of_the_system(settings: Settings, shown: str) -> list[Check]:
+    """What an opened store tells."""
+    checks: list[Check] = []
     try:
         async with open_system(settings) as system:
-            checks.append(Check(name="store", level=Level.OK, message=f"{path} opens"))
+            checks.append(Check(name="store", level=Level.OK, message=f"{shown} opens"))
             checks.append(Check(name="blobs", level=Level.OK, message=system.services.blobs.store_id))
             jobs = system.services.jobs
             depths, workers = await jobs.depths(), await jobs.workers()

@@ -58,7 +58,7 @@ class LocalSite:
 @contextmanager
 def _state(settings: Settings, *, is_dry: bool) -> Iterator[Settings]:
     """The settings themselves; where a dry run finds no store, those of one that is thrown away."""
-    if not is_dry or settings.store.path.exists():
+    if not is_dry or settings.store.path is None or settings.store.path.exists():
         yield settings
         return
     with tempfile.TemporaryDirectory(prefix="forebay-") as folder:

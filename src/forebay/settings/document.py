@@ -45,8 +45,8 @@ def settings_page() -> str:
         "`body.model` is rewritten to the entry's model, by default the target's first of `models` without a `*`.\n",
         "## Not in this version\n\n"
         + ", ".join(f"`{name}`" for name in LATER)
-        + ", and stores and blobs other than SQLite and a folder, are documented but not built yet: they are refused, "
-        "never ignored.\n",
+        + ", and stores and blobs other than SQLite, PostgreSQL and a folder, are documented but not built yet: they "
+        "are refused, never ignored.\n",
     ]
     return "\n".join(parts)
 

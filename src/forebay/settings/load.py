@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
 
@@ -18,6 +19,7 @@ from forebay.targets.clients import HttpLibrary
 DEFAULT_FILE = "forebay.yaml"
 DEFAULT_STORE = "sqlite:///forebay.db"
 SQLITE = "sqlite:///"
+POSTGRES = ("postgresql", "postgres")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 SCALARS = (
     "store",
@@ -61,10 +63,20 @@ def with_target(settings: Settings, spec: TargetSpec) -> Settings:
 def redacted(settings: Settings) -> dict[str, Any]:
     """The settings as plain values for display, without a secret in them."""
     shown: dict[str, Any] = msgspec.to_builtins(settings, enc_hook=str)
+    shown["store"]["url"] = without_password(settings.store.url)
     for target in shown["targets"]:
         target["api_key"] = "[set]" if target["api_key"] else None
         target["headers"] = dict.fromkeys(target["headers"], "[set]")
     return shown
+
+
+def without_password(url: str) -> str:
+    """An address as people may see it."""
+    parts = urlsplit(url)
+    if parts.password is None:
+        return url
+    user, host = parts.username or "", parts.netloc.rpartition("@")[2]
+    return urlunsplit(parts._replace(netloc=f"{user}:[set]@{host}"))
 
 
 def _settings(reader: Reader, environ: Mapping[str, str], folder: Path, file: Path | None) -> Settings:
@@ -113,18 +125,34 @@ def _store(reader: Reader, folder: Path) -> StoreSettings:
     if url.startswith(SQLITE) and name.strip("/") and "?" not in name and not name.startswith(":"):
         return StoreSettings(url=url, path=folder / name)
     scheme = url.partition("://")[0]
-    if scheme in {"postgresql", "postgres", "aws"}:
+    if scheme in POSTGRES and _is_database(url):
+        return StoreSettings(url=url)
+    if scheme in POSTGRES:
+        message = "must be postgresql://USER@HOST/DATABASE"
+    elif scheme == "aws":
         message = f"this version of Forebay has no {scheme} store yet; use {DEFAULT_STORE}"
     else:
-        message = "must be sqlite:///FILE (relative to the configuration's folder) or sqlite:////ABSOLUTE/FILE"
+        message = (
+            "must be sqlite:///FILE (relative to the configuration's folder), sqlite:////ABSOLUTE/FILE or "
+            "postgresql://USER@HOST/DATABASE"
+        )
     reader.wrong(reader.items["store"], message)
     return StoreSettings(url=DEFAULT_STORE, path=folder / "forebay.db")
 
 
-def _blobs(reader: Reader, folder: Path, store: StoreSettings) -> Path:
+def _is_database(url: str) -> bool:
+    """Whether it names a database; of its parameters the store tells at start."""
+    try:
+        parts = urlsplit(url)
+        return bool(parts.path.strip("/")) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        return False
+
+
+def _blobs(reader: Reader, folder: Path, store: StoreSettings) -> Path | None:
     url = reader.text("blobs")
     if not url:
-        return store.path.with_name(store.path.name + ".blobs")
+        return None if store.path is None else store.path.with_name(store.path.name + ".blobs")
     if url.startswith("file:///"):
         return Path(url.removeprefix("file://"))
     if "://" not in url:

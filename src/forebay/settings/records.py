@@ -18,10 +18,10 @@ def _meaning(description: str, kind: str, **extra: Any) -> Meta:
 
 
 class StoreSettings(Record, frozen=True, kw_only=True):
-    """Where jobs are kept. This version has SQLite: ``path`` is the file."""
+    """Where jobs are kept: ``path`` is SQLite's file, None where the address is PostgreSQL's."""
 
     url: str
-    path: Path
+    path: Path | None = None
 
 
 class Settings(Record, frozen=True, kw_only=True):
@@ -30,17 +30,19 @@ class Settings(Record, frozen=True, kw_only=True):
     store: Annotated[
         StoreSettings,
         _meaning(
-            "Where jobs are kept: `sqlite:///FILE` (three slashes: relative; four: absolute).",
+            "Where jobs are kept: `sqlite:///FILE` (three slashes: relative; four: absolute), or, for several "
+            "machines, `postgresql://USER@HOST/DATABASE` (extra `postgres`; `?schema=forebay`; `?pooler=transaction` "
+            "behind one; `?listen=off` without LISTEN), made by `forebay store migrate`.",
             TEXT,
             shown="sqlite:///forebay.db",
         ),
     ]
     blobs: Annotated[
-        Path,
+        Path | None,  # None: in the store's own database
         _meaning(
             "The folder of large bodies, files and outputs: `file:///FOLDER`, or a relative path.",
             TEXT,
-            shown="beside the store, `forebay.db.blobs`",
+            shown="beside the store, `forebay.db.blobs`; in PostgreSQL itself where the store is that",
         ),
     ]
     targets: Annotated[

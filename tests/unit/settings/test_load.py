@@ -158,7 +158,6 @@ def test_an_error_of_the_environment_names_the_variable(tmp_path: Path) -> None:
         ("pipelines: {a: {}}", "pipelines"),
         ("notify: {webhooks: []}", "notify"),
         ("webhook_allow: [10.0.0.0/8]", "webhook_allow"),
-        ("store: postgresql://me@host/db", "postgresql"),
         ("store: aws://eu-central-1/x", "aws"),
         ("blobs: s3://bucket/x", "s3"),
     ],
@@ -181,6 +180,20 @@ def test_what_is_not_built_is_refused_in_the_environment_too(tmp_path: Path) -> 
 def test_a_store_that_is_no_address_is_refused(tmp_path: Path, store: str) -> None:
     [problem] = problems(tmp_path, f"store: '{store}'")
     assert "store: must be sqlite:///FILE" in problem
+
+
+@pytest.mark.parametrize("url", ["postgresql://me:secret@host:5433/db?schema=x", "postgres:///db?host=/run/pg"])
+def test_a_store_in_postgresql_keeps_its_blobs_with_it(tmp_path: Path, url: str) -> None:
+    settings = load(tmp_path, f"store: {url}")
+    assert (settings.store.url, settings.store.path, settings.blobs) == (url, None, None)
+    assert "secret" not in repr(redacted(settings))
+    assert load(tmp_path, f"store: {url}\nblobs: bodies").blobs == tmp_path / "bodies"
+
+
+@pytest.mark.parametrize("url", ["postgresql://host", "postgresql://host/", "postgresql://host:port/db"])
+def test_an_address_of_postgresql_names_its_database(tmp_path: Path, url: str) -> None:
+    [problem] = problems(tmp_path, f"store: {url}")
+    assert problem.endswith("store: must be postgresql://USER@HOST/DATABASE")
 
 
 @pytest.mark.parametrize("blobs", ["file://relative", "ftp://x/y"])

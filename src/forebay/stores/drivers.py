@@ -1,0 +1,21 @@
+"""Back ends that load at their first use: who keeps jobs in a file needs no driver of a database."""
+
+from functools import cache
+from importlib import import_module
+from types import ModuleType
+
+from forebay.domain.errors import ConfigurationError
+
+_DRIVERS = {"postgresql": ("forebay.stores.postgres", "asyncpg", "postgres")}  # module, what it needs, the extra
+
+
+@cache
+def store_driver(name: str) -> ModuleType:
+    """Returns the package of a back end. Raises: ConfigurationError: the extra that it needs is not installed."""
+    module, needed, extra = _DRIVERS[name]
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as exc:
+        if exc.name != needed:
+            raise
+        raise ConfigurationError(f"a {name} store needs {needed}: pip install 'forebay[{extra}]'") from exc
