@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from forebay.cli.main import app
+from forebay.cli.main import make_app
 from forebay.cli.options import PANEL, with_global_options
 
 HEAD = """# The command line
@@ -59,7 +59,7 @@ NOTES = {"forebay run": RUN}
 
 def cli_page() -> str:
     """The text of docs/cli.md."""
-    root = with_global_options(app)
+    root = with_global_options(make_app())
     shared = [one for one in root.params if getattr(one, "rich_help_panel", None) == PANEL]
     parts = [HEAD, "Every command takes these, before or after its name:\n", _table(_rows(shared))]
     for path, command in _commands(root, "forebay"):

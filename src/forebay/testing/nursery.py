@@ -16,7 +16,14 @@ from collections.abc import Callable
 import msgspec
 
 LARGEST_MESSAGE = 1024 * 1024  # a request is one message
-PRELOADED = ("forebay.cli.main", "forebay.testing.crashing", "forebay.testing.shifting")
+PRELOADED = (
+    "forebay.cli.main",  # with the commands that tests start: it imports only the one that runs
+    "forebay.cli.run",
+    "forebay.cli.serve",
+    "forebay.cli.worker",
+    "forebay.testing.crashing",
+    "forebay.testing.shifting",
+)
 
 
 class Birth(msgspec.Struct, kw_only=True):

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from forebay.cli.document import cli_page
-from forebay.cli.main import app
+from forebay.cli.main import make_app
 from forebay.cli.options import with_global_options
 
 PAGE = Path(__file__).parents[3] / "docs" / "cli.md"
@@ -15,7 +15,7 @@ def test_the_page_is_what_the_commands_say() -> None:
 
 def test_every_command_and_option_stands_in_the_page() -> None:
     page = PAGE.read_text()
-    groups = [("forebay", with_global_options(app))]
+    groups = [("forebay", with_global_options(make_app()))]
     while groups:
         path, command = groups.pop()
         children = getattr(command, "commands", {})
