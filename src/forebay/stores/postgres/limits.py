@@ -77,8 +77,12 @@ async def _full_at(tx: Tx, rate: Rate) -> float:
         await tx.run("limits.open", rate.name, tx.now)
         rows = await tx.run("limits.full_at", rate.name)
     full_at, set_at = rows[0]
-    behind: float = max(0.0, set_at - tx.now)  # the clock was set back: the lane must not wait until it has caught up
-    return max(tx.now, float(full_at) - behind)
+    if set_at <= tx.now:
+        return max(tx.now, float(full_at))
+    # The clock was set back: the lane must not wait until it has caught up. Kept, or the bucket would never fill.
+    full_at = max(tx.now, float(full_at) - (set_at - tx.now))
+    await tx.run("limits.set", rate.name, full_at, tx.now)
+    return float(full_at)
 
 
 async def _charge(tx: Tx, charges: Sequence[_Charge]) -> Sequence[bool]:

@@ -26,6 +26,14 @@ class LimitStoreSuite:
         world.clock.advance(3600)
         assert (await world.limits.reserve(RATE, 100.0)).granted == pytest.approx(20)
 
+    async def test_a_used_up_rate_fills_again_after_the_clock_was_set_back(self, world: World) -> None:
+        await world.limits.reserve(RATE, 20.0)
+        world.clock.advance(-3600)
+        assert (await world.limits.reserve(RATE, 100.0)).granted == pytest.approx(0)
+        for _ in range(2):
+            world.clock.advance(0.5)
+            assert (await world.limits.reserve(RATE, 100.0)).granted == pytest.approx(5)
+
     async def test_a_refusal_says_when_more_will_be_there(self, world: World) -> None:
         await world.limits.reserve(RATE, 20.0)
         refused = await world.limits.reserve(RATE, 1.0)
