@@ -148,7 +148,7 @@ class Nurse:
         return child
 
     def _listen(self) -> None:
-        while message := self._wire.recv(LARGEST_MESSAGE):
+        while message := self._heard():
             life = msgspec.json.decode(message, type=Life)
             with self._lock:
                 if life.code is None:
@@ -159,8 +159,15 @@ class Nurse:
         for child in [*self._living.values(), *self._expected]:
             child.tell(Life(pid=child.pid, code=ENDED_UNSEEN))
 
+    def _heard(self) -> bytes:
+        try:
+            return self._wire.recv(LARGEST_MESSAGE)
+        except ConnectionResetError:  # it could not even be imported; it has said why
+            return b""
+
     def _close(self) -> None:
-        self._wire.shutdown(socket.SHUT_RDWR)
+        with contextlib.suppress(OSError):
+            self._wire.shutdown(socket.SHUT_RDWR)
         self._thread.join()
         self._wire.close()
         self._nursery.wait()
@@ -204,8 +211,9 @@ async def start(
 
 
 async def start_worker(*arguments: str, folder: Path, **options: Any) -> Running:
-    """Starts ``forebay worker`` and waits until it serves."""
-    return await start("worker", *arguments, folder=folder, ready=WORKER, **options)
+    """Starts ``forebay worker`` (unless the arguments name it) and waits until it serves."""
+    named = arguments if "worker" in arguments else ("worker", *arguments)
+    return await start(*named, folder=folder, ready=WORKER, **options)
 
 
 @asynccontextmanager

@@ -12,10 +12,12 @@ from forebay.testing.processes import AT_ONCE, Running, start
 
 CRASHING = "forebay.testing.crashing"
 KILLED = -signal.SIGKILL
-LATEST_HIT = 10
+HITS = (1, 1, 2, 3, 10)
 LINES_SHOWN = 5
 MOST_BROKEN = 20  # ends that nobody caused, in all slots together
 OF_RUNS = ("run.", "partial.", "output.")  # points that only `forebay run` passes
+OF_SERVERS = ("add.", "cancel.", "retry.", "append.", "record.")  # that the API passes
+OF_ALL = ("transaction.", "store.", "blob.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,8 +29,11 @@ class Kind:
     ends: frozenset[int] = frozenset({0})  # after a signal that asks for an end
 
     def points(self) -> list[str]:
-        """The points that it may pass."""
-        return [name for name in POINTS if self.name == "run" or not name.startswith(OF_RUNS)]
+        """The points that it is likely to pass."""
+        if self.name == "server":
+            return [name for name in POINTS if name.startswith((*OF_SERVERS, *OF_ALL))]
+        theirs = [name for name in POINTS if not name.startswith((*OF_SERVERS, *OF_RUNS)) or name.startswith(OF_ALL)]
+        return [*theirs, *(name for name in POINTS if self.name == "run" and name.startswith(OF_RUNS))]
 
 
 class Slot:
@@ -102,6 +107,6 @@ class Slot:
     async def _start(self, point: str | None) -> Running:
         if point is None:
             return await start(*self.kind.arguments, folder=self._folder, ready=AT_ONCE)
-        hit = self._chance.randint(1, LATEST_HIT)
+        hit = self._chance.choice(HITS)
         arming = ("--at", point, "--hit", str(hit), "--", *self.kind.arguments)
         return await start(*arming, folder=self._folder, ready=AT_ONCE, module=CRASHING)
