@@ -9,6 +9,7 @@ from pathlib import Path
 
 from forebay import AsyncClient
 from forebay.bench.place import MICROSECONDS, PADDING, Place, configure, server, worker
+from forebay.bench.pool import TASKS
 from forebay.bench.usage import Watcher, cpu_seconds
 from forebay.client.views import BatchView
 from forebay.domain.record import Record
@@ -33,7 +34,8 @@ class BatchRun(Record, frozen=True, kw_only=True):
     greatest_mb: float
     greatest_files_mb: float  # database and log
     read_while_running: int  # output lines that were read before the end
-    longest_wait_seconds: float  # of a small job submitted meanwhile; 0: the batch was over too soon
+    longest_wait_seconds: float  # of a small job submitted meanwhile
+    overtaken_lines: int  # of the batch, that ended while such a job waited: the most
 
     @property
     def lines_per_second(self) -> float:
@@ -58,7 +60,7 @@ async def site(place: Place, name: str) -> AsyncIterator[Site]:
     """Starts mock, server and worker, and opens the worker's connections by a first batch."""
     folder = place.new_folder(name)
     async with place.mock() as mock:
-        file = configure(folder, mock.address)
+        file = configure(folder, mock.address, TASKS)
         async with (
             server(file, "--no-worker") as serving,
             worker(file) as working,
@@ -100,6 +102,7 @@ async def run_batch(at: Site, lines: int) -> BatchRun:
         greatest_files_mb=watcher.greatest_files_mb,
         read_while_running=beside.read_while_running,
         longest_wait_seconds=beside.longest_wait_seconds,
+        overtaken_lines=beside.overtaken_lines,
     )
 
 
@@ -120,6 +123,7 @@ class _Beside:
     read: int = 0
     read_while_running: int = 0
     longest_wait_seconds: float = 0.0
+    overtaken_lines: int = 0
     _numbers: set[int] = field(default_factory=set, init=False)  # hashes of the lines read: none stands twice
 
     async def watch(self, lines: int) -> None:
@@ -153,11 +157,16 @@ class _Beside:
             self._numbers.update(_custom_id_hash(line) for line in whole)
 
     async def _submit_small(self) -> None:
-        sent = time.perf_counter()
+        before, sent = await self._completed(), time.perf_counter()
         body = {"model": "mock", "messages": [{"role": "user", "content": "a small job"}]}
         job = await self.client.jobs.submit(model="mock", body=body)
         await self.client.jobs.wait(job.id)
         self.longest_wait_seconds = max(self.longest_wait_seconds, time.perf_counter() - sent)
+        self.overtaken_lines = max(self.overtaken_lines, await self._completed() - before)
+
+    async def _completed(self) -> int:
+        counts = (await self.client.batches.get(self.batch.id)).request_counts
+        return counts.completed if counts else 0
 
 
 def _custom_id_hash(line: bytes) -> int:
