@@ -12,6 +12,8 @@ import structlog
 log = structlog.get_logger(__name__)
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 30.0
+LONGEST_AFTER_CRASH_SECONDS = 2.0
+ORDINARY_EXITS = frozenset({0, 1, 2})  # of a start that fails, by configuration or store; others a job may have caused
 STEADY_SECONDS = 60.0  # a worker that lived so long did not die of its start
 STOP_SECONDS = 45.0  # a drain, and a little
 
@@ -52,6 +54,8 @@ class WorkerGuard:
             code = await self._run_once()
             if loop.time() - started_at >= STEADY_SECONDS:
                 pause = FIRST_PAUSE_SECONDS
+            elif code not in ORDINARY_EXITS:
+                pause = min(pause, LONGEST_AFTER_CRASH_SECONDS)
             log.warning("worker_process_ended", place=place, exit_code=code, restart_in_seconds=pause)
             await asyncio.sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311 - jitter, no secret
             pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
