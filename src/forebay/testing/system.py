@@ -13,6 +13,7 @@ from forebay.policy.resolution import Resolver
 from forebay.ports import Clock, Target
 from forebay.stores.sqlite import open_store
 from forebay.testing.clock import FakeClock
+from forebay.testing.conformance.world import OpenedStore
 
 
 def scripted_spec(name: str, *models: str) -> TargetSpec:
@@ -30,15 +31,18 @@ async def open_services(
     specs: Sequence[TargetSpec] | None = None,
     routes: Sequence[Route] = (),
     clock: Clock | None = None,
-    store: str | Path = ":memory:",
+    store: str | Path | OpenedStore = ":memory:",
     bounds: Bounds | None = None,
 ) -> AsyncIterator[Services]:
-    """Services over the given targets; each is declared by ``scripted_spec`` unless ``specs`` says otherwise."""
+    """Services over the given targets; each is declared by ``scripted_spec`` unless ``specs`` says otherwise.
+
+    ``store``: SQLite's file, or an opened store, which is closed at the end.
+    """
     clock = clock or FakeClock()
     by_name = {target.name: target for target in targets}
     declared = list(specs) if specs is not None else [scripted_spec(name) for name in by_name]
     ids = IdSource(clock.now)
-    opened = await open_store(store, clock=clock)
+    opened = await open_store(store, clock=clock) if isinstance(store, str | Path) else store
     try:
         blobs = await open_blobs(folder / "blobs", clock=clock, ids=ids)
         yield Services(

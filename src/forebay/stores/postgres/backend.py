@@ -11,11 +11,11 @@ from forebay.ports import Clock
 from forebay.stores.postgres.calls import Order
 from forebay.stores.postgres.faults import BUSY, CROSSED, LOST, unavailable
 from forebay.stores.postgres.home import Home
-from forebay.stores.postgres.link import HASTY, READING, SNAPSHOT, TRANSACTION_SECONDS, WRITING, Link
+from forebay.stores.postgres.link import HASTY, READING, SNAPSHOT, WRITING, Link
 from forebay.stores.postgres.place import Place
 from forebay.stores.postgres.transaction import Session, Tx
 from forebay.stores.postgres.watch import Hub
-from forebay.stores.postgres.writer import Writer
+from forebay.stores.postgres.writer import Means, Writer
 
 READERS = 2
 TRIES = 3
@@ -37,7 +37,8 @@ class Backend:
         for reader in self._readers:
             self._idle.put_nowait(reader)
         self.hub = Hub(self._home.loop, self._query, place)
-        self._writer = Writer(self._home, lambda name: Link(place, name), clock, ids, self.hub.signal)
+        means = Means(place.timeout_seconds, clock, ids, self.hub.signal)
+        self._writer = Writer(self._home, lambda name: Link(place, name), means)
         self._is_closed = False
 
     async def write(
@@ -97,7 +98,7 @@ class Backend:
         """Reads are repeated: they change nothing."""
         link = await self._idle.get()
         try:
-            async with asyncio.timeout(TRANSACTION_SECONDS):
+            async with asyncio.timeout(self.place.timeout_seconds):
                 for left in reversed(range(tries)):
                     try:
                         async with link.transaction(begin) as connection:

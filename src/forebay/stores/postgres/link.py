@@ -41,8 +41,7 @@ class Connection(Protocol):
 
 CONNECT_SECONDS = 5.0
 CLOSE_SECONDS = 2.0
-TRANSACTION_SECONDS = 15.0  # the client's own bound, above the server's: a cut network answers nothing
-STATEMENT_SECONDS, LOCK_SECONDS, IDLE_SECONDS = 10, 5, 10
+STATEMENT_SHARE, LOCK_SHARE, IDLE_SHARE = 0.7, 0.35, 0.7  # of the client's own bound on a transaction
 PAUSES_SECONDS = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6)  # before the next try to connect; halved at random
 STATEMENTS = 300  # kept prepared
 KEEPALIVE_SECONDS, KEEPALIVE_EVERY_SECONDS, KEEPALIVE_TIMES = 15, 5, 3
@@ -68,9 +67,9 @@ class Link:
         self._failures = 0
         limits = {
             "search_path": place.quoted_schema,
-            "statement_timeout": f"'{STATEMENT_SECONDS}s'",
-            "lock_timeout": f"'{LOCK_SECONDS}s'",
-            "idle_in_transaction_session_timeout": f"'{IDLE_SECONDS}s'",
+            "statement_timeout": _milliseconds(place, STATEMENT_SHARE),
+            "lock_timeout": _milliseconds(place, LOCK_SHARE),
+            "idle_in_transaction_session_timeout": _milliseconds(place, IDLE_SHARE),
             "jit": "off",
         }
         self._limits = "; ".join(["", *(f"SET LOCAL {name} = {value}" for name, value in limits.items())])
@@ -110,7 +109,7 @@ class Link:
         pause = PAUSES_SECONDS[min(self._failures, len(PAUSES_SECONDS) - 1)]
         await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, no secret
         try:
-            async with asyncio.timeout(CONNECT_SECONDS):
+            async with asyncio.timeout(min(CONNECT_SECONDS, self._place.timeout_seconds / 2)):
                 self._connection = await self._connect()
         except _REFUSED as exc:
             raise StoreRefused(f"{self._place.shown} lets us not in: {exc}") from exc
@@ -169,6 +168,10 @@ class Link:
             await connection.execute("ROLLBACK")
         except (*LOST, asyncpg.PostgresError, asyncio.CancelledError):
             self.drop()
+
+
+def _milliseconds(place: Place, share: float) -> str:
+    return str(max(1, int(place.timeout_seconds * share * 1000)))
 
 
 def _keep_alive(connection: Connection) -> None:

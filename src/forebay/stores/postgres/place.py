@@ -8,7 +8,8 @@ from forebay.domain.errors import ConfigurationError
 SCHEMES = ("postgresql", "postgres")
 DEFAULT_SCHEMA = "forebay"
 TRANSACTION = "transaction"  # the pooler lends a server for one transaction: nothing outlives it
-_OURS = ("schema", "pooler", "listen")
+_OURS = ("schema", "pooler", "listen", "timeout")
+TIMEOUT_SECONDS = 15.0
 
 
 class Place(NamedTuple):
@@ -17,6 +18,7 @@ class Place(NamedTuple):
     dsn: str
     schema: str = DEFAULT_SCHEMA
     is_pooled: bool = False
+    timeout_seconds: float = TIMEOUT_SECONDS  # of one transaction, and so of a verb: a cut network answers nothing
     is_listening: bool = True  # False: no connection waits for hints, polling alone finds what other processes did
 
     @property
@@ -34,7 +36,8 @@ class Place(NamedTuple):
 
 
 def read_place(url: str) -> Place:
-    """Takes ``postgresql://user@host/db?schema=forebay&pooler=transaction&listen=off`` apart; all else is the driver's.
+    """Takes ``postgresql://user@host/db?schema=forebay&pooler=transaction&listen=off&timeout=15``
+    apart; all else is the driver's.
 
     Raises: ConfigurationError: a parameter of ours has no such value.
     """
@@ -49,6 +52,9 @@ def read_place(url: str) -> Place:
         raise ConfigurationError(f"pooler={pooler!r} of the store's address: say pooler=transaction, or leave it out")
     if listen not in ("on", "off"):
         raise ConfigurationError(f"listen={listen!r} of the store's address: say on or off")
+    timeout = ours.get("timeout", str(TIMEOUT_SECONDS))
+    if not timeout.replace(".", "", 1).isdigit() or not float(timeout) > 0:
+        raise ConfigurationError(f"timeout={timeout!r} of the store's address: say a number of seconds above 0")
     schema = ours.get("schema", DEFAULT_SCHEMA)
     if not schema or "\0" in schema:
         raise ConfigurationError("schema= of the store's address names no schema")
@@ -56,5 +62,6 @@ def read_place(url: str) -> Place:
         urlunsplit((SCHEMES[0], parts.netloc, parts.path, rest, "")),
         schema=schema,
         is_pooled=pooler == TRANSACTION,
+        timeout_seconds=float(timeout),
         is_listening=listen == "on" and pooler != TRANSACTION,
     )

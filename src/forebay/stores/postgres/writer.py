@@ -10,7 +10,7 @@ import random
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Iterable
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 from forebay.domain.errors import ForebayError, StoreDamaged, StoreUnavailable
 from forebay.domain.ids import IdSource
@@ -19,7 +19,7 @@ from forebay.stores.postgres.calls import Call, Order, Reply, Run, answer, plan
 from forebay.stores.postgres.faults import BUSY, CROSSED, DAMAGED, LOST, UNWRITABLE, unavailable
 from forebay.stores.postgres.home import Home
 from forebay.stores.postgres.joins import settle_again
-from forebay.stores.postgres.link import HASTY, TRANSACTION_SECONDS, Link
+from forebay.stores.postgres.link import HASTY, Link
 from forebay.stores.postgres.transaction import Session, Tx
 from forebay.stores.postgres.workers import hand_back
 
@@ -32,6 +32,7 @@ _START = "SELECT extract(epoch FROM clock_timestamp())::float8, pg_current_xact_
 _STATUS = "SELECT pg_xact_status($1::text::xid8)"
 
 Group = list[Call]
+Signal = Callable[[Collection[str]], None]
 
 
 class _InDoubt(Exception):
@@ -42,23 +43,31 @@ class _InDoubt(Exception):
         self.number, self.replies, self.tx = number, replies, tx
 
 
+class _Done(NamedTuple):
+    """A transaction that was committed."""
+
+    tx: Tx
+    replies: list[Reply]
+
+
+class Means(NamedTuple):
+    """What a writer is given: its bound on a transaction, a clock that is not the database's, ids, who is told."""
+
+    timeout_seconds: float
+    clock: Clock | None
+    ids: IdSource
+    signal: Signal
+
+
 class Writer:
     """Two lanes, each a task with a connection: the hot verbs, and those that stand alone. A third connection, shared
     by both, is for what needs no durability.
     """
 
-    def __init__(
-        self,
-        home: Home,
-        links: Callable[[str], Link],
-        clock: Clock | None,
-        ids: IdSource,
-        signal: Callable[[Collection[str]], None],
-    ) -> None:
+    def __init__(self, home: Home, links: Callable[[str], Link], means: Means) -> None:
         self._aside = Aside(links("aside"))
-        shared = Shared(clock, ids, signal, self._aside)
-        self._home = home
-        self._hot, self._alone = Lane(home, links("writer"), shared), Lane(home, links("control"), shared)
+        self._hot = Lane(home, links("writer"), means, self._aside)
+        self._alone = Lane(home, links("control"), means, self._aside)
 
     async def call(self, order: Order, run: Run, argument: Any) -> Any:
         """Queues one verb and waits for its commit. A cancelled caller's verb is committed all the same."""
@@ -73,17 +82,6 @@ class Writer:
         await self._alone.close()
         await self._hot.close()
         await self._aside.close()
-
-
-class Shared:
-    """What both lanes need."""
-
-    __slots__ = ("aside", "clock", "ids", "signal")
-
-    def __init__(
-        self, clock: Clock | None, ids: IdSource, signal: Callable[[Collection[str]], None], aside: "Aside"
-    ) -> None:
-        self.clock, self.ids, self.signal, self.aside = clock, ids, signal, aside
 
 
 class Aside:
@@ -107,10 +105,11 @@ class Aside:
 class Lane:
     """A queue, and the task that takes it into transactions on one connection."""
 
-    def __init__(self, home: Home, link: Link, shared: Shared) -> None:
+    def __init__(self, home: Home, link: Link, means: Means, aside: Aside) -> None:
         self._home = home
         self._link = link
-        self._shared = shared
+        self._means = means
+        self._aside = aside
         self._queue: deque[Call] = deque()
         self._wake = asyncio.Event()
         self._is_told = False  # that there is work
@@ -146,8 +145,8 @@ class Lane:
     async def _commit(self, groups: list[Group]) -> list[Reply]:
         calls = [call for group in groups for call in group]
         try:
-            async with asyncio.timeout(TRANSACTION_SECONDS):
-                return await self._run(groups)
+            async with asyncio.timeout(self._means.timeout_seconds):
+                done = await self._run(groups)
         except (*LOST, *BUSY) as exc:
             self._link.drop()
             return _all(calls, unavailable(exc))
@@ -155,8 +154,10 @@ class Lane:
             return _all(calls, exc)
         except Exception as exc:  # noqa: BLE001 -- the writer is a service loop: it outlives whatever goes wrong
             return _all(calls, unavailable(exc))
+        await self._conclude(done.tx)
+        return done.replies
 
-    async def _run(self, groups: list[Group]) -> list[Reply]:
+    async def _run(self, groups: list[Group]) -> _Done:
         """As one transaction; if that fails by a call's own fault, each call in a savepoint."""
         try:
             return await self._repeat(groups, self._merged)
@@ -165,7 +166,7 @@ class Lane:
         except Exception:  # noqa: BLE001 -- one call's fault, whichever it was: the careful run gives it to its caller
             return await self._repeat([[call] for group in groups for call in group], self._singly)
 
-    async def _repeat(self, groups: list[Group], run: Callable[[Tx, Group], Awaitable[list[Reply]]]) -> list[Reply]:
+    async def _repeat(self, groups: list[Group], run: Callable[[Tx, Group], Awaitable[list[Reply]]]) -> _Done:
         """Until no other transaction is in the way."""
         for left in reversed(range(TRIES)):
             try:
@@ -176,18 +177,18 @@ class Lane:
                 await asyncio.sleep(TRY_PAUSE_SECONDS * random.uniform(0.5, 2.0))  # noqa: S311 - jitter
             except _InDoubt as doubt:
                 if await self._has_committed(doubt):
-                    return await self._conclude(doubt.tx, doubt.replies)
+                    return _Done(doubt.tx, doubt.replies)
         raise StoreUnavailable("the store is too busy: this verb crossed others again and again; try again")
 
-    async def _transact(self, groups: list[Group], run: Callable[[Tx, Group], Awaitable[list[Reply]]]) -> list[Reply]:
-        shared = self._shared
+    async def _transact(self, groups: list[Group], run: Callable[[Tx, Group], Awaitable[list[Reply]]]) -> _Done:
+        means = self._means
         doubt: _InDoubt | None = None
         try:
             async with self._link.transaction() as connection:
                 [[now, number]] = await connection.fetch(_START)
-                if shared.clock is not None:
-                    now = shared.clock.now()
-                tx = Tx(connection, now, shared.ids, shared.aside.bulk)
+                if means.clock is not None:
+                    now = means.clock.now()
+                tx = Tx(connection, now, means.ids, self._aside.bulk)
                 if self._leaked:
                     await hand_back(tx, self._leaked)
                 replies = [reply for group in groups for reply in await run(tx, group)]
@@ -198,7 +199,7 @@ class Lane:
                 raise
             raise doubt from exc
         self._leaked = []
-        return await self._conclude(tx, replies)
+        return _Done(tx, replies)
 
     async def _has_committed(self, doubt: _InDoubt) -> bool:
         """Asks until the server says what became of the transaction; bounded by the time limit of the verb."""
@@ -214,15 +215,15 @@ class Lane:
             self._leaked += doubt.tx.fences
             raise
 
-    async def _conclude(self, tx: Tx, replies: list[Reply]) -> list[Reply]:
+    async def _conclude(self, tx: Tx) -> None:
         """After the commit: parents are settled once more, and hints are given."""
         topics = tx.topics
         if tx.unsettled:
             with suppress(*LOST, *BUSY, *CROSSED):  # the sweep does it then
-                topics |= await self._settle(tx)
+                async with asyncio.timeout(self._means.timeout_seconds / 2):
+                    topics |= await self._settle(tx)
         if topics:
-            self._shared.signal(topics)
-        return replies
+            self._means.signal(topics)
 
     async def _settle(self, before: Tx) -> set[str]:
         async with self._link.transaction() as connection:
