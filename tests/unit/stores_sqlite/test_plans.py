@@ -12,6 +12,14 @@ from forebay.stores.sqlite.statements import migrations, statements
 
 SMALL = {"workers", "l", "leases", "ranks"}  # scanned by name: what is in flight, and what there are few of
 REPORTS = {"read.depths"}  # whole counts, for metrics
+WIDTHS = {  # of the rows that `?*` stands for
+    "add.insert_jobs": 21,
+    "add.insert_jobs_telling": 21,
+    "add.insert_bodies": 4,
+    "begin.insert": 6,
+    "apply.complete": 11,
+    "apply.insert_results": 6,
+}
 SORTS = ("ORDER BY", "GROUP BY")
 
 
@@ -30,14 +38,19 @@ def _plan(connection: apsw.Connection, text: str, bindings: object = None) -> st
     return "\n".join(row[3] for row in rows)
 
 
+def _text(name: str) -> str:
+    row = "(" + ",".join(["NULL"] * WIDTHS.get(name, 0)) + ")"
+    return statements()[name].replace("?*", f"{row}, {row}")
+
+
 @pytest.mark.parametrize("name", sorted(statements()))
 def test_no_statement_scans_a_table_that_grows_with_the_jobs(connection: apsw.Connection, name: str) -> None:
     if name in REPORTS:
         return
-    text = statements()[name]
+    text = _text(name)
     plan = _plan(connection, text)
-    for table in re.findall(r"SCAN (\w+)\b(?! VIRTUAL TABLE)", plan):
-        is_given = re.search(rf"jsonb?_each\([^)]*\)\s+{table}\b", text)
+    for table in re.findall(r"SCAN (?!\d+-ROW VALUES)(\w+)\b(?! VIRTUAL TABLE)", plan):
+        is_given = re.search(rf"(jsonb?_each\([^)]*\)|NULL\)\))\s+{table}\b", text)
         is_recursive = re.search(rf"WITH RECURSIVE {table}\b|FROM (tree|queues) {table}\b", text)
         assert is_given or is_recursive or table in SMALL | {"CONSTANT"}, plan
     assert "AUTOMATIC" not in plan
@@ -73,7 +86,7 @@ def test_no_statement_scans_a_table_that_grows_with_the_jobs(connection: apsw.Co
     ],
 )
 def test_a_hot_statement_walks_the_index_meant_for_it(connection: apsw.Connection, name: str, walk: str) -> None:
-    assert walk in _plan(connection, statements()[name])
+    assert walk in _plan(connection, _text(name))
 
 
 @pytest.mark.parametrize(

@@ -86,10 +86,11 @@ def _add_wave(tx: Tx, jobs: Sequence[Job]) -> list[Added]:
             entry.rank = rank
     rows = [_row(tx, entry) for entry in entries]
     if tx.is_careful:
-        new = {row[0] for row in tx.bulk("add.insert_jobs_telling", rows)}
+        new = {row[0] for row in tx.spread("add.insert_jobs_telling", rows)}
     else:
-        tx.bulk("add.insert_jobs", rows)
-        if tx.connection.changes() < len(rows):
+        before = tx.connection.total_changes()
+        tx.spread("add.insert_jobs", rows)
+        if tx.connection.total_changes() - before < len(rows):
             raise Redo
         new = set()
     if not tx.is_careful or len(new) == len(entries):
@@ -200,8 +201,9 @@ def _insert_parts(tx: Tx, entries: list[_Entry]) -> None:
         else:
             tx.topics.add("job:" + job.id)
     tx.topics.update(["ready:" + queue for queue in {row[0] for row in ready}])
+    if bodies:
+        tx.spread("add.insert_bodies", bodies)
     for name, rows in (
-        ("add.insert_bodies", bodies),
         ("add.insert_refs", refs),
         ("ready.insert_fresh", ready),
         ("ready.insert_later", later),

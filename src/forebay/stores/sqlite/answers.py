@@ -22,9 +22,10 @@ from forebay.stores.sqlite.transaction import Tx, as_json
 def begin_calls(tx: Tx, calls: Sequence[Sequence[Attempt]]) -> list[list[Verdict]]:
     """Runs the begins of one commit as one."""
     rows = [(a.job_id, a.number, a.fence, a.target, a.started_at, a.model) for attempts in calls for a in attempts]
+    before = tx.connection.total_changes()
     if rows:
-        tx.bulk("begin.insert", rows)
-    if not rows or tx.connection.changes() == len(rows):
+        tx.spread("begin.insert", rows)
+    if tx.connection.total_changes() - before == len(rows):
         return [[Verdict.APPLIED] * len(attempts) for attempts in calls]
     held = set(tx.bulk("begin.held", rows))
     return [[_verdict((a.fence, a.job_id) in held) for a in attempts] for attempts in calls]
@@ -163,7 +164,7 @@ def _keep_results(tx: Tx, stale: list[str], results: list[tuple[str, Result]]) -
         tx.bulk("apply.drop_result_refs", stale)
     if not results:
         return
-    tx.bulk(
+    tx.spread(
         "apply.insert_results",
         [
             (job_id, one.status_code, one.body.text, one.body.blob_id, one.body.bytes, one.request_id)
@@ -206,7 +207,7 @@ def _complete(tx: Tx, changes: Iterable[Change]) -> None:
         for a in change.attempts
     ]
     if rows:
-        tx.bulk("apply.complete", rows)
+        tx.spread("apply.complete", rows)
 
 
 def _verdict(is_applied: bool) -> Verdict:

@@ -2,20 +2,14 @@
 -- Keys: the primary key and jobs_key decide what is new.
 INSERT INTO jobs (id, tenant, parent_id, key, kind, queue, origin, is_group, urgency, cost, created_at, deadline,
                   due_at, rank, fixed, notices, progress, status, finished_at, error_code, error_message)
-SELECT value->>0, value->>1, value->>2, value->>3, value->>4, value->>5, value->>6, value->>7, value->>8, value->>9,
-       value->>10, value->>11, value->>12, value->>13, value->>14, value->>15, value->>16, value->>17, value->>18,
-       value->>19, value->>20
-FROM jsonb_each(?1) WHERE true
+VALUES ?*
 ON CONFLICT DO NOTHING;
 
 -- name: insert_jobs_telling
 -- The same, telling which were new.
 INSERT INTO jobs (id, tenant, parent_id, key, kind, queue, origin, is_group, urgency, cost, created_at, deadline,
                   due_at, rank, fixed, notices, progress, status, finished_at, error_code, error_message)
-SELECT value->>0, value->>1, value->>2, value->>3, value->>4, value->>5, value->>6, value->>7, value->>8, value->>9,
-       value->>10, value->>11, value->>12, value->>13, value->>14, value->>15, value->>16, value->>17, value->>18,
-       value->>19, value->>20
-FROM jsonb_each(?1) WHERE true
+VALUES ?*
 ON CONFLICT DO NOTHING
 RETURNING id;
 
@@ -32,8 +26,7 @@ JOIN job_rows r ON r.id = coalesce(
 SELECT j.id, j.status, j.ending, j.error_code, j.deadline FROM jsonb_each(?1) q JOIN jobs j ON j.id = q.value;
 
 -- name: insert_bodies
-INSERT INTO bodies (job_id, text, blob_id, bytes)
-SELECT value->>0, value->>1, value->>2, value->>3 FROM jsonb_each(?1);
+INSERT INTO bodies (job_id, text, blob_id, bytes) VALUES ?*;
 
 -- name: insert_refs
 INSERT OR IGNORE INTO blob_refs (owner, role, blob_id) SELECT value->>0, value->>1, value->>2 FROM jsonb_each(?1);

@@ -1,9 +1,9 @@
 -- name: complete
 -- Completes attempts over `running` or `unknown`, lease or no lease; primary key of attempts.
-UPDATE attempts SET outcome = q.value->>3, finished_at = q.value->>4, status_code = q.value->>5, error = q.value->>6,
-  retry_at = q.value->>7, usage = q.value->>8, cost_usd = q.value->>9, model = coalesce(q.value->>10, model)
-FROM jsonb_each(?1) q
-WHERE attempts.job_id = q.value->>0 AND attempts.number = q.value->>1 AND attempts.fence = q.value->>2
+UPDATE attempts SET outcome = q.column4, finished_at = q.column5, status_code = q.column6, error = q.column7,
+  retry_at = q.column8, usage = q.column9, cost_usd = q.column10, model = coalesce(q.column11, model)
+FROM (VALUES ?*) q
+WHERE attempts.job_id = q.column1 AND attempts.number = q.column2 AND attempts.fence = q.column3
   AND attempts.outcome IN ('running', 'unknown');
 
 -- name: states
@@ -65,8 +65,7 @@ DELETE FROM results WHERE job_id IN (SELECT value FROM jsonb_each(?1));
 DELETE FROM blob_refs WHERE role = 'result' AND owner IN (SELECT value FROM jsonb_each(?1));
 
 -- name: insert_results
-INSERT OR REPLACE INTO results (job_id, status_code, text, blob_id, bytes, request_id)
-SELECT value->>0, value->>1, value->>2, value->>3, value->>4, value->>5 FROM jsonb_each(?1);
+INSERT OR REPLACE INTO results (job_id, status_code, text, blob_id, bytes, request_id) VALUES ?*;
 
 -- name: takeable
 -- Terminal children not taken over yet: primary key.
