@@ -1,9 +1,11 @@
 """Signals: drains finish what is under way, Ctrl-C says so, and a worker that stood still changes nothing."""
 
+import asyncio
 import signal
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 
 from forebay.domain.job import Status
@@ -31,6 +33,25 @@ async def test_a_server_that_is_asked_to_end_finishes_its_calls_first(
         assert statuses.count(Status.SUCCEEDED) >= CALLS
         assert set(statuses) <= {Status.SUCCEEDED, Status.QUEUED}
         assert set(outcomes(jobs.values())) == {"succeeded"}
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_who_awaits_a_call_under_way_gets_its_answer_from_a_server_that_drains(
+    tmp_path: Path, workers: str
+) -> None:
+    async with started("mock-model", "--port", "0", "--latency-ms", "1500", folder=tmp_path) as mock, http() as session:
+        configure(tmp_path, mock.address, concurrency=1)
+        async with started("serve", "--workers", workers, "--port", "0", folder=tmp_path) as server:
+            first = asyncio.create_task(_ask(session, server.address, "first"))
+            await in_flight(session, mock.address, 1)
+            second = asyncio.create_task(_ask(session, server.address, "second"))
+            await until(lambda: _are_there(tmp_path, 2))
+            server.send(signal.SIGTERM)
+            assert await second == (503, "server_stopping"), "its job did not run; it goes on elsewhere"
+            assert not first.done()
+            assert await first == (200, "echo: first")
+            assert await server.ended() == 0
+        assert (await counted(session, mock.address))["by_outcome"] == {"200": 1}
 
 
 async def test_a_worker_that_is_asked_to_end_finishes_its_calls_and_the_next_takes_the_rest(tmp_path: Path) -> None:
@@ -86,6 +107,17 @@ def _orders(count: int, prefix: str = "job") -> list[dict[str, Any]]:
 async def _all_succeeded(folder: Path, count: int) -> bool:
     jobs = (await history_of(folder)).jobs.values()
     return len(jobs) == count and all(job.status is Status.SUCCEEDED for job in jobs)
+
+
+async def _ask(session: aiohttp.ClientSession, server: str, text: str) -> tuple[int, str]:
+    body = {"model": "mock", "messages": [{"role": "user", "content": text}]}
+    async with session.post(f"{server}/v1/chat/completions", json=body) as reply:
+        said = await reply.json()
+        return reply.status, said["choices"][0]["message"]["content"] if reply.status == 200 else said["error"]["code"]
+
+
+async def _are_there(folder: Path, count: int) -> bool:
+    return len((await history_of(folder)).jobs) == count
 
 
 async def _says(log: list[str], text: str) -> bool:

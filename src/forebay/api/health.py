@@ -20,7 +20,7 @@ async def livez(_: Request) -> Response:
 async def readyz(request: Request) -> Response:
     """The store answers, and the server is not on its way out."""
     api = api_of(request)
-    if api.waiting.is_closing:
+    if api.waiting.is_closing or api.waiting.is_draining:
         return _status(503, {"status": "stopping"})
     try:
         await api.services.jobs.get(None, [NO_STORE])

@@ -78,8 +78,10 @@ async def serve(
     host: str = LOOPBACK,
     port: int = 8700,
     ready: Callable[[str], None] | None = None,
+    draining: asyncio.Event | None = None,
 ) -> None:
     """Serves until cancelled, then lets replies under way finish. ``ready`` is told the URL; signals are the caller's.
+    From ``draining`` on nobody waits any more but for jobs that run.
 
     Raises: ConfigurationError: the address can't be listened on.
     """
@@ -106,12 +108,14 @@ async def serve(
         )
     )
     serving = asyncio.create_task(server.serve(sockets=[listener]), name="http")
+    announcing = asyncio.create_task(_announce(draining or asyncio.Event(), app.state.api.waiting), name="draining")
     try:
         await server.wait_started(serving)
         if ready is not None:
             ready(_url(listener))
         await asyncio.shield(serving)
     finally:
+        announcing.cancel()
         app.state.api.waiting.close()
         server.should_exit = True
         await _finished(serving)
@@ -163,6 +167,11 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         listening.cancel()
         await asyncio.gather(listening, return_exceptions=True)
         waiting.end()
+
+
+async def _announce(draining: asyncio.Event, waiting: Waiting) -> None:
+    await draining.wait()
+    waiting.drain()
 
 
 async def _finished(serving: asyncio.Task[None]) -> None:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 import structlog
 
 from forebay.domain.errors import StoreUnavailable
+from forebay.domain.job import Job, Status
 from forebay.ports import JobStore, Watch
 
 log = structlog.get_logger(__name__)
@@ -21,6 +22,7 @@ class Waiting:
         self._watch: Watch | None = None
         self._signals: dict[str, list[asyncio.Event]] = {}
         self.is_closing = False
+        self.is_draining = False
 
     async def run(self) -> None:
         """Listens until cancelled."""
@@ -56,9 +58,21 @@ class Waiting:
                 del self._signals[topic]
                 self._opened().discard([topic])
 
+    def gives_up(self, job: Job) -> bool:
+        """Whether nobody waits for this job any more: the server is going, or it drains and the job does not run."""
+        return self.is_closing or (self.is_draining and job.status is not Status.RUNNING)
+
+    def drain(self) -> None:
+        """From now on only jobs that run are waited for."""
+        self.is_draining = True
+        self._wake()
+
     def close(self) -> None:
         """Wakes all who wait; from now on nobody waits."""
         self.is_closing = True
+        self._wake()
+
+    def _wake(self) -> None:
         for signals in self._signals.values():
             for signal in signals:
                 signal.set()

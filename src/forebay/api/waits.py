@@ -27,7 +27,7 @@ async def until_ended(
             if job is None:
                 raise no_job(job_id)
             left = until - loop.time()
-            if job.is_terminal or left <= 0 or api.waiting.is_closing:
+            if job.is_terminal or left <= 0 or api.waiting.gives_up(job):
                 return job
             was_told = await wait_for_signal(signal, min(left, LOOK_SECONDS))
             if not was_told and request is not None and await request.is_disconnected():

@@ -35,6 +35,10 @@ class WorkerGuard:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        await self.drain()
+
+    async def drain(self) -> None:
+        """Sends SIGTERM and waits for their ends. Idempotent."""
         self._is_stopping = True
         for guard in self._guards:
             guard.cancel()

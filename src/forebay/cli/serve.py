@@ -1,6 +1,7 @@
 """`forebay serve`: API and workers in one command."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Annotated
@@ -16,6 +17,8 @@ from forebay.cli.options import GlobalOptions, options_of, refuse_server
 from forebay.cli.service import STOPPING, StopSignals, run_on_uvloop, spare_the_heap
 from forebay.domain.errors import ConfigurationError
 from forebay.settings import Settings
+
+Drain = Callable[[], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,25 +63,35 @@ def serve(
 
 async def _serve(settings: Settings, options: ServeOptions) -> int:
     async with StopSignals(lambda: say(STOPPING)) as stop, open_system(settings) as system, AsyncExitStack() as stack:
+        drain: Drain | None = None
         if options.workers == 1:
-            await stack.enter_async_context(system.worker())
+            worker = await stack.enter_async_context(system.worker())
+            drain = worker.drain
         elif options.workers > 1:
             guard = WorkerGuard(options.workers, options.arguments)
             stop.on_second = guard.kill
             await stack.enter_async_context(guard)
-        await _serve_until(stop.asked, system, options)
+            drain = guard.drain
+        await _serve_until(stop.asked, system, options, drain)
     return INTERRUPTED if stop.interrupted else DONE
 
 
-async def _serve_until(asked: asyncio.Event, system: System, options: ServeOptions) -> None:
+async def _serve_until(asked: asyncio.Event, system: System, options: ServeOptions, drain: Drain | None) -> None:
+    """Serves until asked; then drains the workers first, because clients wait for what these still answer."""
+    draining = asyncio.Event()
+
     def ready(url: str) -> None:
         typer.echo(f'{{"url": "{url}"}}' if options.as_json else f"forebay at {url}")
         spare_the_heap()
 
-    serving = asyncio.create_task(serve_api(system, host=options.host, port=options.port, ready=ready), name="api")
+    api = serve_api(system, host=options.host, port=options.port, ready=ready, draining=draining)
+    serving = asyncio.create_task(api, name="api")
     stopping = asyncio.create_task(asked.wait(), name="stop")
     try:
         await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if drain is not None and not serving.done():
+            draining.set()
+            await drain()
     finally:
         stopping.cancel()
         serving.cancel()

@@ -3,7 +3,7 @@
 import random
 import signal
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,18 +48,18 @@ class Slot:
         self._chance = chance
         self._kills = kills
         self._broken = broken
-        self._asked: signal.Signals | None = None
+        self._asked: set[signal.Signals] = set()  # what the process was sent; it may die of any of them
         self._is_over = False
 
     async def keep(self, goes_on: Callable[[int], bool] = lambda _: True) -> None:
         """Starts the process, and again whenever it ended, until ``end`` or until ``goes_on`` says no to its code."""
         while not self._is_over:
             point = self._chance.choice(self.kind.points()) if self._chance.random() < self.armed_share else None
-            self._asked = None
+            self._asked = set()
             self.running = await self._start(point)
             code = await self.running.process.wait()
             self.endings.append(code)
-            if code == KILLED and self._asked is not signal.SIGKILL and point is not None:
+            if code == KILLED and signal.SIGKILL not in self._asked and point is not None:
                 self._kills[f"{self.kind.name} at {point}"] += 1
             elif not self._is_expected(code):
                 said = " | ".join((await self.running.said())[-LINES_SHOWN:])
@@ -74,8 +74,8 @@ class Slot:
         running = self.running
         if running is None or not running.is_alive:
             return
-        if number not in {signal.SIGSTOP, signal.SIGCONT} and self._asked is not signal.SIGKILL:
-            self._asked = number
+        if number not in {signal.SIGSTOP, signal.SIGCONT}:
+            self._asked.add(number)
         if number is not signal.SIGCONT:
             self._kills[f"{self.kind.name} by {number.name}"] += 1
         running.send(number)
@@ -85,7 +85,7 @@ class Slot:
         self._is_over = True
         self.armed_share = 0.0
         if self.running is not None:
-            self._asked = signal.SIGTERM
+            self._asked.add(signal.SIGTERM)
             self.running.send(signal.SIGCONT)
             self.running.send(signal.SIGTERM)
 
@@ -93,15 +93,15 @@ class Slot:
         """Makes sure that nothing is left."""
         self._is_over = True
         if self.running is not None:
-            self._asked = signal.SIGKILL
+            self._asked.add(signal.SIGKILL)
             await self.running.kill()
 
     def _is_expected(self, code: int) -> bool:
-        expected: Collection[int] = (KILLED,) if self._asked is signal.SIGKILL else ()
-        if self._asked in {signal.SIGTERM, signal.SIGINT}:
-            expected = {*self.kind.ends, -self._asked, 130}  # before its handlers stand, a signal ends it
-        elif self._asked is None:
-            expected = {0} if self.kind.name == "run" else ()
+        expected: set[int] = {-number for number in self._asked}  # before its handlers stand, a signal ends it
+        if self._asked & {signal.SIGTERM, signal.SIGINT}:
+            expected |= {*self.kind.ends, 130}
+        elif self.kind.name == "run":
+            expected.add(0)
         return code in expected
 
     async def _start(self, point: str | None) -> Running:
