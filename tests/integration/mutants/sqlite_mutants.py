@@ -8,15 +8,13 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-import pytest
 from msgspec.structs import replace
 
 from forebay.domain.change import Change
 from forebay.domain.job import JobError, Status
 from forebay.domain.stored import StoredRecord
 from forebay.ports import Rate
-from forebay.stores.sqlite import answers, ending, limits, opening, records, transaction
-from forebay.stores.sqlite.statements import migrations, statements
+from forebay.stores.sqlite import answers, ending, limits, records, transaction
 from forebay.testing.conformance.adding import Adding
 from forebay.testing.conformance.applying import Outbox, Spawning
 from forebay.testing.conformance.attempts import Fences, LateAnswers
@@ -33,6 +31,7 @@ from forebay.testing.conformance.retrying import Retrying
 from forebay.testing.conformance.streams import Streams
 from forebay.testing.conformance.suspects import Suspects
 from forebay.testing.conformance.world import World
+from tests.integration.mutants.planting import Breaks, function, layout, statement
 
 PUT_ONE = records._put_one
 ADD_NOTICES = ending.add_notices
@@ -44,37 +43,8 @@ class Mutant:
     """One way to break the store."""
 
     name: str
-    breaks: Callable[[pytest.MonkeyPatch], None]
+    breaks: Breaks
     caught_by: tuple[Test, ...]
-
-
-def statement(key: str, old: str, new: str) -> Callable[[pytest.MonkeyPatch], None]:
-    """Changes the text of one statement."""
-
-    def breaks(patch: pytest.MonkeyPatch) -> None:
-        text = statements()[key]
-        assert old in text, f"{key!r} has changed: {old!r} is not in it any more; mend this mutant"
-        broken = {**statements(), key: text.replace(old, new)}
-        patch.setattr(transaction, "statements", lambda: broken)
-
-    return breaks
-
-
-def layout(old: str, new: str) -> Callable[[pytest.MonkeyPatch], None]:
-    """Changes the text of the layout that new stores are given."""
-
-    def breaks(patch: pytest.MonkeyPatch) -> None:
-        files = migrations()
-        assert any(old in text for _, text in files), f"{old!r} is not in the layout any more; mend this mutant"
-        broken = [(number, text.replace(old, new)) for number, text in files]
-        patch.setattr(opening, "migrations", lambda: broken)
-
-    return breaks
-
-
-def function(module: object, name: str, instead: Callable[..., object]) -> Callable[[pytest.MonkeyPatch], None]:
-    """Puts another function in the place of a module's."""
-    return lambda patch: patch.setattr(module, name, instead)
 
 
 def _tell_nobody(*_: object) -> None:
@@ -114,7 +84,7 @@ MUTANTS = (
     ),
     Mutant(
         name="begin accepts any fence of the job",
-        breaks=statement("begin.insert", "l.fence = q.value->>2 AND ", ""),
+        breaks=statement("begin.insert", "l.fence = q.column3 AND ", ""),
         caught_by=(Fences.test_a_call_is_begun_only_under_the_current_lease,),
     ),
     Mutant(

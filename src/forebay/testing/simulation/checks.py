@@ -29,6 +29,7 @@ def verdicts(history: History, world: World, clients: Clients) -> list[str]:
         *_of_attempts(history, clients),
         *_of_unknowns(history, clients),
         *_of_cancels(history, clients),
+        *_of_sightings(history, clients),
         *_of_batches(history, clients),
     ]
 
@@ -41,8 +42,9 @@ def _of_ends(history: History, world: World, clients: Clients) -> Iterator[str]:
             yield f"{job.id} never ended: it is {job.status}"
         if code == ErrorCode.INTERNAL:
             yield f"{job.id} ended by an accident: {job.error}"
-        if code == ErrorCode.POISON and world.witness.lone_calls[job.id] < LONE_DEATHS:
-            yield f"{job.id} ended as poison and was alone {world.witness.lone_calls[job.id]} times"
+        lone = len(world.witness.alone.get(job.id, ()))
+        if code == ErrorCode.POISON and lone < LONE_DEATHS:
+            yield f"{job.id} ended as poison and was alone {lone} times"
         if job.id in clients.poison and job.status is Status.SUCCEEDED:
             yield f"{job.id} is poison and succeeded"
 
@@ -82,6 +84,16 @@ def _of_cancels(history: History, clients: Clients) -> Iterator[str]:
         late = [attempt.number for attempt in job.attempts if attempt.fence > fence]
         if late:
             yield f"{job_id} was cancelled and then given out again for attempts {late}"
+
+
+def _of_sightings(history: History, clients: Clients) -> Iterator[str]:
+    """An end that was read once is the end for ever, unless the job was retried."""
+    for job_id, before in clients.seen.items():
+        after = history.jobs.get(job_id)
+        if after is None or clients.retried[job_id]:
+            continue
+        if (after.status, after.result, after.finished_at) != (before.status, before.result, before.finished_at):
+            yield f"{job_id} was {before.status} at {before.finished_at} and is {after.status} at {after.finished_at}"
 
 
 def _of_batches(history: History, clients: Clients) -> Iterator[str]:

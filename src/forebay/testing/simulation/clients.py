@@ -12,6 +12,7 @@ from forebay.domain.change import Lookup
 from forebay.domain.errors import StoreUnavailable
 from forebay.domain.job import Job, Notice, OnUnknown
 from forebay.domain.order import Order
+from forebay.domain.query import Parts
 from forebay.engine.handlers.batch.creation import BatchOrder, make_batch
 from forebay.engine.intake import make_job, store_bytes
 from forebay.testing.simulation.world import ROUTE, World
@@ -22,6 +23,7 @@ DEAD = """
 SELECT id FROM jobs
 WHERE status IN ('failed', 'cancelled') AND is_group = 0 AND kind = 'infer' AND notices = 0 ORDER BY id
 """
+RESULT = Parts(result=True)
 T = TypeVar("T")
 
 
@@ -40,6 +42,7 @@ class Clients:
         self.retried: Counter[str] = Counter()
         self.cancelled: dict[str, int] = {}
         self.lines: dict[str, list[str]] = {}
+        self.seen: dict[str, Job] = {}  # ended jobs as they were read, with their results
         self.poison: set[str] = set()
         self.broken: list[str] = []
 
@@ -48,7 +51,8 @@ class Clients:
         plan, chance = self._world.plan, self._chance
         steps: list[Callable[[], Awaitable[None]]] = [self._add_some] * max(1, plan.jobs // 3)
         steps += [self._add_batch] * plan.batches
-        steps += [self._cancel_some] * chance.randint(0, 3)
+        steps += [self._look] * 4
+        steps += [self._cancel_some] * chance.randint(0, 5)
         steps += [self._retry_some] * chance.randint(0, 4)
         async with asyncio.TaskGroup() as group:
             for step in steps:
@@ -117,6 +121,12 @@ class Clients:
         self.lines[batch.id] = ids
         await self._add([batch])
 
+    async def _look(self) -> None:
+        named = self._chance.sample(self.accepted, min(len(self.accepted), 8))
+        for job in await self._until(lambda: self.services.jobs.get(None, named, RESULT)):
+            if job is not None and job.is_terminal and not self.retried[job.id]:
+                self.seen[job.id] = job
+
     async def _cancel_some(self) -> None:
         if not self.accepted:
             return
@@ -124,7 +134,7 @@ class Clients:
         replies = await self._until(lambda: self.services.jobs.cancel("default", named))
         [[fence]] = self._world.witness.rows(LAST_FENCE)
         for reply in replies:
-            if reply.lookup is Lookup.DONE:
+            if reply.lookup is Lookup.DONE and not self.retried[reply.id]:
                 self.cancelled[reply.id] = int(str(fence))
         self._world.say(f"cancelled {' '.join(named)}")
 
@@ -133,10 +143,10 @@ class Clients:
         if not rows:
             return
         named = [str(row[0]) for row in self._chance.sample(rows, min(len(rows), 3))]
-        for name in named:  # before: another's call may begin as soon as it is committed
-            self.retried[name] += 1
-            self.cancelled.pop(name, None)
+        self.retried.update(named)  # before: it may be claimed as soon as it is committed
         await self._until(lambda: self.services.jobs.retry("default", named))
+        for name in named:  # a cancelling that was acknowledged meanwhile may have come first
+            self.cancelled.pop(name, None)
         self._world.say(f"retried {' '.join(named)}")
 
     def _text(self) -> str:

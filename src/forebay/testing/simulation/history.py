@@ -14,7 +14,6 @@ from forebay.testing.simulation.plan import Plan, plan_of
 from forebay.testing.simulation.trouble import Fleet, Trouble
 from forebay.testing.simulation.world import World
 
-PEACE_SECONDS = 900.0  # for everything to end once nothing breaks any more
 LOOK_SECONDS = 2.0
 DRAINED_SECONDS = 60.0
 LIVE = "SELECT count(*) FROM jobs WHERE status NOT IN ('succeeded', 'failed', 'cancelled')"
@@ -52,6 +51,8 @@ class _Run:
                 world.run(self._all())
             except Stuck as stuck:
                 self._found.append(f"the history has no end: {stuck}")
+            except ExceptionGroup as group:
+                self._found += [f"a client was told what no client can expect: {error!r}" for error in group.exceptions]
         return Outcome(
             plan=world.plan,
             violations=tuple(self._found),
@@ -87,13 +88,13 @@ class _Run:
 
     async def _all_ended(self) -> None:
         world = self._world
-        give_up_at = world.loop.time() + PEACE_SECONDS
+        give_up_at = world.loop.time() + world.plan.peace_seconds
         while world.loop.time() < give_up_at:
             [[live]] = world.witness.rows(LIVE)
             if not live:
                 return
             await asyncio.sleep(LOOK_SECONDS)
-        self._found.append(f"{live} jobs are live {PEACE_SECONDS:g} s after all was well")
+        self._found.append(f"{live} jobs are live {world.plan.peace_seconds:g} s after all was well")
 
     async def _all_drained(self, fleet: Fleet) -> None:
         """The last worker ends in good order, and nothing is left of it."""

@@ -15,7 +15,7 @@ from contextlib import suppress
 from contextvars import Context, ContextVar, copy_context
 from typing import Any, TypeVar, TypeVarTuple
 
-MOST_STEPS = 2_000_000  # of one history: beyond it runs in circles
+MOST_STEPS = 200_000  # of one history: beyond it runs in circles
 LATEST_SECONDS = 400_000.0
 
 Ts = TypeVarTuple("Ts")
@@ -29,7 +29,7 @@ class Stuck(Exception):
 class Strand:
     """One thread of execution. ``context`` is what its callbacks run in; every task made there belongs to it."""
 
-    __slots__ = ("context", "is_dead", "is_held", "loop", "name", "owner", "ready")
+    __slots__ = ("context", "fuse", "is_dead", "is_held", "loop", "name", "on_fuse", "owner", "ready")
 
     def __init__(self, loop: "SimulatedLoop", name: str, owner: object = None) -> None:
         self.loop = loop
@@ -38,6 +38,8 @@ class Strand:
         self.ready: deque[asyncio.Handle] = deque()
         self.is_held = False
         self.is_dead = False
+        self.fuse = 0  # callbacks until `on_fuse`; 0: never
+        self.on_fuse: Callable[[], None] = lambda: None
         self.context = copy_context()
         self.context.run(STRAND.set, self)
 
@@ -168,6 +170,10 @@ class SimulatedLoop(asyncio.BaseEventLoop):
             del runnable[place]
         if not handle.cancelled():
             handle._run()
+        if strand.fuse:
+            strand.fuse -= 1
+            if not strand.fuse:
+                strand.on_fuse()
         self.steps += 1
         if self.steps > MOST_STEPS:
             raise Stuck(f"{MOST_STEPS} steps and no end, at {self._now:.3f} s")

@@ -1,7 +1,7 @@
 """What one history is made of, drawn from its seed."""
 
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 
 def chance_of(seed: int, name: str) -> random.Random:
@@ -28,7 +28,7 @@ class Plan:
     target_fault_rate: float
     concurrency: int | None  # what target `a` is known to allow
     requests_per_minute: float | None  # of target `b`
-    is_calm: bool = field(default=False)
+    peace_seconds: float = 600.0  # for everything to end once nothing breaks any more
 
 
 def plan_of(seed: int) -> Plan:
@@ -51,5 +51,4 @@ def plan_of(seed: int) -> Plan:
         target_fault_rate=chance.choice((0.0, 0.1, 0.3, 0.6)),
         concurrency=chance.choice((None, 2, 5)),
         requests_per_minute=chance.choice((None, None, 600.0)),
-        is_calm=is_calm,
     )

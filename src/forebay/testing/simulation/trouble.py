@@ -16,8 +16,9 @@ from forebay.testing.simulation.world import World
 
 RESTART_SECONDS = 0.5
 DRAIN_SECONDS = 5.0
-BLOWS = ("kill", "stop", "block", "drain", "outage", "clock", "target", "kill_all")
-WEIGHTS = (5, 4, 2, 3, 2, 2, 3, 1)
+BLOWS = ("kill", "kill_within", "stop", "block", "drain", "outage", "clock", "target", "kill_all")
+WEIGHTS = (3, 3, 4, 2, 3, 2, 2, 3, 1)
+MOST_CALLBACKS = 120
 MODES = ("refused", "busy", "throttled", "broken", "never")
 
 
@@ -102,16 +103,19 @@ class Trouble:
         for target in world.targets.values():
             target.mode, target.fault_rate = None, 0.0
         for process in self._fleet.running:
+            process.main.fuse = 0
             process.go_on()
 
     def _strike(self, blow: str) -> None:
         chance, world, running = self._chance, self._world, self._fleet.running
-        if not running and blow in {"kill", "stop", "block", "drain"}:
+        if not running and blow in {"kill", "kill_within", "stop", "block", "drain"}:
             return
         lease = world.plan.lease_seconds
         match blow:
             case "kill":
                 chance.choice(running).kill()
+            case "kill_within":
+                chance.choice(running).kill_within(chance.randint(1, MOST_CALLBACKS))
             case "kill_all":
                 for process in running:
                     process.kill()

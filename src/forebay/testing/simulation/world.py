@@ -24,6 +24,8 @@ from forebay.testing.simulation.witness import Witness
 QUICK_SECONDS = 0.003
 SLOW_SECONDS = 1.5
 ROUTE = "r"
+FIRST = 1  # the clients' process
+STOP_SHARE = 0.4
 
 
 class WorldClock:
@@ -77,6 +79,8 @@ class World:
             self.witness.broken.append(f"{event} {words}")
         if event == "worker_drained":
             self.witness.drained(current())
+        if event == "leases_lost":
+            self.witness.lost(current())
 
     def fingerprint(self) -> str:
         """The hash of all that happened."""
@@ -140,7 +144,7 @@ class World:
 
     def _before_commit(self, process: Process, verbs: Sequence[str]) -> None:
         self._may_die(process, "before", verbs)
-        if not self.is_chaos or process.is_over:
+        if not self.is_chaos or process.is_over or process.writer.is_held:
             return
         if self.loop.time() < self.outage_until:
             self.connection.fails_in = 0
@@ -153,11 +157,19 @@ class World:
     def _after_commit(self, process: Process, verbs: Sequence[str]) -> None:
         has_failed = self.connection.has_failed()
         self.say(f"{'FAILED ' if has_failed else ''}commit of {' '.join(verbs)}")
-        self.witness.committed()
+        self.witness.committed(verbs)
         self._may_die(process, "after", verbs)
 
     def _may_die(self, process: Process, when: str, verbs: Sequence[str]) -> None:
-        if self.is_chaos and process.number > 1 and self._faults.random() < self.plan.crash_rate:
+        """The crash points: there a worker's process is killed, or stands still until its leases have run out."""
+        if not self.is_chaos or process.number == FIRST or self._faults.random() >= self.plan.crash_rate:
+            return
+        if self._faults.random() < STOP_SHARE:
+            self.say(f"STOPS {when} the commit of {' '.join(verbs)}")
+            process.stop()
+            back = self.plan.lease_seconds * self._faults.uniform(0.5, 3.0)
+            self.loop.call_later(back, process.go_on, context=self.outside.context)
+        else:
             self.say(f"DIES {when} the commit of {' '.join(verbs)}")
             process.kill()
 
