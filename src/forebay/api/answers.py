@@ -8,6 +8,7 @@ from starlette.responses import Response, StreamingResponse
 
 from forebay.api.context import Api
 from forebay.api.errors import JSON, NO_RETRY, Problem, error_document, is_anthropic
+from forebay.api.file_content import media_type
 from forebay.domain.content import Content
 from forebay.domain.errors import NotFound
 from forebay.domain.job import ErrorCode, Job, Result, Status
@@ -128,7 +129,10 @@ async def _file(file: FileBody, job: Job, api: Api, status: int, headers: dict[s
     blob_id = _STORED_FILE.decode(record.data).blob_id
     headers["content-length"] = str(await services.blobs.size(blob_id))
     return StreamingResponse(
-        _bytes(Content(blob_id=blob_id), api), status_code=status, headers=headers, media_type=file.content_type
+        _bytes(Content(blob_id=blob_id), api),
+        status_code=status,
+        headers=headers,
+        media_type=media_type(file.content_type),
     )
 
 

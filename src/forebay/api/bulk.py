@@ -7,6 +7,7 @@ from typing import IO
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from forebay.api.context import Api, Caller, api_of, caller_of
 from forebay.api.errors import ErrorBody, error_body, problem_of
@@ -48,7 +49,21 @@ async def submit_bulk(request: Request) -> Response:
         submission.replies.close()
         raise
     headers = REPLAYED if submission.is_all_replayed else {}
-    return StreamingResponse(submission.written(), media_type=NDJSON, headers=headers)
+    return _Replies(submission, headers)
+
+
+class _Replies(StreamingResponse):
+    """The replies, whose file is closed even where the client went away before the first of them."""
+
+    def __init__(self, submission: "Submission", headers: dict[str, str]) -> None:
+        super().__init__(submission.written(), media_type=NDJSON, headers=headers)
+        self._file = submission.replies
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._file.close()
 
 
 class Submission:
@@ -60,7 +75,7 @@ class Submission:
         self._path: str = request.scope["path"]
         self._key = request.headers.get("idempotency-key")
         self._longest_bytes: int = self._api.system.settings.max_body_bytes
-        self.replies: IO[bytes] = tempfile.SpooledTemporaryFile(REPLY_MEMORY_BYTES)  # noqa: SIM115 - closed by `written`
+        self.replies: IO[bytes] = tempfile.SpooledTemporaryFile(REPLY_MEMORY_BYTES)  # noqa: SIM115 - closed by `_Replies`
         self._chunk: list[Job | Refused] = []
         self._chunk_bytes = 0
         self._count = 0

@@ -103,6 +103,11 @@ def disposition(filename: str) -> str:
     return f'attachment; filename="{plain}"{extended}'
 
 
+def media_type(text: str) -> str:
+    """The media type as a header can carry it: what an uploader or an upstream wrote may be anything."""
+    return text if text.isascii() and text.isprintable() else "application/octet-stream"
+
+
 def _skip(piece: bytes, lines: int) -> tuple[int, bytes]:
     start = 0
     while lines > 0:
@@ -116,7 +121,7 @@ def _skip(piece: bytes, lines: int) -> tuple[int, bytes]:
 def _stream(
     chunks: AsyncIterator[bytes], data: FileData, headers: dict[str, str], *, status_code: int = 200
 ) -> Response:
-    return StreamingResponse(chunks, status_code=status_code, headers=headers, media_type=data.content_type)
+    return StreamingResponse(chunks, status_code=status_code, headers=headers, media_type=media_type(data.content_type))
 
 
 def _offset(request: Request) -> int | None:

@@ -19,6 +19,7 @@ from forebay.api.context import Api
 from forebay.api.errors import handle_error, handle_unforeseen
 from forebay.api.gate import Gate, is_loopback_host
 from forebay.api.inference import infer, model_endpoint
+from forebay.api.protocol import Protocol
 from forebay.api.reading import JobReader
 from forebay.api.waiting import Waiting
 from forebay.app import System
@@ -94,7 +95,7 @@ async def serve(
     server = _Server(
         uvicorn.Config(
             app,
-            http="httptools",
+            http=Protocol,
             loop="none",
             ws="none",  # an upgrade is a GET like any other
             lifespan="on",

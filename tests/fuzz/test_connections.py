@@ -1,0 +1,181 @@
+"""Raw bytes on the server's sockets: slow, endless, cut, pipelined, or no HTTP at all. The server answers on."""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from forebay.api import protocol
+from tests.fuzz.strategies import DAMAGE, damaged, fuzz
+from tests.integration.api_server import Server, running_server
+
+HOST = b"Host: localhost\r\n"
+PATIENCE_SECONDS = 20.0
+
+
+@pytest.fixture
+async def server(tmp_path: Path) -> AsyncIterator[Server]:
+    async with running_server(tmp_path) as opened:
+        yield opened
+
+
+async def connect(server: Server) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    host, port = server.url.removeprefix("http://").split(":")
+    return await asyncio.open_connection(host, int(port))
+
+
+async def exchange(server: Server, *pieces: bytes) -> bytes:
+    """Sends the pieces and reads until the server closes the connection."""
+    reader, writer = await connect(server)
+    try:
+        for piece in pieces:
+            writer.write(piece)
+            await writer.drain()
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            return await reader.read()
+    except ConnectionError:
+        return b""
+    finally:
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+
+
+async def first_reply(server: Server, request: bytes) -> bytes:
+    """Sends all there is, and reads what is answered to it at first."""
+    reader, writer = await connect(server)
+    try:
+        writer.write(request)
+        writer.write_eof()
+        return await reader.read(64 * 1024)
+    except OSError:  # the server had refused it and closed the connection
+        return b""
+    finally:
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+
+
+def status_of(reply: bytes) -> int:
+    return int(reply.split(b" ", 2)[1])
+
+
+async def test_a_head_that_comes_too_slowly_is_answered_with_408(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.05)
+    for start in (b"", b"GET /livez HT", b"GET /livez HTTP/1.1\r\nX: "):
+        reply = await exchange(server, start)
+        assert status_of(reply) == 408
+        assert json.loads(reply.partition(b"\r\n\r\n")[2])["error"]["code"] == "request_timeout"
+
+
+async def test_a_body_that_stops_is_answered_with_408_and_makes_no_job(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protocol, "SILENCE_SECONDS", 0.05)
+    head = b"POST /v1/jobs HTTP/1.1\r\n" + HOST + b"Content-Length: 100\r\n\r\n"
+    assert status_of(await exchange(server, head, b'{"body"')) == 408
+    assert (await server.get("/v1/jobs"))["data"] == []
+
+
+async def test_an_endless_head_is_refused_before_it_is_held(server: Server) -> None:
+    endless = [b"X-%d: y\r\n" % number for number in range(100_000)]
+    reply = await exchange(server, b"GET /livez HTTP/1.1\r\n" + HOST, *endless)
+    assert not reply or status_of(reply) == 431
+    reply = await exchange(server, b"GET /", *[b"a" * 10_000] * 100)
+    assert not reply or status_of(reply) == 431
+    await server.get("/livez")
+
+
+async def test_what_is_no_http_is_refused_in_our_own_envelope(server: Server) -> None:
+    for noise in (
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        b"BREW / HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/9.9\r\n\r\n",
+    ):
+        reply = await exchange(server, noise)
+        assert status_of(reply) == 400
+        assert json.loads(reply.partition(b"\r\n\r\n")[2])["error"]["type"] == "invalid_request_error"
+
+
+async def test_pipelined_requests_are_answered_in_order(server: Server) -> None:
+    asked = [b"GET /v1/jobs/%d HTTP/1.1\r\n%s%s\r\n" % (n, HOST, b"Connection: close\r\n" * (n == 4)) for n in range(5)]
+    reply = (await exchange(server, b"".join(asked))).decode()
+    places = [reply.index(f"There is no job '{number}'") for number in range(5)]
+    assert places == sorted(places)
+
+
+async def test_a_client_of_http_1_0_is_answered(server: Server) -> None:
+    reply = await exchange(server, b"GET /livez HTTP/1.0\r\n" + HOST + b"\r\n")
+    assert status_of(reply) == 200
+
+
+async def test_a_body_larger_than_the_limit_is_refused_unread(server: Server) -> None:
+    head = b"POST /v1/jobs HTTP/1.1\r\nConnection: close\r\n" + HOST + b"Content-Length: 2000000\r\n\r\n"
+    assert status_of(await exchange(server, head)) == 413
+    chunked = b"POST /v1/jobs HTTP/1.1\r\nConnection: close\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n"
+    reply = await exchange(server, chunked, b"1e8480\r\n", b"x" * 1_500_000)
+    assert not reply or status_of(reply) == 413  # what was sent meanwhile may reset the connection
+
+
+@pytest.mark.parametrize(
+    "path", ["/v1/jobs/%00", "/v1/models/a%00b", "/v1/jobs?after=%00", "/v1/files?purpose=a%00", "/%00"]
+)
+async def test_a_nul_in_an_address_is_refused(server: Server, path: str) -> None:
+    reply = await exchange(server, f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+    assert status_of(reply) == 400
+
+
+@pytest.mark.parametrize(
+    "path", ["/v1/../etc/passwd", "/v1/%2e%2e/x", "/v1/a/..%2f..%2fx", "//v1/x", "/v1/jobs/x/../y"]
+)
+async def test_a_path_that_climbs_is_no_model_endpoint(server: Server, path: str) -> None:
+    body = b'{"model": "gpt-model"}'
+    head = (
+        f"POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    )
+    assert status_of(await exchange(server, head + body)) in {400, 404}
+
+
+async def test_the_media_type_of_an_upload_is_any_text(server: Server) -> None:
+    for odd in ("тип".encode(), b"text/\xff", b"a;b\tc"):
+        body = b'--x\r\nContent-Disposition: form-data; name="purpose"\r\n\r\nbatch\r\n--x\r\n'
+        body += b'Content-Disposition: form-data; name="file"; filename="\xff"\r\n'
+        body += b"Content-Type: " + odd + b"\r\n\r\nx\r\n--x--\r\n"
+        headers = {"Content-Type": "multipart/form-data; boundary=x"}
+        file = await server.post("/v1/files", data=body, headers=headers)
+        async with server.http.get(f"/v1/files/{file['id']}/content") as reply:
+            assert (reply.status, await reply.read()) == (200, b"x")
+
+
+REQUESTS = st.sampled_from(
+    [
+        b"GET /v1/jobs?limit=5&metadata[a]=b HTTP/1.1\r\nHost: localhost\r\nAccept: */*\r\n\r\n",
+        b'POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Length: 33\r\n\r\n{"body": {"model": "gpt-model"}}\n',
+        b"POST /v1/jobs/bulk HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{}\n{}\r\n0\r\n\r\n",
+        b"DELETE /v1/jobs/x HTTP/1.1\r\nHost: localhost\r\nIdempotency-Key: k\r\nPrefer: wait=5\r\n\r\n",
+        b"POST /v1/files HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=x\r\n"
+        b'Content-Length: 78\r\n\r\n--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n--x--',
+    ]
+)
+
+
+async def test_no_bytes_on_a_connection_are_answered_with_a_server_error(server: Server) -> None:
+    found: list[bytes] = []
+
+    @fuzz(150)
+    @given(damaged(REQUESTS, most=3) | st.lists(DAMAGE).map(b"".join))
+    def gather(request: bytes) -> None:
+        found.append(request)
+
+    gather()
+    for request in found:
+        reply = await first_reply(server, request)
+        assert not reply.startswith(b"HTTP/1.1 5"), (request, reply)
+    await server.get("/livez")
