@@ -48,6 +48,12 @@ async def request_of(reader: asyncio.StreamReader) -> bytes:
     return head + await reader.readexactly(length)
 
 
+async def end_of(reader: asyncio.StreamReader) -> None:
+    """Waits until the client has closed, be it by a reset (what it had not read when it closed makes it one)."""
+    with suppress(ConnectionError):
+        await reader.read()
+
+
 def answering(answer: bytes) -> Behaviour:
     """Answers one request with these bytes and closes."""
 

@@ -9,7 +9,7 @@ import pytest
 from forebay.targets.http import HttpClient
 
 from .http_clients import HEADERS, http, post
-from .raw_servers import EMPTY_OBJECT, JSON_HEAD, raw_server, request_of
+from .raw_servers import EMPTY_OBJECT, JSON_HEAD, end_of, raw_server, request_of
 
 __all__ = ["http"]
 
@@ -37,7 +37,7 @@ async def test_a_call_that_is_cancelled_before_its_answer_is_whole_closes_its_co
         writer.write(sent)
         await writer.drain()
         waiting.set()
-        await reader.read()
+        await end_of(reader)
         closed.set()
 
     async with raw_server(stall) as port:
@@ -53,7 +53,7 @@ async def test_a_call_that_is_cancelled_while_it_sends_closes_its_connection(htt
         await reader.readexactly(1000)
         begun.set()
         await go.wait()
-        await reader.read()
+        await end_of(reader)
         closed.set()
 
     async with raw_server(read_slowly) as port:
@@ -84,7 +84,7 @@ async def test_a_stream_that_is_cancelled_closes_its_connection(http: HttpClient
         await request_of(reader)
         writer.write(JSON_HEAD + b"transfer-encoding: chunked\r\n\r\n1\r\n{\r\n")
         await writer.drain()
-        await reader.read()
+        await end_of(reader)
         closed.set()
 
     async def read(port: int) -> None:

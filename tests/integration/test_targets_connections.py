@@ -10,7 +10,7 @@ from forebay.targets.clients import HttpLibrary, open_http
 from forebay.targets.http import HttpClient
 
 from .http_clients import http, post
-from .raw_servers import EMPTY_OBJECT, raw_server, request_of, reset
+from .raw_servers import EMPTY_OBJECT, end_of, raw_server, request_of, reset
 
 __all__ = ["http"]
 
@@ -64,7 +64,7 @@ async def test_an_idle_connection_is_closed_by_us_before_servers_do(
         await request_of(reader)
         writer.write(EMPTY_OBJECT)
         await writer.drain()
-        assert await reader.read() == b""
+        await end_of(reader)
         closed.set()
 
     http = open_http(library)
@@ -82,7 +82,7 @@ async def test_closing_the_client_closes_its_connections(http: HttpClient) -> No
         await request_of(reader)
         writer.write(EMPTY_OBJECT)
         await writer.drain()
-        await reader.read()
+        await end_of(reader)
         closed.set()
 
     async with raw_server(answer) as port:

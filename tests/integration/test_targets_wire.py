@@ -225,7 +225,9 @@ async def test_an_answer_before_the_whole_request_was_read_is_the_answer(http: H
     assert response.status == 413
 
 
-@pytest.mark.parametrize("url", ["http://[nonsense/v1", "http:///v1", "nonsense"])
+@pytest.mark.parametrize(
+    "url", ["http://[nonsense/v1", "http:///v1", "http://127.0.0.1:99999/v1", "http://127.0.0.1:0/", "nonsense"]
+)
 async def test_an_address_that_is_no_url_is_rejected_for_good(http: HttpClient, url: str) -> None:
     assert type(await failure(http, url)) is TargetRejected
 

@@ -14,8 +14,8 @@ def proxy_of(url: str) -> str | None:
     Raises: ValueError: ``url`` is not one.
     """
     address = urlsplit(url)
-    if not address.hostname or address.scheme not in {"http", "https"}:
-        raise ValueError("a URL of http or https names a host")
+    if not address.hostname or address.scheme not in {"http", "https"} or address.port == 0:  # above 65535 it raises
+        raise ValueError("a URL of http or https names a host, and a port if it is another than the scheme's")
     if proxy_bypass(address.netloc.rpartition("@")[2]):
         return None
     proxies = getproxies()

@@ -22,8 +22,9 @@ from forebay.targets.wreq_failures import BROKEN, UNSENDABLE, told
 CONNECT_SECONDS = (0.1, 0.5, 2.0, 5.0, 15.0)
 CONNECT_SHARE = 0.9  # of a call's time limit
 DNS_THREADS = 32
-MOST_URLS = 1024
+MOST_WAYS = 1024
 _THREAD_NAME = "forebay-http"
+_Way = tuple[wreq.Client, timedelta]  # and the time limit of a call
 _Key = tuple[bool, str | None, float]  # is it TLS, by which proxy, within how many seconds
 
 
@@ -35,21 +36,33 @@ class WreqClient:
         # At once, not at the first call: made when no descriptor is left, it takes the whole process down with it.
         self._runtime: wreq.Runtime | None = _make_runtime()
         self._clients: dict[_Key, wreq.Client] = {}
-        self._proxies: dict[str, str | None] = {}
+        self._ways: dict[tuple[str, float], _Way] = {}
 
     async def post(self, url: str, headers: Mapping[str, str], body: bytes, timeout_seconds: float) -> Response:
-        answer = await self._send(url, headers, body, timeout_seconds)
+        client, limit = self._ways.get((url, timeout_seconds)) or self._way(url, timeout_seconds)
+        try:
+            answer = await client.post(url, headers=headers, body=body, timeout=limit)
+        except BROKEN as exc:
+            raise told(exc, url, timeout_seconds) from exc
         return await self._read(answer, url, timeout_seconds)
 
     async def get(self, url: str, headers: Mapping[str, str], timeout_seconds: float) -> Response:
-        answer = await self._send(url, headers, None, timeout_seconds)
+        client, limit = self._way(url, timeout_seconds)
+        try:
+            answer = await client.get(url, headers=headers, timeout=limit)
+        except BROKEN as exc:
+            raise told(exc, url, timeout_seconds) from exc
         return await self._read(answer, url, timeout_seconds)
 
     @asynccontextmanager
     async def stream(
         self, url: str, headers: Mapping[str, str], body: bytes, timeout_seconds: float
     ) -> AsyncIterator[StreamResponse]:
-        answer = await self._send(url, headers, body, timeout_seconds)
+        client, limit = self._way(url, timeout_seconds)
+        try:
+            answer = await client.post(url, headers=headers, body=body, timeout=limit)
+        except BROKEN as exc:
+            raise told(exc, url, timeout_seconds) from exc
         async with answer.stream() as streamer:  # leaving closes the connection of a body that was not read to its end
             yield StreamResponse(
                 status=answer.status.as_int(),
@@ -61,28 +74,11 @@ class WreqClient:
         for client in self._clients.values():
             client.close()
         self._clients.clear()
+        self._ways.clear()
         self._runtime = None
 
-    async def _send(
-        self, url: str, headers: Mapping[str, str], body: bytes | None, timeout_seconds: float
-    ) -> wreq.Response:
-        """Sends and awaits the head of the answer."""
-        step = bisect_right(CONNECT_SECONDS, timeout_seconds * CONNECT_SHARE)
-        limit = timedelta(seconds=timeout_seconds)
-        try:
-            key = (url.startswith("https:"), self._proxy(url), CONNECT_SECONDS[max(step - 1, 0)])
-            client = self._clients.get(key) or self._open(*key)
-            if body is None:
-                return await client.get(url, headers=headers, timeout=limit)
-            return await client.post(url, headers=headers, body=body, timeout=limit)
-        except BROKEN as exc:
-            raise told(exc, url, timeout_seconds) from exc
-        except UNSENDABLE as exc:
-            raise TargetRejected("the address of the target is not a URL") from exc
-        except OSError as exc:
-            raise TargetUnavailable(f"the certificates to trust can't be read: {exc}") from exc
-
     async def _read(self, answer: wreq.Response, url: str, timeout_seconds: float) -> Response:
+        """Reads an answer whole, or in pieces where it does not say how long it is: only they can be counted."""
         status = answer.status.as_int()
         length = answer.content_length
         try:
@@ -112,15 +108,20 @@ class WreqClient:
         except BROKEN as exc:
             raise told(exc, url, timeout_seconds, status) from exc
 
-    def _proxy(self, url: str) -> str | None:
-        """Looks the proxy of an address up once."""
+    def _way(self, url: str, timeout_seconds: float) -> _Way:
+        """Returns the client for an address and a time limit. Raises: TargetRejected, TargetUnavailable."""
+        step = bisect_right(CONNECT_SECONDS, timeout_seconds * CONNECT_SHARE)
         try:
-            return self._proxies[url]
-        except KeyError:
-            if len(self._proxies) >= MOST_URLS:
-                self._proxies.clear()  # places to poll have an address per job
-            found = self._proxies[url] = proxy_of(url)
-            return found
+            key = (url.startswith("https:"), proxy_of(url), CONNECT_SECONDS[max(step - 1, 0)])
+            client = self._clients.get(key) or self._open(*key)
+        except UNSENDABLE as exc:
+            raise TargetRejected("the address of the target, or of its proxy, is not a URL") from exc
+        except OSError as exc:
+            raise TargetUnavailable(f"the certificates to trust can't be read: {exc}") from exc
+        if len(self._ways) >= MOST_WAYS:
+            self._ways.clear()  # places to poll have an address per job
+        way = self._ways[url, timeout_seconds] = (client, timedelta(seconds=timeout_seconds))
+        return way
 
     def _open(self, is_tls: bool, proxy: str | None, connect_seconds: float) -> wreq.Client:
         if self._runtime is None:

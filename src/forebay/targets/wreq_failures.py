@@ -9,11 +9,12 @@ from urllib.parse import urlsplit
 
 from wreq import exceptions
 
-from forebay.domain.errors import TargetError, TargetFailed, TargetTimeout, TargetUnavailable
+from forebay.domain.errors import TargetError, TargetFailed, TargetRejected, TargetTimeout, TargetUnavailable
 
 #: What a call that was begun can end with.
 BROKEN = (
     exceptions.BodyError,
+    exceptions.BuilderError,
     exceptions.ConnectionError,
     exceptions.ConnectionResetError,
     exceptions.DecodingError,
@@ -22,7 +23,7 @@ BROKEN = (
     exceptions.TimeoutError,
     exceptions.TlsError,
 )
-#: What a call that can't be begun ends with.
+#: What making a client for an address, or for its proxy, ends with.
 UNSENDABLE = (exceptions.BuilderError, ValueError)
 _UNCONNECTED = (exceptions.ConnectionError, exceptions.TlsError)
 _PLAIN_WORDS = {
@@ -36,6 +37,8 @@ _REASON = re.compile(r'(?:message|reason|error): "([^"]{1,200})"')
 
 def told(exc: BaseException, url: str, timeout_seconds: float, status: int | None = None) -> TargetError:
     """Says what broke, in words without the URL's path, query or credentials. ``status``: its head had come."""
+    if isinstance(exc, exceptions.BuilderError):
+        return TargetRejected("the address of the target is not a URL")
     place, text = _origin(url), str(exc)
     match exc:
         case exceptions.ProxyConnectionError():
