@@ -70,12 +70,12 @@ async def test_answers_without_measure_leave_no_memory_behind(library: HttpLibra
             return told
 
         await round_of(1000, sends(head(200, [*JSON, "content-length: 99999"]) + b"{" * 9000), "TargetFailed")
-        await round_of(1000, resets(CHUNKED + chunk(b"{" * 9000)), "TargetFailed")
+        await round_of(300, resets(CHUNKED + chunk(b"{" * 9000)), "TargetFailed")
         await round_of(200, drips(CHUNKED, chunk(b" " * 1000)), "TargetTimeout", 1.0)
         after_many = await round_of(200, drips(b"HTTP/1.1 200 OK\r\n", b"x-more: 1\r\n"), "TargetTimeout", 1.0)
         assert after_many.now - before < GROWTH_MB
         bomb = bombs(BOMB_BYTES)
-        for _ in range(3):
+        for _ in range(2):
             await round_of(1, floods(CHUNKED, 104_857_600, chunk(b" " * 65_536)), "TargetFailed")
             last = await round_of(1, bomb, "TargetFailed")
         assert last.peak - before < COPIES * BOUND_MB
