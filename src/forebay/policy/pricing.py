@@ -4,6 +4,7 @@ Called by targets (the cost of an answer) and by the engine (budgets). An unknow
 """
 
 from collections.abc import Callable
+from functools import lru_cache
 
 from forebay.domain.attempt import Usage
 from forebay.domain.record import Record
@@ -65,6 +66,7 @@ def prices_for(
     return table(base_url, model, service_tier)
 
 
+@lru_cache(maxsize=256)
 def declared(prices: Prices) -> ModelPrices:
     """Turns a declaration into prices."""
     cached = prices.cached_input

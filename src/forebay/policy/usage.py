@@ -138,8 +138,8 @@ def _decoded(body: bytes) -> _Answer:
 def _metering(answer: _Answer, counts: _Counts) -> Metering:
     entered = counts.prompt_tokens_details or counts.input_tokens_details or _NO_DETAILS
     left = counts.completion_tokens_details or counts.output_tokens_details or _NO_DETAILS
-    input_tokens = _first(counts.prompt_tokens, counts.input_tokens)
-    output_tokens = _first(counts.completion_tokens, counts.output_tokens)
+    input_tokens = counts.input_tokens if counts.prompt_tokens is None else counts.prompt_tokens
+    output_tokens = counts.output_tokens if counts.completion_tokens is None else counts.completion_tokens
     if input_tokens is None and output_tokens is None:
         return Metering(model=answer.model, service_tier=answer.service_tier)
     read, written = counts.cache_read_input_tokens or 0, counts.cache_creation_input_tokens or 0
@@ -154,7 +154,7 @@ def _metering(answer: _Answer, counts: _Counts) -> Metering:
         ),
         cache_write_tokens=written,
         cache_write_hour_tokens=hour or 0,
-        other_tokens=_other_tokens(entered) + _other_tokens(left),
+        other_tokens=0 if entered is left else _other_tokens(entered) + _other_tokens(left),  # neither was told
         service_tier=answer.service_tier,
         model=answer.model,
     )

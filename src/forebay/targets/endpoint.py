@@ -68,17 +68,21 @@ def preset_headers(spec: TargetSpec, headers: Mapping[str, str]) -> dict[str, st
 
 def call_headers(preset: Mapping[str, str], call: Call) -> dict[str, str]:
     """Returns the target's headers and the two by which an upstream's log can be matched with ours."""
-    headers = dict(preset)
-    headers["x-forebay-job-id"] = call.job_id
-    headers["x-forebay-attempt"] = str(call.attempt)
-    return headers
+    return {**preset, "x-forebay-job-id": call.job_id, "x-forebay-attempt": str(call.attempt)}
 
 
 def content_type_of(headers: Mapping[str, str]) -> str:
     """Returns the media type without parameters, lower-case; JSON where the answer doesn't say."""
-    return headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+    return media_type(headers.get("content-type", "application/json"))
 
 
+@lru_cache(maxsize=256)
+def media_type(content_type: str) -> str:
+    """Returns the media type of such a header, lower-case."""
+    return content_type.partition(";")[0].strip().lower()
+
+
+@lru_cache(maxsize=1024)
 def is_binary(content_type: str, endpoint: str) -> bool:
     """True for an answer that is a file (speech, an image), to be returned as it is."""
     if content_type.startswith(_BINARY_TYPES):
