@@ -75,8 +75,10 @@ async def test_answers_without_measure_leave_no_memory_behind(library: HttpLibra
         after_many = await round_of(200, drips(b"HTTP/1.1 200 OK\r\n", b"x-more: 1\r\n"), "TargetTimeout", 1.0)
         assert after_many.now - before < GROWTH_MB
         bomb = bombs(BOMB_BYTES)
-        for _ in range(2):
+        kept: list[float] = []
+        for _ in range(3):
             await round_of(1, floods(CHUNKED, 104_857_600, chunk(b" " * 65_536)), "TargetFailed")
             last = await round_of(1, bomb, "TargetFailed")
+            kept.append((await asking.calls(100)).now)
         assert last.peak - before < COPIES * BOUND_MB
-        assert (await asking.calls(1000)).now - before < GROWTH_MB
+        assert kept[-1] - kept[0] < GROWTH_MB, "an allocator may keep the room of one answer, and not of each"
