@@ -6,9 +6,14 @@ from forebay.domain.record import Record
 
 
 class Taking(Record, frozen=True, kw_only=True):
-    """What a group takes over in the transaction of its answer: finished children, and segments of output."""
+    """What a group takes over in the transaction of its answer: finished children, and segments of output.
+
+    A dead child may be retried, and succeed, between its parent's reading and this transaction. One that stands in
+    ``dead`` is passed over then: its result was not taken.
+    """
 
     collect: tuple[str, ...] = ()  # terminal children: the succeeded are deleted, the dead marked
+    dead: tuple[str, ...] = ()  # children that were read as dead: marked if they still are
     segments: tuple[Segment, ...] = ()
 
 

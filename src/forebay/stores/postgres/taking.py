@@ -10,9 +10,14 @@ from forebay.stores.postgres.transaction import Row, Tx
 
 
 async def take_over(tx: Tx, parent_id: str, taking: Taking) -> None:
-    """Takes each child once: what was taken before, or is no terminal child of this parent, is passed over."""
-    if taking.collect:
-        await _collect(tx, parent_id, await tx.bulk("apply.takeable", list(dict.fromkeys(taking.collect)), parent_id))
+    """Takes each child once: what was taken before, or is no terminal child of this parent, is passed over; likewise a
+    child that was read as dead and has been retried with success since.
+    """
+    named = list(dict.fromkeys((*taking.collect, *taking.dead)))
+    if named:
+        dead = frozenset(taking.dead)
+        rows = await tx.bulk("apply.takeable", named, parent_id)
+        await _collect(tx, parent_id, [row for row in rows if row[0] not in dead or row[1] != Status.SUCCEEDED])
     if taking.segments:
         await _append_segments(tx, parent_id, taking.segments)
 

@@ -46,7 +46,9 @@ def apply(tx: Tx, changes: Sequence[Change]) -> list[Verdict]:
     for place, change in enumerate(changes):
         is_plain = change.status is not Status.WAITING and not change.children and change.fence not in seen
         seen.add(change.fence)
-        (leaves if is_plain and not (change.taking.collect or change.taking.segments) else groups).append(place)
+        taking = change.taking
+        is_taking = bool(taking.collect or taking.dead or taking.segments)
+        (leaves if is_plain and not is_taking else groups).append(place)
     states = _states(tx, changes, leaves)
     groups += [place for place, state in states.items() if state.is_group]
     plain = {place: state for place, state in states.items() if not state.is_group}

@@ -64,6 +64,22 @@ class Collecting:
         assert (row.status, row.taken) == (Status.SUCCEEDED, Taken(succeeded=1, failed=1))
         assert len(await world.jobs.segments(group.job.id, "output")) == 1
 
+    async def test_a_child_that_was_read_as_dead_and_has_succeeded_since_is_not_taken(self, world: World) -> None:
+        group, [good, bad] = await _ended_family(world)
+        taking = Taking(collect=(good,), dead=(bad,))
+        await world.jobs.retry("default", [bad])
+        await world.answer(await world.take())
+        await world.answer(group, Status.WAITING, join=Join(live=2), taking=taking)
+        left = await world.children(group.job.id, is_collected=False)
+        assert [(row.id, row.status) for row in left] == [(bad, Status.SUCCEEDED)]
+        assert (await world.row(group.job.id)).taken == Taken(succeeded=1)
+
+    async def test_a_child_that_was_read_as_dead_and_still_is_is_marked(self, world: World) -> None:
+        group, [good, bad] = await _ended_family(world)
+        await world.answer(group, Status.WAITING, join=Join(live=2), taking=Taking(collect=(good,), dead=(bad,)))
+        assert await world.children(group.job.id, is_collected=False) == []
+        assert (await world.row(group.job.id)).taken == Taken(succeeded=1, failed=1)
+
     async def test_collected_children_wake_no_join_again(self, world: World) -> None:
         group, [one, two, _] = await world.family(3, join=Join(live=2))
         await world.answer(one)

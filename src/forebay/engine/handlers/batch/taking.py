@@ -21,11 +21,16 @@ class Takeover:
     """What one wake takes over. ``is_complete``: nothing that has finished is left."""
 
     collect: list[str] = field(default_factory=list)
+    dead: list[str] = field(default_factory=list)
     segments: list[Segment] = field(default_factory=list)
     is_complete: bool = True
 
+    @property
+    def children(self) -> int:
+        return len(self.collect) + len(self.dead)
+
     def taking(self) -> Taking:
-        return Taking(collect=tuple(self.collect), segments=tuple(self.segments))
+        return Taking(collect=tuple(self.collect), dead=tuple(self.dead), segments=tuple(self.segments))
 
 
 async def take_over(batch: Job, most: int, services: Services) -> Takeover:
@@ -38,10 +43,10 @@ async def take_over(batch: Job, most: int, services: Services) -> Takeover:
     if page:
         await _publish(batch, page, most, takeover, services)
     after: str | None = None
-    while page := await _page(batch, DEAD, after, most - len(takeover.collect), services):
-        takeover.collect.extend(job.id for job in page)
+    while page := await _page(batch, DEAD, after, most - takeover.children, services):
+        takeover.dead.extend(job.id for job in page)
         after = page[-1].id
-    takeover.is_complete = len(takeover.collect) < most
+    takeover.is_complete = takeover.children < most
     return takeover
 
 
