@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import IO, Any
 
 import aiohttp
-import msgspec
 
-from forebay.client.transport import Transport
+from forebay.client.transport import Transport, decoded
 from forebay.client.views import BatchView, FileView, Page
 
 FIRST_PAUSE_SECONDS = 0.2
@@ -38,7 +37,7 @@ class AsyncFiles:
         finally:
             if isinstance(file, str | Path) and not isinstance(opened, bytes | str | Path):
                 opened.close()
-        return msgspec.json.decode(answer, type=FileView)
+        return decoded(answer, FileView)
 
     async def get(self, file_id: str) -> FileView:
         return await self._transport.call("GET", f"/v1/files/{file_id}", FileView, is_repeatable=True)
@@ -46,7 +45,7 @@ class AsyncFiles:
     async def list(self, **filters: Any) -> list[FileView]:
         params = {name: str(value) for name, value in filters.items()}
         page = await self._transport.call("GET", "/v1/files", Page, params=params, is_repeatable=True)
-        return [msgspec.json.decode(item, type=FileView) for item in page.data]
+        return [decoded(item, FileView) for item in page.data]
 
     async def delete(self, file_id: str) -> None:
         await self._transport.send("DELETE", f"/v1/files/{file_id}")
@@ -100,7 +99,7 @@ class AsyncBatches:
     async def list(self, **filters: Any) -> list[BatchView]:
         params = {name: str(value) for name, value in filters.items()}
         page = await self._transport.call("GET", "/v1/batches", Page, params=params, is_repeatable=True)
-        return [msgspec.json.decode(item, type=BatchView) for item in page.data]
+        return [decoded(item, BatchView) for item in page.data]
 
     async def cancel(self, batch_id: str) -> BatchView:
         """Raises: Conflict: it has ended otherwise."""
@@ -117,6 +116,6 @@ class AsyncBatches:
             *lines, rest = (rest + chunk).split(b"\n")
             for line in lines:
                 if line:
-                    yield msgspec.json.decode(line)
+                    yield decoded(line, dict[str, Any])
         if rest:
-            yield msgspec.json.decode(rest)
+            yield decoded(rest, dict[str, Any])

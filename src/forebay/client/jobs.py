@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from forebay.client.transport import Transport
+from forebay.client.transport import Transport, decoded
 from forebay.client.views import JobView, Page
 from forebay.domain.errors import JobFailed, RequestError
 
@@ -73,7 +73,7 @@ class AsyncJobs:
     async def list(self, **filters: Any) -> list[JobView]:
         """One page, newest first; filters as in ``GET /v1/jobs``."""
         page = await self._transport.call("GET", "/v1/jobs", Page, params=_as_params(filters), is_repeatable=True)
-        return [msgspec.json.decode(item, type=JobView) for item in page.data]
+        return [decoded(item, JobView) for item in page.data]
 
     async def cancel(self, job_id: str) -> JobView:
         return await self._transport.call("POST", f"/v1/jobs/{job_id}/cancel", JobView, is_repeatable=True)
@@ -112,7 +112,7 @@ def _as_params(filters: Mapping[str, Any]) -> dict[str, str]:
 async def _bulk(transport: Transport, lines: list[bytes]) -> list[str]:
     headers = {"Content-Type": "application/x-ndjson"}
     answer = await transport.send("POST", "/v1/jobs/bulk", data=b"\n".join(lines), headers=headers, is_repeatable=True)
-    replies = [msgspec.json.decode(line, type=_Line) for line in answer.splitlines() if line]
+    replies = [decoded(line, _Line) for line in answer.splitlines() if line]
     refused = next((reply.error for reply in replies if reply.error), None)
     if refused is not None:
         raise RequestError(str(refused.get("message")), code=refused.get("code"), param=refused.get("param"))

@@ -52,7 +52,7 @@ class Transport:
         data = None if body is None else msgspec.json.encode(body)
         sent = {"Content-Type": "application/json", **(headers or {})}
         answer = await self.send(method, path, data=data, params=params, headers=sent, is_repeatable=is_repeatable)
-        return msgspec.json.decode(answer, type=kind)
+        return decoded(answer, kind)
 
     async def send(
         self,
@@ -109,6 +109,14 @@ class Transport:
         return self._session
 
 
+def decoded(answer: bytes | msgspec.Raw, kind: type[T]) -> T:
+    """Decodes a server's answer. Raises: Interrupted: it is none of ours (a proxy's page, a truncated body)."""
+    try:
+        return msgspec.json.decode(answer, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
+        raise Interrupted(f"the server's answer can't be read: {exc}") from exc
+
+
 def _reason(error: Exception) -> str:
     system = error.os_error.strerror if isinstance(error, aiohttp.ClientConnectorError) else None
     return system or str(error) or type(error).__name__
@@ -117,7 +125,7 @@ def _reason(error: Exception) -> str:
 def _error(status: int, body: bytes) -> Exception:
     try:
         problem = msgspec.json.decode(body, type=_Envelope).error
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         problem = _Problem(message=body[:200].decode(errors="replace"))
     message = problem.message or f"the server answered {status}"
     if status == 404:
