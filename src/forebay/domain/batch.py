@@ -56,6 +56,7 @@ class Cursor(Record, frozen=True, kw_only=True):
     refused: int = 0  # lines that could not be made into jobs any more; they stand in the error file
     window: int = 0
     refilled_at: float | None = None  # when the window was full; None while it is being filled
+    live: int | None = None  # while it is being filled: how many lines were live at most, so that none are counted
     in_progress_at: float | None = None
     finalizing_at: float | None = None
 

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from forebay.domain.batch import ERRORS, LEDGER, OUTPUT, cursor_of, stream_file_id
-from forebay.domain.change import Change, Verdict
+from forebay.domain.change import Change, Tally, Verdict
 from forebay.domain.file import FILE, file_data
 from forebay.domain.job import DEAD, Ending, Job, JobError, Status
 from forebay.domain.query import JobQuery
@@ -294,6 +294,32 @@ async def test_a_step_never_exceeds_what_a_store_takes_at_once(driver: Driver) -
     job = await driver.finish(job_id, reply)  # type: ignore[arg-type]
     assert report(job) == {"total": 700, "completed": 560, "failed": 140, "errors": []}
     assert len(await driver.lines(job_id, ERRORS)) == 140
+
+
+class CountingStore:
+    """The same store; counts tallies, whose cost is the window's."""
+
+    def __init__(self, jobs: JobStore) -> None:
+        self._jobs = jobs
+        self.tallies = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._jobs, name)
+
+    async def tally(self, job_ids: Sequence[str]) -> list[Tally]:
+        self.tallies += 1
+        return await self._jobs.tally(job_ids)
+
+
+async def test_a_window_is_counted_once_while_it_is_filled(driver: Driver) -> None:
+    limited = msgspec.structs.replace(driver.services.specs[TARGET], limits=Limits(concurrency=2 * LARGEST_STEP))
+    jobs = CountingStore(driver.services.jobs)
+    driver.services = replace(driver.services, specs={TARGET: limited}, jobs=jobs)  # type: ignore[arg-type]
+    await driver.submit(requests(5 * LARGEST_STEP))
+    while await driver.step_batch():
+        pass
+    assert jobs.tallies == 1
+    assert len(await driver.claim(QUEUE, LARGEST)) == 4 * LARGEST_STEP
 
 
 async def test_large_lines_shrink_the_window(driver: Driver) -> None:

@@ -29,11 +29,13 @@ async def handle_batch(job: Job, context: Context) -> Answer:
     args, cursor = args_of(job.spec.args), cursor_of(job.progress)
     if cursor.phase is Phase.VALIDATING:
         return await _validate(job, args, cursor, services)
+    if cursor.live is not None and job.ending is None:
+        return await _progress(job, args, cursor, cursor.live, services)
     # The tally comes before anything is read: what finishes after it is counted as live, and is waited for.
     [tally] = await services.jobs.tally([job.id])
     if cursor.phase is Phase.FINALIZING and not _has_changed(job, tally):
         return await finish(job, args, cursor, tally, services)
-    return await _progress(job, args, cursor, tally, services)
+    return await _progress(job, args, cursor, tally.live, services)
 
 
 async def _validate(job: Job, args: BatchArgs, cursor: Cursor, services: Services) -> Answer:
@@ -49,19 +51,21 @@ async def _validate(job: Job, args: BatchArgs, cursor: Cursor, services: Service
     return Spawn(join=AT_ONCE, progress=_encoded(started))
 
 
-async def _progress(job: Job, args: BatchArgs, cursor: Cursor, tally: Tally, services: Services) -> Answer:
+async def _progress(job: Job, args: BatchArgs, cursor: Cursor, live: int, services: Services) -> Answer:
+    """Takes over what has finished and sends on. ``live``: how many lines are, at most."""
     most = items_a_step(services.jobs.facts.max_items_per_change)
     takeover = await take_over(job, most, services)
-    is_starved = await _is_starved(job, tally, services)
+    is_starved = live > 0 and cursor.live is None and await _is_starved(job, services)
     now = services.clock.now()
     slots = _slots(args, services)
     window = next_window(cursor.window, slots=slots, refilled_at=cursor.refilled_at, now=now, is_starved=is_starved)
-    room = 0 if job.ending else min(window - tally.live, most)
+    room = 0 if job.ending else min(window - live, most)
     filled = await refill(job, args, cursor, room, services)
     if refused := await errors_segment(filled.refused, services):
         await open_file(job, ERRORS, services)
         takeover.segments.append(refused)
-    after, live = filled.cursor, tally.live + len(filled.children)
+    live += len(filled.children)
+    after = msgspec.structs.replace(filled.cursor, live=None)
     if live == 0 and takeover.is_complete and (job.ending or after.is_all_sent):
         after = msgspec.structs.replace(after, phase=Phase.FINALIZING, finalizing_at=now)
         return Spawn(join=AT_ONCE, progress=_encoded(after), taking=takeover.taking())
@@ -69,10 +73,12 @@ async def _progress(job: Job, args: BatchArgs, cursor: Cursor, tally: Tally, ser
     if filled.children:
         after = msgspec.structs.replace(after, window=window, refilled_at=now if is_filled else None)
     after = msgspec.structs.replace(after, phase=Phase.IN_PROGRESS)
-    is_paused = is_filled or job.ending is not None
+    join = _join(job, live, window, takeover, filled, now)
+    if not is_filled and job.ending is None:
+        after, join = msgspec.structs.replace(after, live=live), AT_ONCE
     return Spawn(
         children=tuple(filled.children),
-        join=_join(job, live, window, takeover, filled, now) if is_paused else AT_ONCE,
+        join=join,
         progress=_encoded(after),
         taking=takeover.taking(),
     )
@@ -90,10 +96,8 @@ def _join(job: Job, live: int, window: int, takeover: Takeover, filled: Refill, 
     )
 
 
-async def _is_starved(job: Job, tally: Tally, services: Services) -> bool:
+async def _is_starved(job: Job, services: Services) -> bool:
     """Whether all that is live is being called: the newest line is, and lines are claimed as they were sent."""
-    if not tally.live:
-        return False
     live = frozenset({Status.QUEUED, Status.RUNNING})
     query = JobQuery(tenant=job.tenant, parent_id=job.id, is_collected=False, statuses=live, limit=1)
     newest = await services.jobs.find(query)
