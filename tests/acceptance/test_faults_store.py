@@ -5,8 +5,6 @@ import contextlib
 import os
 import random
 import resource
-import shutil
-import signal
 import sqlite3
 import sys
 from pathlib import Path
@@ -24,7 +22,6 @@ from .run_support import forebay
 
 UNLIMITED = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
 SPARE_FILES = 3
-CUTS = 6
 SEED = 5
 
 
@@ -90,32 +87,6 @@ async def test_file_descriptors_used_up_cost_no_job_an_attempt(tmp_path: Path) -
             assert await server.terminate() == 0
         jobs = await checked(tmp_path, accepted, await counted(session, mock.address))
         assert {(job.status, job.attempts_used) for job in jobs.values()} == {(Status.SUCCEEDED, 0)}
-
-
-async def test_whenever_the_power_is_cut_the_files_open_and_have_every_acknowledged_job(tmp_path: Path) -> None:
-    """The files as they are at an instant, and their log torn anywhere behind what was acknowledged before."""
-    chance = random.Random(SEED)
-    live = tmp_path / "live"
-    live.mkdir()
-    async with started("mock-model", "--port", "0", "--latency-ms", "5", folder=live) as mock, http() as session:
-        configure(live, mock.address)
-        async with started("serve", "--port", "0", folder=live) as server:
-            accepted: list[str] = []
-            loading = asyncio.create_task(_load(session, server, accepted))
-            cuts: list[tuple[Path, list[str]]] = []
-            for number in range(CUTS):
-                await until(lambda: _is_longer(accepted, 40 * len(cuts)))
-                known, head = accepted.copy(), _head(live)
-                await asyncio.sleep(chance.uniform(0, 0.1))
-                server.send(signal.SIGSTOP)
-                cuts.append((_cut(live, tmp_path / f"cut-{number}", head, chance), known))
-                server.send(signal.SIGCONT)
-            loading.cancel()
-            await asyncio.gather(loading, return_exceptions=True)
-            await server.kill()
-        for folder, known in cuts:
-            assert _integrity(folder / STORE) == "ok"
-            assert len(await checked(folder, known, is_over=False)) == len(known)
 
 
 def test_a_file_that_is_not_ours_or_is_newer_or_damaged_is_refused_in_one_sentence(tmp_path: Path) -> None:
@@ -185,41 +156,6 @@ async def _made(folder: Path) -> None:
         pass
 
 
-async def _load(session: aiohttp.ClientSession, server: Running, accepted: list[str]) -> None:
-    for number in range(10_000):
-        names = [f"job {number:05d}-{place}." for place in range(5)]
-        accepted.extend(await submit(session, server.address, map(order, names)))
-
-
-def _head(live: Path) -> tuple[bytes, int]:
-    """The log's header, which a checkpoint changes, and its length: what is acknowledged lies within it."""
-    log = live / f"{STORE}-wal"
-    with log.open("rb") as file:
-        return file.read(32), log.stat().st_size
-
-
-def _cut(live: Path, to: Path, head: tuple[bytes, int], chance: random.Random) -> Path:
-    to.mkdir()
-    for name in (STORE, f"{STORE}-wal"):
-        shutil.copyfile(live / name, to / name)
-    shutil.copytree(live / f"{STORE}.blobs", to / f"{STORE}.blobs")
-    header, length = _head(to)
-    if header == head[0] and length > head[1]:
-        with (to / f"{STORE}-wal").open("r+b") as file:
-            torn = chance.randint(head[1], length)
-            file.seek(torn)
-            file.write(chance.randbytes(length - torn))
-    return to
-
-
-def _integrity(path: Path) -> str:
-    connection = apsw.Connection(str(path))
-    try:
-        return str(connection.execute("PRAGMA integrity_check").fetchall()[0][0])
-    finally:
-        connection.close()
-
-
 async def _post(session: aiohttp.ClientSession, server: str, body: dict[str, Any]) -> tuple[int, Any]:
     async with session.post(f"{server}/v1/jobs", json=body) as reply:
         return reply.status, await reply.json()
@@ -236,7 +172,3 @@ async def _has_calls(session: aiohttp.ClientSession, mock: Running, calls: int) 
 
 async def _is_said(running: Running, *texts: str) -> bool:
     return any(text in line for line in running.log for text in texts)
-
-
-async def _is_longer(accepted: list[str], count: int) -> bool:
-    return len(accepted) > count

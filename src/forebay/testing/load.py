@@ -126,11 +126,14 @@ def is_poisoned(job: Job) -> bool:
 
 def _of_lines(batch: Job, history: History) -> list[str]:
     """Each line of an ended batch stands once: in its output, or as a dead row."""
+    ended = f"{batch.id} is {batch.status}: {batch.error}"
     dead = [job for job in history.jobs.values() if job.parent_id == batch.id]
     wrong = [job for job in dead if not is_poisoned(job) and batch.ending is None]
     there = len(history.outputs[batch.id]) + len(dead)
     taken = sum(msgspec.structs.astuple(batch.taken))
     lost = [] if there == taken else [f"{batch.id} took over {taken} lines and shows {there}"]
+    if batch.status is Status.FAILED:
+        lost.append(ended)
     return [*(f"line {job.id} of {batch.id} is {job.status}: {job.error}" for job in wrong), *lost]
 
 
