@@ -28,7 +28,7 @@ class Witness:
     def __init__(self, connection: FailingConnection, books: Books, plan: Plan, say: Callable[[str], None]) -> None:
         self.broken: list[str] = []
         self.alone: dict[str, set[int]] = {}
-        self._lone_calls: dict[Process, str] = {}  # the suspect that a process has sent a call of
+        self._lone_calls: dict[Process, str] = {}  # the last call of a suspect
         self._connection = connection
         self._books = books
         self._plan = plan
@@ -77,10 +77,11 @@ class Witness:
 
     def _beside(self, call: Call, process: Process, *, is_alone: bool) -> None:
         """A suspect runs with nothing beside it."""
-        others = {job_id for job_id in self._books.under_way[process].values() if job_id != call.job_id}
+        under_way = self._books.under_way[process]
+        others = {job_id for job_id in under_way.values() if job_id != call.job_id}
         if is_alone:
-            self._lone_calls[process] = call.job_id
+            self._lone_calls[process] = f"{call.job_id} {call.attempt}"
             if others:
                 self.broken.append(f"the suspect {call.job_id} runs beside {sorted(others)}")
-        elif self._lone_calls.get(process) in others:
+        elif self._lone_calls.get(process) in under_way:
             self.broken.append(f"{call.job_id} runs beside the suspect {self._lone_calls[process]}")
