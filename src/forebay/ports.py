@@ -135,9 +135,10 @@ class JobStore(Protocol):
         ...
 
     async def retry(self, tenant: str, job_ids: Sequence[str]) -> list[Reply]:
-        """Queues dead jobs again with fresh attempts and a fresh deadline of the same length; a group with its
-        ``progress`` and its dead children. Numbers of attempts go on. Under a live parent the job is live again for its
-        join, no longer collected, and out of the parent's ``taken`` and sums. Its next end gives notice again.
+        """Queues dead jobs again with fresh attempts, an empty stream and a fresh deadline of the same length; a group
+        with its ``progress`` and its dead children. Numbers of attempts go on. Under a live parent the job is live
+        again for its join, no longer collected, and out of the parent's ``taken`` and sums. Its next end gives notice
+        again.
         """
         ...
 

@@ -166,6 +166,7 @@ async def _revive(tx: Tx, look: _Look) -> None:
     named = list(deadlines)
     await tx.bulk("apply.drop_results", named)
     await tx.bulk("apply.drop_result_refs", named)
+    await tx.bulk("delete.chunks", named)  # else its stream looks cut, and is never sent again
     await tx.bulk("change.revive", list(deadlines.items()), tx.now)
     await enqueue(tx, named)
     if not look.parent_id:

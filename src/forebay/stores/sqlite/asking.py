@@ -149,6 +149,7 @@ def _revive(tx: Tx, look: _Look) -> None:
     named = list(deadlines)
     tx.bulk("apply.drop_results", named)
     tx.bulk("apply.drop_result_refs", named)
+    tx.bulk("delete.chunks", named)  # else its stream looks cut, and is never sent again
     tx.bulk("change.revive", list(deadlines.items()), tx.now)
     enqueue(tx, named)
     if not look.parent_id:

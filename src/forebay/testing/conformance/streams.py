@@ -34,6 +34,17 @@ class Streams:
         assert await world.jobs.append(job.id, current.fence, ["second"]) == Verdict.APPLIED
         assert await world.jobs.read(job.id) == [Chunk(number=0, text="first"), Chunk(number=1, text="second")]
 
+    async def test_the_stream_of_a_retried_job_begins_anew(self, world: World) -> None:
+        job = await world.add()
+        claimed = await world.take()
+        await world.jobs.append(job.id, claimed.fence, ["cut"])
+        await world.answer(claimed, Status.FAILED)
+        await world.jobs.retry("default", [job.id])
+        assert await world.jobs.read(job.id) == []
+        again = await world.take()
+        await world.jobs.append(job.id, again.fence, ["whole"])
+        assert await world.jobs.read(job.id) == [Chunk(number=0, text="whole")]
+
     async def test_a_stream_outlives_its_answer(self, world: World) -> None:
         job = await world.add()
         claimed = await world.take()
