@@ -64,7 +64,7 @@ def test_the_good_file_is_good(tmp_path: Path) -> None:
     assert complaint(tmp_path, GOOD) is None
 
 
-@fuzz(50)
+@fuzz(30)
 @given(data=damaged(st.just(GOOD)) | DOCUMENTS | damaged(DOCUMENTS), environ=st.sampled_from(ENVIRONMENTS))
 @example(b"a: &a [x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b]\nd: [*c,*c,*c,*c,*c,*c]\n", {})
 @example(b"targets: &t {a: *t}\n", {})

@@ -45,7 +45,7 @@ def csv_bytes(names: list[str], rows: list[list[str]], delimiter: str, ending: s
     return text.getvalue().encode()
 
 
-@fuzz(200)
+@fuzz(80)
 @given(table=TABLES, delimiter=st.sampled_from([",", ";", "\t", "|"]), ending=st.sampled_from(["\n", "\r\n"]))
 def test_a_csv_of_any_dialect_gives_its_own_cells(
     tmp_path: Path, table: tuple[list[str], list[list[str]]], delimiter: str, ending: str
@@ -62,7 +62,7 @@ TEXTUAL = st.sampled_from(
 )
 
 
-@fuzz(400)
+@fuzz(150)
 @given(data=damaged(TEXTUAL) | st.binary(max_size=60), form=st.sampled_from(["a.csv", "a.tsv", "a.txt", "a.jsonl"]))
 @example(b"", "a.csv")
 @example(b"", "a.txt")
@@ -77,7 +77,7 @@ def test_a_damaged_text_is_read_or_refused_with_its_place(tmp_path: Path, data: 
     assert said is None or said.startswith(str(tmp_path / form))
 
 
-@fuzz(200)
+@fuzz(80)
 @given(st.lists(raw_json().filter(lambda text: text.startswith("{")) | JSON_OBJECTS.map(json.dumps), max_size=5))
 def test_json_lines_are_kept_byte_by_byte(tmp_path: Path, lines: list[str]) -> None:
     file = tmp_path / "a.jsonl"
@@ -85,7 +85,7 @@ def test_json_lines_are_kept_byte_by_byte(tmp_path: Path, lines: list[str]) -> N
     assert list(open_input(str(file)).records()) == [line.strip().encode() for line in lines]
 
 
-@fuzz(300)
+@fuzz(120)
 @given(damaged(st.sampled_from([b'{"a": 1}\n{"b": [2]}\n', BOM + b"{}\r\n", b'{"a": "\\u00e9"}'])))
 @example(b"[" * 100_000)
 @example(b'{"a": ' + b"[" * 960 + b"]" * 960 + b"}")
@@ -132,7 +132,7 @@ def test_numbers_that_json_has_not_are_null_in_a_record_of_parquet(tmp_path: Pat
     assert len(found) == 50
 
 
-@fuzz(200)
+@fuzz(80)
 @given(JSON_VALUES)
 def test_a_cell_is_text_as_it_is_or_json(value: Any) -> None:
     shown = cell(msgspec.Raw(json.dumps(value).encode()))
