@@ -66,6 +66,7 @@ class Lane:
     def enter(self, tokens: int) -> None:
         """Counts a claimed job: it holds a slot, and its permits are spent."""
         self.in_flight += 1
+        self.state.sent()
         self._meters.in_flight(self.name, self.in_flight)
         if self.requests is not None:
             self.requests.take(1)
@@ -184,15 +185,20 @@ class Lanes:
         return any(entry.target == target for entry in route.entries)
 
     def _first_available(self, route: Route, now: float) -> Lane | None:
-        """Busy is no reason to fail over; unavailable is, and throttled for longer than ``failover_after``. Of targets
-        that are all throttled, the one that resumes first.
+        """Busy is no reason to fail over; unavailable is, and throttled for longer than ``failover_after``. One call
+        that found nobody is enough, while another target is not in doubt. Of targets that are all throttled, the one
+        that resumes first.
         """
+        doubtful: Lane | None = None
         throttled: list[Lane] = []
         for entry in route.entries:
             lane = self.by_name.get(entry.target)
             if lane is None or not lane.state.available(now):
                 continue
-            if not lane.state.is_throttled_longer_than(self._failover_after_seconds, now):
+            if lane.state.is_throttled_longer_than(self._failover_after_seconds, now):
+                throttled.append(lane)
+            elif not lane.state.is_doubtful(now):
                 return lane
-            throttled.append(lane)
-        return min(throttled, key=lambda lane: lane.state.resume_at(now) or now, default=None)
+            else:
+                doubtful = doubtful or lane
+        return doubtful or min(throttled, key=lambda lane: lane.state.resume_at(now) or now, default=None)

@@ -1,33 +1,34 @@
 """Learned concurrency: how many calls a target takes at once, found without being told.
 
-Grows by half per round trip until the target refuses or slows down without gain; then remembers that ceiling, stays
-just under it, and probes it now and then, more seldom each time it is refused. The idea is TCP's (slow start, additive
-increase, multiplicative decrease; RFC 5681) with the memory of CUBIC (RFC 9438), because a refusal here may cost a
-pause of seconds. A refused call that was sent before the last cut belongs to a burst that was answered already.
+Doubles per round trip until the target refuses or slows down without gain, remembers what was refused as a ceiling,
+stays just under it, and tries it again now and then by one. A refusal at a level that held before means that the
+target's limit has moved: half of it, then back. The ideas are TCP's: slow start and multiplicative decrease (RFC 5681),
+the memory of CUBIC (RFC 9438), and pacing, so that one refusal is heard before many more calls are sent.
 """
 
 from forebay.policy.slowing import Slowing
 
 FIRST_LIMIT = 4.0
+SILENT_LIMIT = 16.0  # reached before the first answer, so that models which take long are not waited for
+SILENT_GROWTH = 2.0  # a second
 MOST = 4096
-GROWTH = 0.5  # per success, before the first refusal: by half per round trip
-CLIMB = 0.1  # per round trip, up to a known ceiling
-DEEPEST_CUT = 0.7  # per cut
+REGROWTH = 0.5  # per success, while far below a known ceiling
+NEAR = 0.75  # of the ceiling: from here on it climbs slowly
+CLIMB = 0.1  # per round trip, up to the ceiling
+CUT = 0.5
 SLOW_CUT = 0.8
+OPENING = 2.0  # slots beyond those in use come back at so many limits a round trip
+UNKNOWN_LATENCY_SECONDS = 1.0
+SMOOTHING = 0.1  # of latencies
 FIRST_PROBE_SECONDS = 5.0
 LONGEST_PROBE_SECONDS = 40.0
-PROBE_SUCCESSES = 150  # between probes: one refused probe stays below one call in a hundred
+PROBE_SUCCESSES = 200  # between probes: they cost at most one call in two hundred
+SMALL_PROBE_SUCCESSES = 8  # while the limit is small: half of it may be missing
+SMALL_LIMIT = 8
 PROBE_PAUSES = 20  # a probe that costs a pause of so long is made at most every so many pauses
 FULL_SHARE = 0.9  # a limit that is not used up says nothing about more
-VOUCHING = 3  # successes at a full limit: the calls sent in their place were not refused
-WALL_STRIKES = 4  # refusals in a row: a wall, and no chance
-VAIN_CUTS = 4  # so many cuts soon after each other that did not help: the refusals are not about concurrency
-SOON_SUCCESSES = 100
+FRESH_ROUNDS = 1.5  # a limit raised within so many round trips is not proven
 DEEPEST_BURST = 0.3  # of the limit before it: what still runs shows how many there is room for
-RAMP_SECONDS = 0.03  # after a refusal the slots come back doubling, so that a lesser room refuses few
-FIRST_PAUSE_SECONDS = 0.05
-LONGEST_PAUSE_SECONDS = 30.0
-MAX_EXPONENT = 10
 
 
 class LearnedConcurrency:
@@ -37,17 +38,21 @@ class LearnedConcurrency:
         self._most = float(known or MOST)
         self._limit = float(known) if known else FIRST_LIMIT
         self._ceiling: float | None = None  # the least number that was refused
+        self._opened = self._limit  # so many may be under way already; more are let out one by one
+        self._opened_at = 0.0
+        self._is_cut = False
+        self._cut_at = float("-inf")
+        self._is_silent = known is None
+        self._latency: float | None = None
         self._step = 1.0
         self._probe_at = 0.0
         self._probe_gap = FIRST_PROBE_SECONDS
         self._raised_at: float | None = None  # the probe under way
         self._held = 0  # successes of calls sent since
         self._since_probe = 0
-        self._cut_at = float("-inf")
-        self._floor = 1.0  # how deep the present cut may go
-        self._ramp: tuple[float, int] | None = None  # the time and the calls under way from which slots come back
-        self._is_ramp_due = False
-        self._noise = Noise(self._limit)
+        self._grown_at = float("-inf")
+        self._floor = 1.0  # how deep a burst may cut
+        self._room = 0.0  # how many of a burst were not refused
         self._slowing = Slowing()
 
     @property
@@ -55,29 +60,36 @@ class LearnedConcurrency:
         """How many calls may be under way."""
         return max(1, int(self._limit))
 
+    @property
+    def latency(self) -> float:
+        """What a call takes, smoothed."""
+        return UNKNOWN_LATENCY_SECONDS if self._latency is None else self._latency
+
     def slots(self, now: float, in_flight: int) -> int:
         """How many more calls may be sent now; ``in_flight`` are under way."""
-        if self._is_ramp_due:
-            self._ramp, self._is_ramp_due = (now, in_flight), False
-        room = self.limit
-        if self._ramp is not None:
-            since, base = self._ramp
-            ramped = base + (1 << min(max(int((now - since) / RAMP_SECONDS), 0), MAX_EXPONENT))
-            if ramped >= room:
-                self._ramp = None
-            room = min(room, ramped)
-        return max(0, room - in_flight)
+        elapsed, self._opened_at = max(0.0, now - self._opened_at), now
+        if self._is_cut:  # what ended meanwhile comes back one by one too: there may be room for fewer
+            self._opened, self._is_cut, elapsed = min(self._opened, in_flight + 1.0), False, 0.0
+        if self._is_silent and in_flight:
+            self._limit = min(SILENT_LIMIT, self._limit + SILENT_GROWTH * min(elapsed, 1.0))
+        if self._opened < self._limit:
+            self._opened = min(self._limit, self._opened + elapsed * self.opening_rate)
+        return max(0, int(min(max(self._limit, 1.0), max(self._opened, 1.0))) - in_flight)
 
-    def ramps_at(self, now: float) -> float | None:
-        """When a ramp's next slots come; None if there is no ramp."""
-        return None if self._ramp is None else now + RAMP_SECONDS
+    def opens_at(self, now: float, in_flight: int) -> float | None:
+        """When the next slot is let out; None if only the end of a call can free one."""
+        if self._is_silent and in_flight:
+            return now + 1 / SILENT_GROWTH if self._limit < SILENT_LIMIT else None
+        missing = in_flight + 1 - self._opened
+        return now + missing / self.opening_rate if missing > 0 and in_flight < self.limit else None
 
     def succeeded(self, now: float, latency_seconds: float, in_flight: int) -> None:
         """Counts an answer of a target that had room for the call."""
+        if self._latency is None:
+            self._latency, self._is_silent = latency_seconds, False
+        self._latency += SMOOTHING * (latency_seconds - self._latency)
         self._since_probe += 1
-        is_full = in_flight >= FULL_SHARE * self.limit
-        self._noise.succeeded(is_sending=is_full and in_flight <= self.limit)
-        if not is_full:
+        if in_flight < FULL_SHARE * self.limit or now - latency_seconds < self._cut_at:
             return
         if self._slowing.is_in_vain(now, latency_seconds, self.limit):
             self._ceiling = self._limit
@@ -86,57 +98,71 @@ class LearnedConcurrency:
         elif not self._slowing.is_suspected:
             self._grow(now, now - latency_seconds)
 
-    def refused(self, now: float, latency_seconds: float, in_flight: int, pause_seconds: float = 0.0) -> float:
-        """Counts a 429 or 503, and returns how long nothing should be sent: what the target asked for, or, under a
-        row of refusals, our own growing pause.
-        """
-        room = float(max(in_flight - 1, 1))
-        if now - latency_seconds < self._cut_at:
-            if not self._noise.is_noisy:
-                self._set(max(self._floor, min(self._limit, room)))
-                self._ceiling = min(self._ceiling or self._most, max(self._limit + 1, float(in_flight)))
-            return pause_seconds
-        strikes = self._noise.refused(self._limit, is_probe=self._raised_at is not None)
-        self._cut_at = now
-        if self._noise.is_noisy:
-            self._ceiling = self._noise.wall
-            self._set(max(self._limit, self._noise.anchor))
-            return pause_seconds
-        self._cut(room, in_flight, strikes)
-        self._postpone(now, pause_seconds)
-        if strikes < 2:
-            return pause_seconds
-        own = FIRST_PAUSE_SECONDS * float(1 << min(strikes - 1, MAX_EXPONENT))
-        return max(pause_seconds, min(own, LONGEST_PAUSE_SECONDS))
-
-    def _cut(self, room: float, in_flight: int, strikes: int) -> None:
-        self._ceiling = max(2.0, min(self._limit, float(in_flight)))
+    def refused(self, now: float, level: int, *, is_halved: bool, pause_seconds: float = 0.0) -> None:
+        """Lowers the limit: by half, or to below ``level``, so many as were under way with the refused call."""
+        self._is_silent = False
+        self._ceiling = max(2.0, min(self._limit, float(level)))
         self._floor = max(1.0, self._limit * DEEPEST_BURST)
-        cut = self._limit * DEEPEST_CUT
-        self._set(cut if strikes > 1 else max(cut, min(self._limit - 1, room)))
-        self._is_ramp_due = True
+        self._room = float(level - 1)
+        self._set(self._limit * CUT if is_halved else min(self._limit - 1, self._room))
+        self._is_cut, self._cut_at, self._grown_at = True, now, now + pause_seconds
+        self._postpone(now, pause_seconds)
+
+    def stand(self, now: float, pause_seconds: float) -> None:
+        """Keeps the limit, and grows no further for a while."""
+        self._is_silent = False
+        self._room = self._limit
+        self._floor = max(1.0, self._limit * DEEPEST_BURST)
+        self._ceiling = self._limit + 1
+        self._is_cut, self._cut_at = True, now
+        self._postpone(now, pause_seconds)
+
+    def refused_with_others(self) -> None:
+        """Counts a refusal of a call that was sent before the limit was lowered last: there is room for one less."""
+        self._room -= 1
+        self._set(max(self._floor, min(self._limit, self._room)))
+        if self._room >= self._limit:
+            self._ceiling = min(self._ceiling or self._most, self._room + 1)
+
+    def is_proven(self, now: float) -> bool:
+        """Whether the limit held for a while. One that was lowered has to be filled first."""
+        return self._ceiling is not None and now - self._grown_at > FRESH_ROUNDS * self.latency
+
+    def restore(self, limit: float, now: float) -> None:
+        """Takes cuts back: the refusals were not about concurrency. What is beyond is probed."""
+        self._set(max(self._limit, limit))
+        self._ceiling = self._limit + 1
+        self._probe_at, self._since_probe = now, PROBE_SUCCESSES
+
+    @property
+    def opening_rate(self) -> float:
+        """How many slots a second are let out."""
+        return OPENING * self._limit / max(self.latency, 1e-3)
 
     def _grow(self, now: float, sent_at: float) -> None:
         if self._ceiling is None:
-            self._set(self._limit + GROWTH)
+            self._raise_to(self._limit + 1, now)
         elif self._limit + 1 < self._ceiling:
-            self._set(min(self._ceiling - 1, self._limit + max(1 / self._limit, CLIMB)))
+            step = REGROWTH if self._limit < NEAR * self._ceiling else max(1 / self._limit, CLIMB)
+            self._raise_to(min(self._ceiling - 1, self._limit + step), now)
         elif self._raised_at is not None:
             self._held += sent_at >= self._raised_at
             if self._held >= self.limit:
                 self._pass_ceiling(now)
-        elif self._limit < self._most and now >= self._probe_at and self._since_probe >= PROBE_SUCCESSES:
-            self._raise(now)
+        elif self._limit < self._most and now >= self._probe_at:
+            needed = SMALL_PROBE_SUCCESSES if self._limit <= SMALL_LIMIT else PROBE_SUCCESSES
+            if self._since_probe >= needed:
+                self._probe(now)
 
     def _pass_ceiling(self, now: float) -> None:
         """The probe held for a round: the target has grown, so the next follows at once, and is wider."""
-        self._step = min(self._step * 2, max(1.0, self._limit * GROWTH))
+        self._step = min(self._step * 2, max(1.0, self._limit / 2))
         self._probe_gap = FIRST_PROBE_SECONDS
         if self._limit < self._most:
-            self._raise(now)
+            self._probe(now)
 
-    def _raise(self, now: float) -> None:
-        self._set(int(self._limit) + self._step)
+    def _probe(self, now: float) -> None:
+        self._raise_to(int(self._limit) + self._step, now)
         self._ceiling = self._limit
         self._raised_at = now
         self._held = 0
@@ -148,40 +174,9 @@ class LearnedConcurrency:
         self._probe_at = now + max(self._probe_gap, PROBE_PAUSES * pause_seconds)
         self._probe_gap = min(self._probe_gap * 2, LONGEST_PROBE_SECONDS)
 
+    def _raise_to(self, limit: float, now: float) -> None:
+        self._set(limit)
+        self._grown_at = now
+
     def _set(self, limit: float) -> None:
         self._limit = min(max(limit, 1.0), self._most)
-
-
-class Noise:
-    """Tells a wall, which refuses in a row, from refusals that come now and then at every limit."""
-
-    def __init__(self, anchor: float) -> None:
-        self.is_noisy = False
-        self.wall: float | None = None  # the last limit that was refused in a row
-        self.anchor = anchor  # the limit before a row of cuts that did not help
-        self._strikes = 0
-        self._vouching = 0
-        self._successes = 0  # since the last refusal
-        self._vain = 0
-
-    def succeeded(self, *, is_sending: bool) -> None:
-        self._successes += 1
-        self._vouching += is_sending
-        if self._vouching >= VOUCHING:
-            self._strikes = 0
-
-    def refused(self, limit: float, *, is_probe: bool) -> int:
-        """Counts a refusal and returns how many there were in a row."""
-        self._strikes += 1
-        self._vouching = 0
-        is_soon = self._successes <= SOON_SUCCESSES
-        self._successes = 0
-        if self._strikes >= WALL_STRIKES:
-            self.is_noisy, self.wall, self._vain = False, limit, 0
-        elif not is_soon:
-            self.is_noisy, self._vain = False, 0
-            self.anchor = limit
-        elif self._strikes == 1 and not is_probe:
-            self._vain += 1
-            self.is_noisy = self.is_noisy or self._vain >= VAIN_CUTS
-        return self._strikes

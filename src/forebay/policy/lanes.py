@@ -5,11 +5,19 @@ import random
 from forebay.domain.attempt import Outcome
 from forebay.policy.breaker import Breaker
 from forebay.policy.concurrency import LearnedConcurrency
+from forebay.policy.pace import LearnedPace
 from forebay.policy.rate_headers import RateHints
+from forebay.policy.refusals import FEW_AT_ONCE, Cause, Refusals
 
 OVERLOADED = frozenset({503, 529})  # 529 is Anthropic's: https://docs.anthropic.com/en/api/errors
 JITTER = 0.2
 SAYS_NOTHING = frozenset({Outcome.CANCELLED, Outcome.UNKNOWN, Outcome.RUNNING})
+FIRST_PAUSE_SECONDS = 0.05  # under a row of refusals, doubled with each
+LONGEST_PAUSE_SECONDS = 30.0
+LONGEST_HEARING_SECONDS = 0.3
+MAX_EXPONENT = 10
+FIRST_DOUBT_SECONDS = 1.0  # after one refused connection or 503: a route's other targets go first, doubled with each
+RATE_SHARE = 0.9  # of the rate that a target tells: who sends so much is refused for its rate
 BLOCK_SECONDS = 0.1  # of work reserved at once: a write per call would cost more than it controls
 
 
@@ -18,11 +26,24 @@ class LaneState:
 
     def __init__(self, known: int | None, chance: random.Random) -> None:
         self._concurrency = LearnedConcurrency(known)
+        self._pace = LearnedPace()
+        self._refusals = Refusals()
         self._breaker = Breaker(chance)
         self._chance = chance
         self._in_flight = 0
+        self._level = 0  # how many were under way with the call that was sent last
+        self._sent = 0
+        self._refused = 0
+        self._reacted_at = float("-inf")  # to a refusal; what was sent before says nothing new
+        self._sent_then = 0
+        self._refused_then = 0
+        self._remaining: float | None = None  # calls that may be sent, as the headers have it
+        self._told: float | None = None  # calls a second, as the target's headers have it
         self._paused_until = 0.0
         self._throttled_since: float | None = None
+        self._doubts = 0  # calls that found nobody, one after the other
+        self._doubted_at = float("-inf")
+        self._doubted_until = 0.0
 
     @property
     def limit(self) -> int:
@@ -36,7 +57,18 @@ class LaneState:
             return 0
         if self._breaker.is_half_open(now):
             return max(0, 1 - self._breaker.probes_out(in_flight))
-        return self._concurrency.slots(now, in_flight)
+        self._pace.look(now, self._sent - self._refused)
+        slots = min(self._concurrency.slots(now, in_flight), self._pace.slots(now))
+        return slots if self._remaining is None else min(slots, max(0 if in_flight else 1, int(self._remaining)))
+
+    def sent(self) -> None:
+        """Counts a call that is sent."""
+        self._sent += 1
+        self._in_flight += 1
+        self._level = self._in_flight
+        self._pace.sent()
+        if self._remaining is not None:
+            self._remaining -= 1
 
     def available(self, now: float) -> bool:
         """Whether the target is thought to work; a half-open one is while no probe of it is out, so that a route's
@@ -46,10 +78,17 @@ class LaneState:
             return self._breaker.probes_out(self._in_flight) == 0
         return not self._breaker.is_open(now)
 
+    def is_doubtful(self, now: float) -> bool:
+        """Whether a call found nobody there just now: not yet a reason to stop, but one to ask another target first."""
+        return now < self._doubted_until
+
     def resume_at(self, now: float) -> float | None:
         """When a pause ends by itself; None if there is none."""
         latest = max(self._paused_until, self._breaker.retry_at or 0.0)
-        return latest if latest > now else self._concurrency.ramps_at(now)
+        if latest > now:
+            return latest
+        paced = self._pace.resume_at(now)
+        return paced if paced is not None else self._concurrency.opens_at(now, self._in_flight)
 
     def is_throttled_longer_than(self, seconds: float, now: float) -> bool:
         """Whether it has been, or says that it will be, throttled for longer: then a route fails over.
@@ -76,6 +115,8 @@ class LaneState:
         is_overload = outcome is Outcome.THROTTLED or (outcome is Outcome.UNAVAILABLE and status_code in OVERLOADED)
         if is_overload:
             self._throttle(now, latency_seconds, in_flight, retry_after or 0.0)
+        if outcome is Outcome.UNAVAILABLE and (status_code is None or status_code in OVERLOADED):
+            self._doubt(now, sent_at)
         if outcome in SAYS_NOTHING:
             self._breaker.dropped(sent_at=sent_at)
         elif outcome in {Outcome.UNAVAILABLE, Outcome.TIMEOUT}:
@@ -83,22 +124,84 @@ class LaneState:
             self._breaker.failed(now, sent_at=sent_at, in_flight=in_flight, is_refused=is_refused)
         else:
             self._breaker.succeeded()
+            self._doubts, self._doubted_until = 0, 0.0
         if outcome in {Outcome.SUCCEEDED, Outcome.INVALID_OUTPUT}:
             self._throttled_since = None
             self._concurrency.succeeded(now, latency_seconds, in_flight)
+            if self._pace.per_second is not None:
+                self._pace.keep(now, self._sent - self._refused)
         if hints is not None:
             self._heed(hints, now)
 
+    def _doubt(self, now: float, sent_at: float) -> None:
+        if sent_at < self._doubted_at:
+            return
+        doubt = min(FIRST_DOUBT_SECONDS * float(1 << min(self._doubts, MAX_EXPONENT)), LONGEST_PAUSE_SECONDS)
+        self._doubts += 1
+        self._doubted_at, self._doubted_until = now, now + doubt
+
     def _throttle(self, now: float, latency_seconds: float, in_flight: int, retry_after: float) -> None:
-        pause = self._concurrency.refused(now, latency_seconds, in_flight, retry_after)
+        self._refused += 1
         if self._throttled_since is None:
             self._throttled_since = now
-        if pause > retry_after:  # our own: several workers must not come back at once
-            pause *= 1 + JITTER * self._chance.random()
+        pause = retry_after
+        if now - latency_seconds >= self._reacted_at:
+            pause = max(pause, self._react(now, latency_seconds, max(in_flight, self._level), retry_after))
+            if self._refusals.cause is not Cause.CHANCE:
+                # The rest of a burst is heard before more is sent: what was not refused of it is the room.
+                pause = max(pause, min(latency_seconds, LONGEST_HEARING_SECONDS))
+        elif self._refusals.cause is not Cause.CHANCE:
+            self._concurrency.refused_with_others()
         self._paused_until = max(self._paused_until, now + pause)
 
+    def _react(self, now: float, heard_seconds: float, level: int, retry_after: float) -> float:
+        """Answers a refusal by what it is about. Returns how long to pause: the longer, the more in a row."""
+        accepted = self._sent - self._refused
+        refusals, before = self._refusals, self._refusals.cause
+        is_proven = self._concurrency.is_proven(now)
+        refused, self._refused_then = self._refused - self._refused_then, self._refused
+        # Those that were sent while this refusal was on its way may be refused too.
+        unheard = int(self._concurrency.opening_rate * heard_seconds)
+        between = max(0, self._sent - self._sent_then - 1 - unheard)
+        refusals.add(between, refused, self._concurrency.limit, is_proven=is_proven)
+        measured = self._pace.measured(now, accepted)
+        if self._told is not None and measured is not None and measured >= RATE_SHARE * self._told:
+            refusals.suspect(Cause.RATE, self._concurrency.limit)
+        self._reacted_at, self._sent_then = now, self._sent
+        is_in_row = refusals.is_row(self._concurrency.limit)
+        if refusals.cause is Cause.CHANCE:
+            if before is not Cause.CHANCE:
+                self._concurrency.restore(refusals.anchor, now)
+                self._pace.forget()
+            elif refusals.is_test:
+                self._concurrency.refused(now, level, is_halved=True)
+            return 0.0
+        if refusals.cause is Cause.CONCURRENCY and before is Cause.RATE:
+            self._pace.forget()
+        if refusals.cause is Cause.CONCURRENCY or level >= self._concurrency.limit or not (is_proven or is_in_row):
+            is_halved = refusals.cause is Cause.CONCURRENCY and (is_in_row or is_proven or refusals.is_test)
+            if is_halved or level > FEW_AT_ONCE or refusals.in_row > 1:  # one refusal of few calls may be chance
+                self._concurrency.refused(now, level, is_halved=is_halved, pause_seconds=retry_after)
+            else:
+                self._concurrency.stand(now, retry_after)
+        if refusals.cause is Cause.RATE and (self._pace.per_second is None or not is_in_row):
+            if before is not Cause.RATE:
+                self._concurrency.restore(1, now)
+            possible = max(refusals.anchor, self._concurrency.limit) / max(self._concurrency.latency, 1e-3)
+            self._pace.refused(now, accepted, refusals.share, self._told, possible)
+        if not is_in_row:
+            return 0.0
+        pause = min(FIRST_PAUSE_SECONDS * float(1 << min(refusals.in_row - 1, MAX_EXPONENT)), LONGEST_PAUSE_SECONDS)
+        return pause * (1 + JITTER * self._chance.random())  # several workers must not come back at once
+
     def _heed(self, hints: RateHints, now: float) -> None:
-        """Stops before the wall: nothing remains until the reset."""
+        """Learns the rate that the target tells, and stops before the wall: nothing remains until the reset."""
+        limit, remaining = hints.limit_requests, hints.remaining_requests
+        reset_seconds = hints.reset_requests_seconds
+        if remaining is not None:
+            self._remaining = remaining - self._in_flight  # of those under way, some are not counted yet
+            if limit and reset_seconds and limit - remaining >= 1:
+                self._told = (limit - remaining) / reset_seconds  # the reset tells when all that was used is back
         pairs = (
             (hints.remaining_requests, hints.reset_requests_seconds, hints.limit_requests),
             (hints.remaining_tokens, hints.reset_tokens_seconds, hints.limit_tokens),

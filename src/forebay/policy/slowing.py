@@ -6,10 +6,10 @@ the long-term best, and its rate against the rate at clearly lower limits.
 
 import math
 
-SLOW_FACTOR = 2.0  # an average latency above so many times the best
+SLOW_FACTOR = 1.5  # an average latency above so many times the best
 SLOW_ROUNDS = 3  # in a row, before it counts: answers differ in length
-GAIN = 1.1  # a rate that is not so many times that of a lower limit is no gain
-BEST_DRIFT = 1.005  # per round: the best latency is forgotten slowly
+GAIN = 0.35  # twice the calls must bring 2 ** GAIN of the rate; a server that batches brings about 2 ** 0.5
+FORGETTING_SECONDS = 1200.0  # in which the best latency is forgotten
 SMALLEST_ROUND = 8
 SMALLEST_LIMIT = 4  # below it there is nothing to win by going lower
 STEP = 1.5  # limits whose ratio is below it share a rate
@@ -44,9 +44,10 @@ class Slowing:
             return False
         average = self._latencies / self._count
         rate = self._count / (now - self._started)
+        drift = 1 + (now - self._started) / FORGETTING_SECONDS
         self._started, self._count, self._latencies = now, 0, 0.0
         self._size = max(limit, SMALLEST_ROUND)
-        self._best = average if self._best is None else min(average, self._best * BEST_DRIFT)
+        self._best = average if self._best is None else min(average, self._best * drift)
         has_gained = self._has_gained(limit, rate)
         is_slow = average > SLOW_FACTOR * self._best and limit > SMALLEST_LIMIT and not has_gained
         self._slow_rounds = self._slow_rounds + 1 if is_slow else 0
@@ -59,5 +60,8 @@ class Slowing:
         band = int(math.log(limit, STEP))
         known = self._rates.get(band)
         self._rates[band] = rate if known is None else known + SMOOTHING * (rate - known)
-        lower = [self._rates[other] for other in (band - 2, band - 3) if other in self._rates]
-        return not lower or self._rates[band] >= GAIN * max(lower)
+        return all(
+            self._rates[band] >= self._rates[other] * STEP ** (GAIN * (band - other))
+            for other in (band - 2, band - 3)
+            if other in self._rates
+        )
