@@ -1,5 +1,6 @@
 """The one table from what went wrong to HTTP, in OpenAI's envelope or, for Anthropic's clients, in theirs."""
 
+import errno
 from collections.abc import Mapping
 from http import HTTPStatus
 
@@ -16,6 +17,7 @@ from forebay.domain.errors import Conflict, RequestError, StoreUnavailable
 JSON = "application/json"
 NO_RETRY = {"x-should-retry": "false"}  # the official SDKs obey it
 STORE_RETRY_SECONDS = "1"
+EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC, errno.EDQUOT})
 CLIENT_CLOSED_REQUEST = 499  # nobody reads it. Source: nginx
 
 _OPENAI_TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
@@ -97,6 +99,10 @@ def problem_of(error: Exception) -> Problem:
             message = f"The store is not available now, and nothing was accepted: {error}"
             headers = {"retry-after": STORE_RETRY_SECONDS}
             return Problem(status=503, message=message, code="store_unavailable", headers=headers)
+        case OSError() if error.errno in EXHAUSTED:
+            message = f"The server has run out of something ({error.strerror}); send the request again"
+            headers = {"retry-after": STORE_RETRY_SECONDS}
+            return Problem(status=503, message=message, code="server_overloaded", headers=headers)
         case RequestValidationError():
             return _invalid(error)
         case HTTPException():

@@ -1,15 +1,23 @@
 """The pure parts of the API: hosts, paths, preferences, fingerprints, metric labels."""
 
+import errno
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from forebay.api.errors import problem_of
 from forebay.api.gate import is_loopback_host, own_path
 from forebay.api.idempotency import fingerprint_of
 from forebay.api.inference import Preference
 from forebay.domain.attempt import Outcome, Usage
 from forebay.domain.job import Status
 from forebay.telemetry import MetricsRegistry, queue_labels
+
+
+@pytest.mark.parametrize(("number", "status"), [(errno.EMFILE, 503), (errno.ENOSPC, 503), (errno.EINVAL, 500)])
+def test_what_has_run_out_is_503_and_other_trouble_of_the_system_500(number: int, status: int) -> None:
+    assert problem_of(OSError(number, "no more")).status == status
 
 
 @pytest.mark.parametrize("host", ["localhost", "LOCALHOST:1", "127.0.0.1", "127.1.2.3:80", "[::1]:8700", "a.localhost"])
