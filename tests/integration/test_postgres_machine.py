@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import pytest
 from hypothesis import HealthCheck, Phase, settings
 
 from forebay.ports import Clock
@@ -20,7 +19,7 @@ async def in_database(folder: Path, clock: Clock) -> PostgresStore:
 
 
 QUICK = settings(
-    max_examples=30,
+    max_examples=25,
     stateful_step_count=40,
     deadline=None,
     derandomize=True,
@@ -30,8 +29,3 @@ QUICK = settings(
 
 TestMachine = machine_for(in_database, is_durable=True).TestCase
 TestMachine.settings = QUICK
-
-
-@pytest.mark.slow
-class TestDeeper(machine_for(in_database, is_durable=True).TestCase):
-    settings = settings(QUICK, max_examples=30, stateful_step_count=80)

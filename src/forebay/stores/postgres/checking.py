@@ -37,7 +37,10 @@ async def check(place: Place) -> list[str]:
     problems: list[str] = []
     try:
         async with link.transaction(SNAPSHOT) as connection:
-            await connection.execute(f"SET LOCAL statement_timeout = '{CHECK_SECONDS}s'")
+            await connection.execute(
+                f"SET LOCAL statement_timeout = '{CHECK_SECONDS}s'; SET LOCAL enable_seqscan = on; "
+                "SET LOCAL enable_hashjoin = on; SET LOCAL enable_mergejoin = on"
+            )
             for sentence, sql in _CHECKS.items():
                 count = await connection.fetchval(sql)
                 if count:

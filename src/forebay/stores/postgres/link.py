@@ -57,6 +57,24 @@ _REFUSED = (
 )
 
 
+def manners(place: Place) -> dict[str, str]:
+    """What each transaction says of itself.
+
+    Every statement here is about a bounded number of rows that an index finds; what the planner thinks of a table after
+    its last ANALYZE must not make it read, hash or sort the whole of it.
+    """
+    return {
+        "search_path": place.quoted_schema,
+        "statement_timeout": _milliseconds(place, STATEMENT_SHARE),
+        "lock_timeout": _milliseconds(place, LOCK_SHARE),
+        "idle_in_transaction_session_timeout": _milliseconds(place, IDLE_SHARE),
+        "jit": "off",
+        "enable_seqscan": "off",
+        "enable_hashjoin": "off",
+        "enable_mergejoin": "off",
+    }
+
+
 class Link:
     """One connection to the store, made when it is needed; used by one task at a time."""
 
@@ -65,14 +83,8 @@ class Link:
         self._name = name
         self._connection: Connection | None = None
         self._failures = 0
-        limits = {
-            "search_path": place.quoted_schema,
-            "statement_timeout": _milliseconds(place, STATEMENT_SHARE),
-            "lock_timeout": _milliseconds(place, LOCK_SHARE),
-            "idle_in_transaction_session_timeout": _milliseconds(place, IDLE_SHARE),
-            "jit": "off",
-        }
-        self._limits = "; ".join(["", *(f"SET LOCAL {name} = {value}" for name, value in limits.items())])
+        self._manners = manners(place)
+        self._local = "; ".join(["", *(f"SET LOCAL {name} = {value}" for name, value in self._manners.items())])
 
     @asynccontextmanager
     async def transaction(self, begin: str = WRITING) -> AsyncIterator[Connection]:
@@ -148,7 +160,7 @@ class Link:
         was_open = self._connection is not None
         connection = await self.connection()
         try:
-            await connection.execute(begin + self._limits)
+            await connection.execute(begin + self._local)
         except BaseException as exc:
             self.drop()
             if not (was_open and isinstance(exc, LOST)) or isinstance(exc, TimeoutError):
@@ -157,7 +169,7 @@ class Link:
             return connection
         connection = await self.connection()
         try:
-            await connection.execute(begin + self._limits)
+            await connection.execute(begin + self._local)
         except BaseException:
             self.drop()
             raise

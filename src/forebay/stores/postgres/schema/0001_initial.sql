@@ -178,5 +178,5 @@ SELECT
   j.taken_succeeded, j.taken_failed, j.taken_cancelled, j.error_code, j.error_message,
   j.input_tokens, j.cached_tokens, j.output_tokens, j.reasoning_tokens, j.cost_usd,
   j.id, j.tenant, j.parent_id, j.key, j.kind, j.queue, j.origin, j.created_at, j.status, j.is_collected,
-  j.target, j.model, j.metadata
+  j.target, j.model, j.metadata, l.fence
 FROM jobs j LEFT JOIN leases l ON l.job_id = j.id;

@@ -10,11 +10,12 @@ FROM (SELECT DISTINCT hashtext(lane) AS number FROM unnest($2::text[]) AS q (lan
 -- (leases_worker), whether anything fell due (later), and whether the worker is buried: it must be registered again, or
 -- the next sweep takes what it claims.
 SELECT w.place - 1,
-       EXISTS (SELECT 1 FROM ready r WHERE r.queue = w.queue AND r.is_suspect = $4),
+       coalesce((SELECT true FROM ready r WHERE r.queue = w.queue AND r.is_suspect = $4
+                 ORDER BY r.urgency, r.rank, r.job_id LIMIT 1), false),
        (SELECT count(*) FROM leases l WHERE l.lane = w.lane),
        (SELECT k.epoch FROM workers k WHERE k.id = $5),
        EXISTS (SELECT 1 FROM leases l WHERE l.is_alone AND l.worker_id = $5),
-       EXISTS (SELECT 1 FROM later WHERE due_at <= $6),
+       coalesce((SELECT min(due_at) FROM later) <= $6, false),
        coalesce((SELECT k.is_dead FROM workers k WHERE k.id = $5), true),
        EXISTS (SELECT 1 FROM (
          SELECT r.deadline FROM ready r WHERE r.queue = w.queue AND r.is_suspect = $4
