@@ -18,7 +18,7 @@ class Pace(Record, frozen=True, kw_only=True):
     cpu_us: float
 
 
-async def calls_per_second(http: HttpClient, url: str, bodies: list[bytes]) -> float:
+async def calls_per_second(http: HttpClient, url: str, bodies: list[bytes], tasks: int = TASKS) -> float:
     """Sends every body once from a fixed pool of tasks. Returns calls a second."""
     remaining = iter(bodies)
 
@@ -30,6 +30,6 @@ async def calls_per_second(http: HttpClient, url: str, bodies: list[bytes]) -> f
 
     started = time.perf_counter()
     async with asyncio.TaskGroup() as group:
-        for _ in range(min(TASKS, len(bodies))):
+        for _ in range(min(tasks, len(bodies))):
             group.create_task(work())
     return len(bodies) / (time.perf_counter() - started)
