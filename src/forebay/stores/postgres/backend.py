@@ -15,7 +15,7 @@ from forebay.stores.postgres.link import HASTY, READING, SNAPSHOT, WRITING, Link
 from forebay.stores.postgres.place import Place
 from forebay.stores.postgres.transaction import Session, Tx
 from forebay.stores.postgres.watch import Hub
-from forebay.stores.postgres.writer import Means, Writer
+from forebay.stores.postgres.writer import ASIDE, Means, Writer
 
 READERS = 2
 TRIES = 3
@@ -38,7 +38,7 @@ class Backend:
             self._idle.put_nowait(reader)
         self.hub = Hub(self._home.loop, self._query, place)
         means = Means(place.timeout_seconds, clock, ids, self.hub.signal)
-        self._writer = Writer(self._home, lambda name: Link(place, name), means)
+        self._writer = Writer(self._home, lambda name: Link(place, name, is_hasty=name == ASIDE), means)
         self._is_closed = False
 
     async def write(
@@ -101,7 +101,8 @@ class Backend:
             async with asyncio.timeout(self.place.timeout_seconds):
                 for left in reversed(range(tries)):
                     try:
-                        async with link.transaction(begin) as connection:
+                        way = link.alone if begin == READING else link.transaction
+                        async with way(begin) as connection:
                             return await query(Session(connection))
                     except (*LOST, *CROSSED):
                         if not left:

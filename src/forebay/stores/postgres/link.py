@@ -1,8 +1,8 @@
 """Link: one connection that comes back by itself, and the transactions on it.
 
-No state of a session is relied on: each transaction says by itself where it looks and how long it may take, so that
-a pooler may lend another server for each. No statement outlives its transaction where the address says
-``pooler=transaction``.
+Our manners (where to look, how long to take, how to plan) are told once, as a connection is made. Where the address
+says ``pooler=transaction`` no state of a session is relied on: each transaction tells them by itself, no statement
+outlives it, and every statement is in one, so that a pooler may lend another server for each.
 """
 
 import asyncio
@@ -78,13 +78,15 @@ def manners(place: Place) -> dict[str, str]:
 class Link:
     """One connection to the store, made when it is needed; used by one task at a time."""
 
-    def __init__(self, place: Place, name: str) -> None:
+    def __init__(self, place: Place, name: str, *, is_hasty: bool = False) -> None:
         self._place = place
-        self._name = name
+        self._settings = {"application_name": f"forebay {name}", **manners(place)}
+        if is_hasty:
+            self._settings["synchronous_commit"] = "off"
         self._connection: Connection | None = None
         self._failures = 0
-        self._manners = manners(place)
-        self._local = "; ".join(["", *(f"SET LOCAL {name} = {value}" for name, value in self._manners.items())])
+        local = [f"SET LOCAL {name} = {value}" for name, value in manners(place).items()]
+        self._local = "; ".join(["", *local]) if place.is_pooled else ""
 
     @asynccontextmanager
     async def transaction(self, begin: str = WRITING) -> AsyncIterator[Connection]:
@@ -110,6 +112,23 @@ class Link:
                 await self._roll_back(connection)
             raise
 
+    @asynccontextmanager
+    async def alone(self, begin: str) -> AsyncIterator[Connection]:
+        """For statements of which each stands for itself: in a transaction only where a pooler wants one.
+
+        Raises: as ``transaction``; one of LOST may also mean that the connection was cut off while it lay idle.
+        """
+        if self._place.is_pooled:
+            async with self.transaction(begin) as connection:
+                yield connection
+            return
+        connection = await self.connection()
+        try:
+            yield connection
+        except (*LOST, asyncio.CancelledError):
+            self.drop()
+            raise
+
     async def connection(self) -> Connection:
         """The open connection, or a new one after a pause that grows with every failure.
 
@@ -124,7 +143,14 @@ class Link:
             async with asyncio.timeout(min(CONNECT_SECONDS, self._place.timeout_seconds / 2)):
                 self._connection = await self._connect()
         except _REFUSED as exc:
-            raise StoreRefused(f"{self._place.shown} lets us not in: {exc}") from exc
+            raise StoreRefused(f"{self._place.shown} does not let us in: {exc}") from exc
+        except asyncpg.ProtocolViolationError as exc:
+            self._failures += 1
+            if "startup parameter" not in str(exc):
+                raise
+            raise StoreRefused(
+                f"{self._place.shown} is a pooler ({exc}): add ?pooler=transaction to the store's address"
+            ) from exc
         except BaseException:
             self._failures += 1
             raise
@@ -150,7 +176,7 @@ class Link:
             timeout=CONNECT_SECONDS,
             statement_cache_size=0 if place.is_pooled else STATEMENTS,
             max_cached_statement_lifetime=0,
-            server_settings=None if place.is_pooled else {"application_name": f"forebay {self._name}"},
+            server_settings=None if place.is_pooled else self._settings,
         )
         _keep_alive(connection)
         return connection

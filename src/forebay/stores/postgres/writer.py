@@ -24,6 +24,7 @@ from forebay.stores.postgres.transaction import Session, Tx
 from forebay.stores.postgres.workers import hand_back
 
 MAX_CALLS = 2000  # of one transaction
+ASIDE = "aside"
 TRIES = 6  # of a transaction that crosses another's way
 TRY_PAUSE_SECONDS = 0.02
 ASK_PAUSE_SECONDS = 0.2
@@ -65,7 +66,7 @@ class Writer:
     """
 
     def __init__(self, home: Home, links: Callable[[str], Link], means: Means) -> None:
-        self._aside = Aside(links("aside"))
+        self._aside = Aside(links(ASIDE))
         self._hot = Lane(home, links("writer"), means, self._aside)
         self._alone = Lane(home, links("control"), means, self._aside)
 
@@ -94,12 +95,19 @@ class Aside:
     async def bulk(self, name: str, items: Collection[Any]) -> list[Any]:
         if not items:
             return []
-        async with self._lock, self._link.transaction(HASTY) as connection:
-            return await Session(connection).bulk(name, items)
+        async with self._lock:
+            try:
+                return await self._execute(name, items)
+            except LOST:  # while it lay idle; what is done twice moves a rank a little
+                return await self._execute(name, items)
 
     async def close(self) -> None:
         async with self._lock:
             await self._link.close()
+
+    async def _execute(self, name: str, items: Collection[Any]) -> list[Any]:
+        async with self._link.alone(HASTY) as connection:
+            return await Session(connection).bulk(name, items)
 
 
 class Lane:
