@@ -3,6 +3,7 @@
 import asyncio
 import json
 import math
+import signal
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from forebay.bench.mock import Program, compiled, mock_model
 from forebay.bench.run import SECTIONS, Request, run_bench
 from forebay.bench.sizes import Sizes, sized
 from forebay.bench.wire import wire
-from tests.acceptance.run_support import forebay
+from tests.acceptance.run_support import forebay, started, until
 
 SMALL = Sizes(
     jobs=400,
@@ -54,6 +55,19 @@ def test_an_aim_out_of_reach_fails_the_command_when_it_is_asked_to(tmp_path: Pat
     checked = forebay("bench", "--only", "batches", "--lines", "1", "--check", cwd=tmp_path)  # far from 50,000 a second
     assert checked.code == 1
     assert "batches: 1 lines: validated and accepted" in checked.err
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_bench_that_is_stopped_leaves_no_process_and_no_file(number: signal.Signals, tmp_path: Path) -> None:
+    arguments = ("bench", "--only", "batches", "--lines", "1000000")
+    with started(*arguments, cwd=tmp_path, TMPDIR=str(tmp_path)) as process:
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        until(lambda: len(children.read_text().split()) == 3, "mock, server and worker")
+        pids = children.read_text().split()
+        process.send_signal(number)
+        assert process.wait(60) == (130 if number is signal.SIGINT else 1)
+    assert [pid for pid in pids if Path(f"/proc/{pid}").exists()] == []
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """`forebay bench`: what this machine does, each figure beside its baseline in the same run."""
 
+import asyncio
+import signal
 from typing import Annotated
 
 import msgspec
@@ -70,8 +72,23 @@ def bench(
 
 
 async def _measured(request: Request) -> Report:
+    """SIGTERM ends it, and the processes that it started."""
     spare_the_heap()  # as servers and workers do; the baselines gain by it as well
-    return await run_bench(request)
+    measuring = asyncio.ensure_future(run_bench(request))
+    asked = asyncio.Event()
+
+    def stop() -> None:
+        asked.set()
+        measuring.cancel()
+
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop)
+    try:
+        return await measuring
+    except asyncio.CancelledError:
+        if not asked.is_set():  # Ctrl-C
+            raise
+        say("stopped; nothing is left of the bench")
+        raise typer.Exit(FAILED) from None
 
 
 def _sections(only: str | None) -> tuple[str, ...]:
