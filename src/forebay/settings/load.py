@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -76,7 +76,7 @@ def without_password(url: str) -> str:
     if parts.password is None:
         return url
     user, host = parts.username or "", parts.netloc.rpartition("@")[2]
-    return urlunsplit(parts._replace(netloc=f"{user}:[set]@{host}"))
+    return url.replace(parts.netloc, f"{user}:[set]@{host}", 1)
 
 
 def _settings(reader: Reader, environ: Mapping[str, str], folder: Path, file: Path | None) -> Settings:

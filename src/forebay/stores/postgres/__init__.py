@@ -1,5 +1,6 @@
 """The shared store: PostgreSQL 14 or later, for any number of processes on any number of machines."""
 
+from forebay.stores.postgres.archive import hold_archive
 from forebay.stores.postgres.checking import check
 from forebay.stores.postgres.migrating import Layout, State, migrate, read_layout, refuse_unless_current
 from forebay.stores.postgres.opening import PostgresStore, open_store
@@ -11,6 +12,7 @@ __all__ = [
     "PostgresStore",
     "State",
     "check",
+    "hold_archive",
     "migrate",
     "open_store",
     "read_layout",

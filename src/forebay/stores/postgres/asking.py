@@ -50,7 +50,8 @@ class _Look(NamedTuple):
 
 
 async def cancel(tx: Tx, named: Named) -> list[Reply]:
-    """One after the other: cancelling one may end the next."""
+    """One after the other: cancelling one may end the next. All are held first, in one order for all processes."""
+    await tx.bulk("change.lock", named.job_ids)
     for job_id in dict.fromkeys(named.job_ids):
         look = await _held(tx, named.tenant, job_id)
         if look is not None and not Status(look.status).is_terminal and look.ending is None:
@@ -60,8 +61,8 @@ async def cancel(tx: Tx, named: Named) -> list[Reply]:
 
 async def retry(tx: Tx, named: Named) -> list[Reply]:
     lookups: list[Lookup] = []
+    await _hold_with_parents(tx, named)
     for job_id in named.job_ids:
-        await _hold_parent(tx, named.tenant, job_id)
         look = await _held(tx, named.tenant, job_id)
         if look is None:
             lookups.append(Lookup.NOT_FOUND)
@@ -137,11 +138,11 @@ async def _cancel(tx: Tx, look: _Look) -> None:
     await settle(tx, unsettled)
 
 
-async def _hold_parent(tx: Tx, tenant: str, job_id: str) -> None:
+async def _hold_with_parents(tx: Tx, named: Named) -> None:
     """Parents are held before their children: whoever ends them goes that way too."""
-    look = (await _look(tx, tenant, [job_id])).get(job_id)
-    if look is not None and look.parent_id:
-        await tx.bulk("change.lock", [look.parent_id])
+    looks = (await _look(tx, named.tenant, named.job_ids)).values()
+    await tx.bulk("change.lock", list({look.parent_id for look in looks if look.parent_id}))
+    await tx.bulk("change.lock", named.job_ids)
 
 
 def _is_live(look: _Look) -> bool:

@@ -1,7 +1,7 @@
 """Place: the address of a store, taken apart: what asyncpg connects to, and what this store itself heeds of it."""
 
 from typing import NamedTuple
-from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from forebay.domain.errors import ConfigurationError
 
@@ -32,7 +32,7 @@ class Place(NamedTuple):
         parts = urlsplit(self.dsn)
         host = parts.netloc.rpartition("@")[2]
         user = f"{quote(parts.username)}@" if parts.username else ""
-        return urlunsplit((parts.scheme, user + host, parts.path, "", ""))
+        return f"{parts.scheme}://{user}{host}{parts.path}"
 
 
 def read_place(url: str) -> Place:
@@ -59,7 +59,7 @@ def read_place(url: str) -> Place:
     if not schema or "\0" in schema:
         raise ConfigurationError("schema= of the store's address names no schema")
     return Place(
-        urlunsplit((SCHEMES[0], parts.netloc, parts.path, rest, "")),
+        f"{SCHEMES[0]}://{parts.netloc}{parts.path}" + (f"?{rest}" if rest else ""),
         schema=schema,
         is_pooled=pooler == TRANSACTION,
         timeout_seconds=float(timeout),
