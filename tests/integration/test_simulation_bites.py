@@ -26,7 +26,7 @@ def rough(seed: int) -> Plan:
         crash_rate=0.02,
         fault_rate=0.03,
         target_fault_rate=0.5,
-        peace_seconds=120.0,
+        peace_seconds=300.0,
     )
 
 
