@@ -11,7 +11,7 @@ from forebay.stores.sqlite.find import statement
 from forebay.stores.sqlite.statements import migrations, statements
 
 SMALL = {"workers", "l", "leases", "ranks"}  # scanned by name: what is in flight, and what there are few of
-REPORTS = {"read.depths"}  # whole counts, for metrics
+REPORTS = {"read.depths", "recover.overlong_pauses"}  # whole counts, for metrics; once after the clock was set back
 WIDTHS = {  # of the rows that `?*` stands for
     "add.insert_jobs": 21,
     "add.insert_jobs_telling": 21,

@@ -203,10 +203,9 @@ def _insert_parts(tx: Tx, entries: list[_Entry]) -> None:
     tx.topics.update(["ready:" + queue for queue in {row[0] for row in ready}])
     if bodies:
         tx.spread("add.insert_bodies", bodies)
-    for name, rows in (
-        ("add.insert_refs", refs),
-        ("ready.insert_fresh", ready),
-        ("ready.insert_later", later),
-    ):
-        if rows:
-            tx.bulk(name, rows)
+    if refs:
+        tx.bulk("add.insert_refs", refs)
+    if ready:
+        tx.bulk("ready.insert_fresh", ready)
+    if later:
+        tx.bulk("ready.insert_later", later, tx.now)

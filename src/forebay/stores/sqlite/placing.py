@@ -51,7 +51,7 @@ def enqueue(tx: Tx, job_ids: Iterable[str]) -> None:
         tx.bulk("ready.insert_ready", entries)
         tx.topics.update("ready:" + row[1] for row in due)
     if ahead:
-        tx.bulk("ready.insert_later", [(row[6], row[0], row[1], row[7]) for row in ahead])
+        tx.bulk("ready.insert_later", [(row[6], row[0], row[1], row[7]) for row in ahead], tx.now)
 
 
 def dequeue(tx: Tx, job_ids: Iterable[str]) -> None:

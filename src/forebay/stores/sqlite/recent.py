@@ -9,8 +9,8 @@ from itertools import takewhile
 
 from forebay.domain.job import Job
 
-MOST_JOBS = 8192  # more than a batch's window needs between its spawn and its claims
-MOST_BYTES = 32 * 1024 * 1024  # of their bodies
+MOST_JOBS = 4096  # more than a batch adds in one step
+MOST_BYTES = 8 * 1024 * 1024  # of their bodies
 STALE_SECONDS = 30.0  # others have claimed it, or the queue is long: it makes room
 
 

@@ -1,12 +1,14 @@
 """The verb ``recover``: one bounded sweep, idempotent, safe from several processes at once."""
 
+import math
+
 from forebay.domain.change import Recovered
 from forebay.domain.job import Ending, Status
 from forebay.processes import IsGone
 from forebay.stores.sqlite.adding import EXPIRED_ERROR
 from forebay.stores.sqlite.ending import End, ask_groups, end_leaves, hasten
 from forebay.stores.sqlite.joins import settle
-from forebay.stores.sqlite.placing import move_due
+from forebay.stores.sqlite.placing import enqueue, move_due
 from forebay.stores.sqlite.transaction import Tx
 from forebay.stores.sqlite.workers import free_leases, read_worker
 
@@ -19,10 +21,14 @@ class Sweep:
     def __init__(self, is_gone: IsGone) -> None:
         self._is_gone = is_gone
         self._after = ""
+        self._seen_at = math.inf  # the first sweep looks too: the clock may have been set back while nothing ran
 
     def run(self, tx: Tx, limit: int) -> Recovered:
         """Does each step at most ``limit`` times."""
         rescued = self._rescue(tx, limit)
+        if tx.now < self._seen_at:
+            _cut_pauses(tx)
+        self._seen_at = tx.now
         due = move_due(tx, limit)
         expired, unsettled = _expire(tx, limit)
         waiting = [row[0] for row in tx.run("recover.waiting", self._after, limit)]
@@ -48,6 +54,14 @@ class Sweep:
         free_leases(tx, lost, is_counted=True)
         tx.run("workers.forget_buried", tx.now - FORGET_AFTER_SECONDS)
         return len(lost)
+
+
+def _cut_pauses(tx: Tx) -> None:
+    """Pauses that began in what is the future now: without this they last until the clock has caught up."""
+    cut = tx.run("recover.overlong_pauses", tx.now)
+    if cut:
+        tx.bulk("recover.cut_pauses", cut)
+        enqueue(tx, [job_id for job_id, _ in cut])
 
 
 def _expire(tx: Tx, limit: int) -> tuple[int, set[str]]:

@@ -25,8 +25,8 @@ INSERT INTO ready (queue, is_suspect, urgency, rank, job_id, deadline, created_a
 SELECT value->>0, 0, value->>1, value->>2, value->>3, value->>4, value->>5, 1 FROM jsonb_each(?1);
 
 -- name: insert_later
-INSERT OR IGNORE INTO later (due_at, job_id, queue, created_at)
-SELECT value->>0, value->>1, value->>2, value->>3 FROM jsonb_each(?1);
+INSERT OR IGNORE INTO later (due_at, job_id, queue, created_at, entered_at)
+SELECT value->>0, value->>1, value->>2, value->>3, ?2 FROM jsonb_each(?1);
 
 -- name: places
 -- The rows of jobs that shall be queued: primary key.

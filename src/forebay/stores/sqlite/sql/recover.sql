@@ -1,3 +1,13 @@
+-- name: overlong_pauses
+-- A scan of `later`, once after the clock was set back: pauses of the future are as long from now, and what was to wait
+-- until a time of the user's waits until then.
+DELETE FROM later WHERE entered_at > ?1
+RETURNING job_id, max(?1 + due_at - entered_at,
+  coalesce((SELECT j.fixed ->> '$.not_before' FROM jobs j WHERE j.id = job_id), 0));
+
+-- name: cut_pauses
+UPDATE jobs SET due_at = min(due_at, q.value->>1) FROM jsonb_each(?1) q WHERE jobs.id = q.value->>0;
+
 -- name: late_leaves
 -- jobs_deadline; a running one ends by its own answer, or when its worker is dead.
 SELECT j.id FROM jobs j INDEXED BY jobs_deadline
