@@ -2,7 +2,7 @@
 
 import random
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -11,6 +11,7 @@ import msgspec
 
 from forebay.blobs.files import open_blobs
 from forebay.blobs.postgres import Database, open_postgres_blobs
+from forebay.domain.errors import ConfigurationError
 from forebay.domain.ids import IdSource
 from forebay.domain.target import TargetSpec, TargetType
 from forebay.engine.services import Bounds, Services
@@ -50,6 +51,15 @@ class Store(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Storage:
+    """What an installation keeps. ``reopen_blobs`` opens the same blobs once more, with ids of another source."""
+
+    store: Store
+    blobs: BlobStore
+    reopen_blobs: Callable[[IdSource], Awaitable[BlobStore]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class System:
     """An opened installation: its settings, its store, and the services that the engine and the API work with."""
 
@@ -82,14 +92,8 @@ async def open_system(settings: Settings, *, clock: Clock | None = None) -> Asyn
     ids = IdSource(clock.now)
     specs = [_with_slots(spec) for spec in settings.targets]
     async with AsyncExitStack() as stack:
-        if settings.store.path is None:
-            store, blobs = await _open_postgres(settings, stack, ids, given)
-        else:
-            store = await open_store(settings.store.path, clock=clock)
-            stack.push_async_callback(store.close)
-            folder = settings.blobs or settings.store.path.with_name(settings.store.path.name + ".blobs")
-            blobs = await open_blobs(folder, clock=clock, ids=ids)
-        await store.bind_blobs(blobs.store_id)
+        storage = await stack.enter_async_context(open_storage(settings, clock=given, ids=ids))
+        store, blobs = storage.store, storage.blobs
         prices = ListPrices()
         local = LocalModels()
         stack.push_async_callback(local.close)
@@ -118,17 +122,35 @@ async def open_system(settings: Settings, *, clock: Clock | None = None) -> Asyn
         yield System(settings=settings, services=services, store=store)
 
 
-async def _open_postgres(
-    settings: Settings, stack: AsyncExitStack, ids: IdSource, clock: Clock | None
-) -> tuple[Store, BlobStore]:
-    """The shared store, whose times are the database's unless a test gives a clock; its blobs too, by default."""
-    opened = await store_driver("postgresql").open_store(settings.store.url, clock=clock, ids=ids)
-    store: Store = opened
-    stack.push_async_callback(store.close)
-    if settings.blobs is not None:
-        return store, await open_blobs(settings.blobs, clock=clock or SystemClock(), ids=ids)
-    database: Database = opened.backend
-    return store, await open_postgres_blobs(database, ids=ids)
+@asynccontextmanager
+async def open_storage(
+    settings: Settings, *, clock: Clock | None = None, ids: IdSource | None = None
+) -> AsyncIterator[Storage]:
+    """Opens store and blobs alone, for what needs no target. Raises: StoreRefused, ConfigurationError."""
+    machine = clock or SystemClock()
+    source = ids or IdSource(machine.now)
+    database: Database | None = None
+    if settings.store.path is None:  # the shared store, whose times are the database's unless a test gives a clock
+        opened = await store_driver("postgresql").open_store(settings.store.url, clock=clock, ids=source)
+        store: Store = opened
+        database, folder = opened.backend, settings.blobs
+    else:
+        store = await open_store(settings.store.path, clock=machine)
+        folder = settings.blobs or settings.store.path.with_name(settings.store.path.name + ".blobs")
+
+    async def reopen(ids: IdSource) -> BlobStore:
+        if folder is not None:
+            return await open_blobs(folder, clock=machine, ids=ids)
+        if database is None:
+            raise ConfigurationError("`blobs:` names no place")
+        return await open_postgres_blobs(database, ids=ids)
+
+    try:
+        blobs = await reopen(source)
+        await store.bind_blobs(blobs.store_id)
+        yield Storage(store=store, blobs=blobs, reopen_blobs=reopen)
+    finally:
+        await store.close()
 
 
 def _with_slots(spec: TargetSpec) -> TargetSpec:

@@ -7,6 +7,7 @@ nothing is promised across the items of one call. A verb returns only after its 
 from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from typing import Protocol
 
+from forebay.domain.archive import Part, Row
 from forebay.domain.attempt import Attempt
 from forebay.domain.change import (
     Added,
@@ -272,6 +273,36 @@ class LimitStore(Protocol):
         ...
 
     async def spent(self, budget: str) -> float: ...
+
+
+class Archive(Protocol):
+    """All rows of one store, held against every other process while it is open; ``forebay.transfer`` moves them.
+
+    A back end opens it by ``hold_archive(…, is_writing=…)``: all that was loaded is committed at the end of that block,
+    or nothing of it.
+    """
+
+    def rows(self, part: Part) -> AsyncIterator[list[Row]]:
+        """Every row of the part, in pages, in the order of its key by bytes."""
+        ...
+
+    def blob_ids(self) -> AsyncIterator[list[str]]:
+        """Every blob that a row refers to, once, in pages, in order."""
+        ...
+
+    async def load(self, part: Part, rows: Sequence[Row]) -> Sequence[Row]:
+        """Inserts the rows and returns them as they are kept: a database that can't keep U+0000 replaces it."""
+        ...
+
+    async def leased(self) -> int:
+        """How many jobs are under a lease: no archive has them."""
+        ...
+
+    async def last_fence(self) -> int: ...
+
+    async def raise_fence(self, fence: int) -> None:
+        """The next lease's fence is above this one."""
+        ...
 
 
 class BlobInfo(Record, frozen=True, kw_only=True):

@@ -1,4 +1,4 @@
-"""`forebay store`: the configured store's layout, and whether what it holds agrees with itself."""
+"""`forebay store`: the configured store's layout, and whether what it holds agrees with itself; beside it, moving."""
 
 import asyncio
 from typing import Annotated, Any
@@ -7,6 +7,7 @@ import msgspec
 import typer
 
 from forebay.app import SystemClock, open_system
+from forebay.cli import store_transfer
 from forebay.cli.failures import DONE, FAILED
 from forebay.cli.logging import set_up_logging
 from forebay.cli.options import GlobalOptions, options_of, refuse_server
@@ -20,9 +21,10 @@ CURRENT = "current"
 
 def register(app: typer.Typer) -> None:
     """Adds the group."""
-    group = typer.Typer(help="The configured store: its layout, and its consistency.", no_args_is_help=True)
+    group = typer.Typer(help="The configured store: its layout, its consistency, and moving it.", no_args_is_help=True)
     group.command("migrate", epilog="Example: forebay store migrate --check")(migrate)
     group.command("check", epilog="Example: forebay store check --config forebay.yaml")(check)
+    store_transfer.register(group)
     app.add_typer(group, name="store")
 
 

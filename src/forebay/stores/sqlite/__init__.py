@@ -1,5 +1,6 @@
 """The embedded store: SQLite in one file, for any number of processes of one machine."""
 
+from forebay.stores.sqlite.archive import hold_archive
 from forebay.stores.sqlite.opening import SqliteStore, open_store
 
-__all__ = ["SqliteStore", "open_store"]
+__all__ = ["SqliteStore", "hold_archive", "open_store"]

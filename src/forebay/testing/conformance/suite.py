@@ -2,6 +2,7 @@
 
 from forebay.testing.conformance.adding import Adding
 from forebay.testing.conformance.applying import Answers, Outbox, Spawning
+from forebay.testing.conformance.archiving import ArchiveSuite
 from forebay.testing.conformance.attempts import Fences, LateAnswers, Ledger
 from forebay.testing.conformance.blobs import BlobStoreSuite
 from forebay.testing.conformance.cancelling import CancellingGroups, CancellingLeaves
@@ -20,7 +21,14 @@ from forebay.testing.conformance.streams import Streams
 from forebay.testing.conformance.suspects import Suspects
 from forebay.testing.conformance.watching import Watching
 
-__all__ = ["BlobStoreSuite", "DurableStoreSuite", "JobStoreSuite", "LimitStoreSuite", "RecordStoreSuite"]
+__all__ = [
+    "ArchiveSuite",
+    "BlobStoreSuite",
+    "DurableStoreSuite",
+    "JobStoreSuite",
+    "LimitStoreSuite",
+    "RecordStoreSuite",
+]
 
 
 class JobStoreSuite(
