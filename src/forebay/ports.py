@@ -243,10 +243,13 @@ class RecordStore(Protocol):
 
 
 class Grant(Record, frozen=True, kw_only=True):
-    """The reply to a reservation: how much of it was granted now, and when the next piece may be asked for."""
+    """The reply to a reservation. What was granted may be used after ``wait_seconds``; if nothing was, ask again then.
+
+    A span, not a time: the caller's clock may differ from the store's.
+    """
 
     granted: float
-    retry_at: float
+    wait_seconds: float
 
 
 class Rate(Record, frozen=True, kw_only=True):
@@ -260,8 +263,11 @@ class Rate(Record, frozen=True, kw_only=True):
 class LimitStore(Protocol):
     """Limits that hold over all processes on one store: a GCRA number per rate, a sum per budget."""
 
-    async def reserve(self, rate: Rate, amount: float) -> Grant:
-        """Takes up to ``amount`` from the rate, in part if that is what is there."""
+    async def reserve(self, rate: Rate, amount: float, ahead_seconds: float = 0.0) -> Grant:
+        """Takes up to ``amount`` of what is there and of what will come within ``ahead_seconds``, in part if need be.
+
+        Who books ahead has a place in a row: many processes take turns, and none asks in vain.
+        """
         ...
 
     async def give_back(self, rate: Rate, amount: float) -> None:

@@ -30,7 +30,7 @@ class Lane:
         self._typical_tokens = FIRST_TYPICAL_TOKENS  # of a request: its own are known only once it is claimed
         self._meters = services.meters
         self._chance = services.chance
-        self.requests, self.tokens = permits_for(spec.name, spec.limits, services.limits)
+        self.requests, self.tokens = permits_for(spec, services.limits, services.clock)
 
     @property
     def name(self) -> str:
@@ -40,15 +40,14 @@ class Lane:
         """How many jobs may be claimed for this target now."""
         slots = self.state.free_slots(now, self.in_flight)
         if self.requests is not None:
-            slots = min(slots, int(self.requests.available))
+            slots = min(slots, self.requests.pieces)
         if self.tokens is not None:
-            affordable = int(self.tokens.available / self._typical_tokens)
-            slots = min(slots, max(affordable, 1)) if self.tokens.available > 0 else 0
+            slots = min(slots, self.tokens.pieces)
         return max(slots, 0)
 
     def wake_at(self, now: float) -> float | None:
         """When to look again although nothing was signalled: a pause ends, or permits come."""
-        times = [permits.retry_at for permits in self._permits() if permits.available < 1]
+        times = [permits.more_at for permits in self._permits() if not permits.pieces]
         resume = self.state.resume_at(now)
         if resume is not None:
             times.append(resume)
@@ -56,8 +55,10 @@ class Lane:
 
     async def refill(self, now: float) -> None:
         """Asks the shared limits for permits."""
-        for permits in self._permits():
-            await permits.refill(now)
+        if self.requests is not None:
+            await self.requests.refill(now)
+        if self.tokens is not None:
+            await self.tokens.refill(now, self._typical_tokens)
 
     def forget_pauses(self) -> None:
         """Begins anew with the target: the clock was set back, and its pauses would last until it has caught up."""

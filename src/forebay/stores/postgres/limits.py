@@ -16,6 +16,7 @@ from forebay.stores.postgres.transaction import Row, Session, Tx
 class _Asking(NamedTuple):
     rate: Rate
     amount: float
+    ahead_seconds: float = 0.0
 
 
 class _Charge(NamedTuple):
@@ -30,8 +31,8 @@ class PostgresLimits:
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
 
-    async def reserve(self, rate: Rate, amount: float) -> Grant:
-        return await self._backend.write(Order.BARRIER, _reserve, _Asking(rate, amount))
+    async def reserve(self, rate: Rate, amount: float, ahead_seconds: float = 0.0) -> Grant:
+        return await self._backend.write(Order.BARRIER, _reserve, _Asking(rate, amount, ahead_seconds))
 
     async def give_back(self, rate: Rate, amount: float) -> None:
         await self._backend.write(Order.BARRIER, _give_back, _Asking(rate, amount))
@@ -50,21 +51,18 @@ async def _reserve(tx: Tx, askings: Sequence[_Asking]) -> Sequence[Grant]:
 
 
 async def _reserve_one(tx: Tx, asking: _Asking) -> Grant:
-    rate, amount = asking
+    rate, amount, ahead = asking
     full_at = await _full_at(tx, rate)
     there = rate.burst - (full_at - tx.now) * rate.per_second
-    granted = max(0.0, min(amount, there))
-    if granted > 0:
-        full_at += granted / rate.per_second
-        await tx.run("limits.set", rate.name, full_at, tx.now)
-    missing = min(amount - granted, rate.burst)
-    if missing <= 0:
-        return Grant(granted=granted, retry_at=tx.now)
-    return Grant(granted=granted, retry_at=full_at - (rate.burst - missing) / rate.per_second)
+    granted = max(0.0, min(amount, there + ahead * rate.per_second))
+    if granted == 0:
+        return Grant(granted=0.0, wait_seconds=(min(amount, rate.burst) - there) / rate.per_second - ahead)
+    await tx.run("limits.set", rate.name, full_at + granted / rate.per_second, tx.now)
+    return Grant(granted=granted, wait_seconds=max(0.0, granted - there) / rate.per_second)
 
 
 async def _give_back(tx: Tx, askings: Sequence[_Asking]) -> Sequence[None]:
-    for rate, amount in askings:
+    for rate, amount, _ in askings:
         full_at = await _full_at(tx, rate)
         await tx.run("limits.set", rate.name, full_at - amount / rate.per_second, tx.now)
     return [None] * len(askings)

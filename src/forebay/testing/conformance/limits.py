@@ -38,10 +38,22 @@ class LimitStoreSuite:
         await world.limits.reserve(RATE, 20.0)
         refused = await world.limits.reserve(RATE, 1.0)
         assert refused.granted == pytest.approx(0)
-        wait = refused.retry_at - world.clock.now()
+        wait = refused.wait_seconds
         assert 0 < wait <= 2
         world.clock.advance(wait + 1e-6)
         assert (await world.limits.reserve(RATE, 1.0)).granted > 0
+
+    async def test_what_is_booked_ahead_comes_in_turn(self, world: World) -> None:
+        await world.limits.reserve(RATE, 20.0)
+        booked = [await world.limits.reserve(RATE, 5.0, 1.2) for _ in range(4)]
+        assert [grant.granted for grant in booked] == pytest.approx([5, 5, 2, 0])
+        assert [grant.wait_seconds for grant in booked] == pytest.approx([0.5, 1.0, 1.2, 0.5])
+        world.clock.advance(1.2)
+        assert (await world.limits.reserve(RATE, 1.0)).granted == pytest.approx(0)
+
+    async def test_what_is_there_is_not_waited_for(self, world: World) -> None:
+        grant = await world.limits.reserve(RATE, 20.0, 5.0)
+        assert (grant.granted, grant.wait_seconds) == pytest.approx((20, 0))
 
     async def test_what_was_not_used_can_be_given_back(self, world: World) -> None:
         await world.limits.reserve(RATE, 20.0)
