@@ -6,6 +6,7 @@ from typing import cast
 
 from starlette.requests import HTTPConnection
 
+from forebay.api.depths import QueueDepths
 from forebay.api.reading import JobReader
 from forebay.api.waiting import Waiting
 from forebay.app import System
@@ -22,6 +23,7 @@ class Api:
     system: System
     reader: JobReader
     waiting: Waiting
+    depths: QueueDepths
     started_at: float
 
     @property

@@ -16,7 +16,7 @@ from forebay.telemetry import MetricsRegistry, queue_labels
 async def metrics(request: Request) -> Response:
     """GET /metrics, in Prometheus' text format."""
     api = api_of(request)
-    depths = await api.services.jobs.depths()
+    depths = await api.depths.latest()
     queues = queue_metrics(depths, list(api.services.targets), api.services.clock.now())
     total = MetricsRegistry()
     for counted in (api.services.meters.counted(), *await counted_elsewhere(api.services)):

@@ -16,6 +16,7 @@ from starlette.types import ASGIApp
 
 from forebay.api import batches, dead_letters, files, health, jobs, metrics, models, openapi, targets
 from forebay.api.context import Api
+from forebay.api.depths import QueueDepths
 from forebay.api.errors import handle_error, handle_unforeseen
 from forebay.api.gate import Gate, is_loopback_host
 from forebay.api.inference import infer, model_endpoint
@@ -57,6 +58,7 @@ def create_app(system: System, *, host: str = LOOPBACK) -> FastAPI:
         system=system,
         reader=JobReader(services.jobs),
         waiting=Waiting(services.jobs),
+        depths=QueueDepths(services.jobs.depths),
         started_at=services.clock.now(),
     )
     app = _Application(
@@ -168,6 +170,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         listening.cancel()
         await asyncio.gather(listening, return_exceptions=True)
         waiting.end()
+        await app.state.api.depths.close()
 
 
 async def _announce(draining: asyncio.Event, waiting: Waiting) -> None:

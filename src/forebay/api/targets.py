@@ -57,8 +57,9 @@ class TargetList(msgspec.Struct, kw_only=True):
 
 async def listed(request: Request) -> Response:
     """GET /v1/targets."""
-    services = api_of(request).services
-    depths = {depth.queue: depth for depth in await services.jobs.depths()}
+    api = api_of(request)
+    services = api.services
+    depths = {depth.queue: depth for depth in await api.depths.latest()}
     data = [target_view(spec, depths.get(target_queue(name))) for name, spec in services.specs.items()]
     return Response(msgspec.json.encode(TargetList(data=data)), media_type=JSON)
 

@@ -4,6 +4,7 @@ import time
 from contextlib import AsyncExitStack
 from pathlib import Path
 from statistics import median
+from typing import NamedTuple
 
 from forebay.app import System, open_system
 from forebay.bench.engine_run import add
@@ -30,6 +31,13 @@ SLICE = 10_000  # bodies in memory at one time
 PATHS = {"list of jobs, 100 a page": "/v1/jobs?limit=100", "metrics": "/metrics", "targets": "/v1/targets"}
 
 
+class Pair(NamedTuple):
+    """One store, opened twice: who claims has nothing in hand of what the other has added."""
+
+    server: System
+    worker: System
+
+
 class Costs(Record, frozen=True, kw_only=True):
     """CPU µs a job on the store's thread."""
 
@@ -44,13 +52,15 @@ async def measure(place: Place) -> list[Figure]:
     counts = {"long": place.sizes.backlog, "short": place.sizes.backlog_baseline}
     files = {name: configure(place.new_folder(f"{SECTION}-{name}"), NOWHERE) for name in counts}
     async with AsyncExitStack() as stack:
-        systems = {}
+        pairs = {}
         for name, count in counts.items():
             place.tell(f"{count:,} jobs are queued")
-            systems[name] = await stack.enter_async_context(open_system(settings_of(files[name])))
-            await _fill(systems[name], count)
+            server_side = await stack.enter_async_context(open_system(settings_of(files[name])))
+            worker_side = await stack.enter_async_context(open_system(settings_of(files[name])))
+            pairs[name] = Pair(server_side, worker_side)
+            await _fill(server_side, count)
         place.tell("adding and claiming by turns")
-        costs = await _by_turns(systems)
+        costs = await _by_turns(pairs)
     figures = [
         _figure(counts, "CPU of an add", "µs", {name: cost.add_us for name, cost in costs.items()}, FLAT),
         _figure(counts, "CPU of a claim", "µs", {name: cost.claim_us for name, cost in costs.items()}, FLAT),
@@ -81,11 +91,11 @@ async def _fill(system: System, count: int) -> None:
         await add(system, bodies(min(SLICE, count - start)))
 
 
-async def _by_turns(systems: dict[str, System]) -> dict[str, Costs]:
-    found: dict[str, list[Costs]] = {name: [] for name in systems}
+async def _by_turns(pairs: dict[str, Pair]) -> dict[str, Costs]:
+    found: dict[str, list[Costs]] = {name: [] for name in pairs}
     for turn in range(ROUNDS + 1):
-        for name, system in systems.items():
-            costs = await _costs(system)
+        for name, pair in pairs.items():
+            costs = await _costs(pair)
             if turn:  # the first opens pages
                 found[name].append(costs)
     return {
@@ -94,14 +104,14 @@ async def _by_turns(systems: dict[str, System]) -> dict[str, Costs]:
     }
 
 
-async def _costs(system: System) -> Costs:
+async def _costs(pair: Pair) -> Costs:
     """Adds jobs, claims as many, and ends what was claimed: the queue is as long as before."""
     texts = bodies(CLAIMED)
     began = _store_seconds()
-    await add(system, texts)
+    await add(pair.server, texts)
     added = _store_seconds()
-    jobs = system.services.jobs
-    claimer = Worker(id=system.services.ids.new("worker"), queues=(target_queue("mock"),))
+    jobs = pair.worker.services.jobs
+    claimer = Worker(id=pair.worker.services.ids.new("worker"), queues=(target_queue("mock"),))
     await jobs.renew(claimer)
     want = Want(queue=target_queue("mock"), lane="mock", slots=CLAIM_AT_ONCE)
     before = _store_seconds()
