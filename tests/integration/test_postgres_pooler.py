@@ -1,0 +1,57 @@
+"""The store behind a pooler in transaction mode: nothing is left in a session, and nothing is missed there."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from forebay.blobs.postgres import open_postgres_blobs
+from forebay.domain.errors import StoreRefused
+from forebay.domain.ids import IdSource
+from forebay.ports import Clock
+from forebay.stores.postgres import PostgresStore, check, migrate, open_store, read_place
+from forebay.testing.conformance.blobs import pieces
+from forebay.testing.conformance.claiming import Capping, Claiming
+from forebay.testing.conformance.joining import Joining
+from forebay.testing.conformance.suite import DurableStoreSuite
+from forebay.testing.conformance.world import World, opened
+from forebay.testing.pooling import TransactionPooler
+from forebay.testing.postgres import USER
+from tests.integration.postgres_house import empty_place, server
+
+
+@pytest.fixture
+async def pooler() -> AsyncIterator[TransactionPooler]:
+    async with TransactionPooler(server().port, user=USER, database="postgres") as pooler:
+        yield pooler
+
+
+@pytest.fixture
+async def world(pooler: TransactionPooler) -> AsyncIterator[World]:
+    await empty_place(server().url())
+
+    async def open_it(clock: Clock) -> PostgresStore:
+        return await open_store(server().url(port=pooler.port) + "?pooler=transaction", clock=clock)
+
+    async with opened(open_it) as world:
+        yield world
+
+
+class TestBehindAPooler(DurableStoreSuite, Claiming, Capping, Joining):
+    async def test_blobs_are_written_and_read(self, world: World, pooler: TransactionPooler) -> None:
+        store = await open_store(server().url(port=pooler.port) + "?pooler=transaction", clock=world.clock)
+        blobs = await open_postgres_blobs(store.backend, ids=IdSource())
+        info = await blobs.write(pieces(b"x" * 1_200_000))
+        assert b"".join([piece async for piece in blobs.read(info.id, 5, 1_100_000)]) == b"x" * 1_099_995
+        await store.close()
+
+    async def test_layouts_are_migrated_and_checked(self, pooler: TransactionPooler) -> None:
+        place = read_place(server().url(port=pooler.port) + "?pooler=transaction&schema=pooled")
+        await migrate(place)
+        assert await check(place) == []
+
+
+async def test_a_pooler_that_the_address_does_not_name_is_refused_with_the_parameter_to_add(
+    pooler: TransactionPooler,
+) -> None:
+    with pytest.raises(StoreRefused, match="pooler=transaction"):
+        await open_store(server().url(port=pooler.port))
