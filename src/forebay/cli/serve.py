@@ -9,12 +9,12 @@ from typing import Annotated
 import typer
 
 from forebay.api.server import serve as serve_api
-from forebay.app import System, open_system
+from forebay.app import System
 from forebay.cli.failures import DONE, INTERRUPTED, say
 from forebay.cli.guard import WorkerGuard
 from forebay.cli.logging import set_up_logging
 from forebay.cli.options import GlobalOptions, options_of, refuse_server
-from forebay.cli.service import STOPPING, StopSignals, run_on_uvloop, spare_the_heap
+from forebay.cli.service import STOPPING, StopSignals, opened_system, run_on_uvloop, spare_the_heap
 from forebay.domain.errors import ConfigurationError
 from forebay.settings import Settings
 
@@ -62,7 +62,13 @@ def serve(
 
 
 async def _serve(settings: Settings, options: ServeOptions) -> int:
-    async with StopSignals(lambda: say(STOPPING)) as stop, open_system(settings) as system, AsyncExitStack() as stack:
+    async with (
+        StopSignals(lambda: say(STOPPING)) as stop,
+        opened_system(settings, stop.asked) as system,
+        AsyncExitStack() as stack,
+    ):
+        if system is None:
+            return INTERRUPTED if stop.interrupted else DONE
         drain: Drain | None = None
         if options.workers == 1:
             worker = await stack.enter_async_context(system.worker())

@@ -13,7 +13,7 @@ from forebay.domain.attempt import Usage
 from forebay.domain.batch import batch_id, job_id_of
 from forebay.domain.errors import ConfigurationError, Conflict, NotFound
 from forebay.policy.resolution import CHAT, normal_endpoint
-from forebay.runs.backend import RUN_FRESH, RUN_NAME, RUN_REQUESTS, Backend, BatchState, Piece, RunOrder, Stream
+from forebay.runs.backend import RUN_FRESH, RUN_NAME, RUN_REQUESTS, Backend, BatchState, Lines, Piece, RunOrder, Stream
 from forebay.runs.local import split_lines
 from forebay.runs.options import DEFAULT_MAX_ATTEMPTS, RunOptions
 from forebay.runs.place import Place
@@ -83,6 +83,7 @@ class ServerBatches:
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
+        self._uploaded: dict[str, str] = {}  # files by the key of their order
 
     @asynccontextmanager
     async def working(self) -> AsyncIterator[None]:
@@ -98,20 +99,25 @@ class ServerBatches:
                 return [await self.state(batch_id(job["id"])) for job in found]
             params["after"] = found[-1]["id"]
 
-    async def create(self, order: RunOrder, lines: AsyncIterator[bytes]) -> str:
-        form = aiohttp.FormData()
-        form.add_field("purpose", "batch")
-        payload = aiohttp.AsyncIterablePayload(lines, content_type="application/jsonl")
-        form.add_field("file", payload, filename="run.jsonl", content_type="application/jsonl")
-        uploaded = msgspec.json.decode(await self._transport.send("POST", "/v1/files", data=form))
+    async def create(self, order: RunOrder, lines: Lines) -> str:
+        if order.key not in self._uploaded:
+            self._uploaded[order.key] = await self._upload(lines)
+        file_id = self._uploaded[order.key]
         metadata = dict(order.metadata)
         if order.budget_usd is not None:
             metadata[BUDGET] = str(order.budget_usd)
-        body = {"input_file_id": uploaded["id"], "endpoint": order.endpoint, "completion_window": WINDOW}
-        headers = {"Content-Type": "application/json", "Idempotency-Key": uploaded["id"]}
+        body = {"input_file_id": file_id, "endpoint": order.endpoint, "completion_window": WINDOW}
+        headers = {"Content-Type": "application/json", "Idempotency-Key": order.key}
         data = msgspec.json.encode({**body, "metadata": metadata})
         answer = await self._transport.send("POST", "/v1/batches", data=data, headers=headers, is_repeatable=True)
         return str(msgspec.json.decode(answer)["id"])
+
+    async def _upload(self, lines: Lines) -> str:
+        form = aiohttp.FormData()
+        form.add_field("purpose", "batch")
+        payload = aiohttp.AsyncIterablePayload(lines(), content_type="application/jsonl")
+        form.add_field("file", payload, filename="run.jsonl", content_type="application/jsonl")
+        return str(msgspec.json.decode(await self._transport.send("POST", "/v1/files", data=form))["id"])
 
     async def cancel(self, batch_id: str) -> None:
         try:

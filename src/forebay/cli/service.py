@@ -1,19 +1,29 @@
-"""What the long-running commands share: uvloop, signals that ask for a stop, a heap that the collector spares."""
+"""What the long-running commands share: uvloop, signals that ask for a stop, a store that may come later, a heap that
+the collector spares.
+"""
 
 import asyncio
 import gc
+import itertools
 import os
 import signal
 import sys
-from collections.abc import Callable, Coroutine
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any, TypeVar
 
 import uvloop
 
-from forebay.cli.failures import INTERRUPTED
+from forebay.app import System, open_system
+from forebay.cli.failures import INTERRUPTED, say
+from forebay.domain.errors import StoreUnavailable
+from forebay.settings import Settings
 
 T = TypeVar("T")
 STOPPING = "Stopping: calls under way finish first (Ctrl-C again: at once)"
+STORE_PAUSES_SECONDS = (0.5, 1.0, 2.0, 5.0)  # between tries to reach a database that is not there yet
+STORE_TOLD_SECONDS = 30.0  # between two sentences about it
 GC_THRESHOLD = 50_000  # allocations between collections of young objects; the default of 700 costs a busy loop 5 %
 SWITCH_SECONDS = 0.0001  # a busy loop keeps the store's thread waiting so long at each statement; the default is 5 ms
 
@@ -67,3 +77,33 @@ class StopSignals:
         self.asked.set()
         if self._on_interrupt is not None:
             self._on_interrupt()
+
+
+@asynccontextmanager
+async def opened_system(settings: Settings, asked: asyncio.Event) -> AsyncIterator[System | None]:
+    """Opens the system; a database that is away is waited for, and a sentence says so now and then. None: a stop was
+    asked for before it came.
+
+    Raises: ConfigurationError: waiting would not help; StoreUnavailable: of a file.
+    """
+    async with AsyncExitStack() as stack:
+        yield await _entered(stack, settings, asked)
+
+
+async def _entered(stack: AsyncExitStack, settings: Settings, asked: asyncio.Event) -> System | None:
+    told_at: float | None = None
+    for turn in itertools.count():
+        try:
+            return await stack.enter_async_context(open_system(settings))
+        except StoreUnavailable as away:
+            if settings.store.path is not None:
+                raise
+            if told_at is None or time.monotonic() - told_at > STORE_TOLD_SECONDS:
+                told_at = time.monotonic()
+                say(f"{away}; waiting for the store")
+        with suppress(TimeoutError):
+            pause = STORE_PAUSES_SECONDS[min(turn, len(STORE_PAUSES_SECONDS) - 1)]
+            await asyncio.wait_for(asked.wait(), pause)
+        if asked.is_set():
+            return None
+    return None

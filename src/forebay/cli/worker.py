@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
-from forebay.app import open_system
+from forebay.app import System
 from forebay.cli.failures import DONE, INTERRUPTED, say
 from forebay.cli.logging import set_up_logging
 from forebay.cli.options import options_of, refuse_server
-from forebay.cli.service import STOPPING, StopSignals, run_on_uvloop, spare_the_heap
+from forebay.cli.service import STOPPING, StopSignals, opened_system, run_on_uvloop, spare_the_heap
 from forebay.domain.errors import ConfigurationError
 from forebay.engine.counts import published
 from forebay.settings import Settings
@@ -55,18 +55,23 @@ def chosen_targets(names: str | None, settings: Settings) -> frozenset[str] | No
 
 
 async def _work(settings: Settings, chosen: frozenset[str] | None, *, is_guarded: bool) -> int:
+    async with StopSignals(lambda: say(STOPPING)) as stop:
+        if is_guarded:
+            asyncio.get_running_loop().add_reader(STDIN, _stop_at_the_end, stop.asked)
+        async with opened_system(settings, stop.asked) as system:
+            if system is not None:
+                await _serve(system, chosen, stop.asked)
+    return INTERRUPTED if stop.interrupted else DONE
+
+
+async def _serve(system: System, chosen: frozenset[str] | None, asked: asyncio.Event) -> None:
     async with (
-        StopSignals(lambda: say(STOPPING)) as stop,
-        open_system(settings) as system,
         published(system.services),  # around the worker: what ends while it drains is counted too
         system.worker(system.worker_options(targets=chosen)) as process,
     ):
         say(f"worker {process.worker.id} serves {', '.join(process.lanes.by_name) or 'no target'}")
         spare_the_heap()
-        if is_guarded:
-            asyncio.get_running_loop().add_reader(STDIN, _stop_at_the_end, stop.asked)
-        await stop.asked.wait()
-    return INTERRUPTED if stop.interrupted else DONE
+        await asked.wait()
 
 
 def _stop_at_the_end(asked: asyncio.Event) -> None:

@@ -1,6 +1,6 @@
 """Where a run's batches live: the store on this machine, or a server. `execution` works with either."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from enum import StrEnum
 from typing import Any, Protocol
@@ -11,6 +11,8 @@ from forebay.domain.record import Record
 RUN_NAME = "forebay_run"  # metadata of a run's batches: by these the next run finds them
 RUN_REQUESTS = "forebay_run_requests"
 RUN_FRESH = "forebay_run_fresh"
+
+Lines = Callable[[], AsyncIterator[bytes]]  # from the first one on, each time
 
 
 class Stream(StrEnum):
@@ -36,8 +38,9 @@ class BatchState(Record, frozen=True, kw_only=True):
 
 
 class RunOrder(Record, frozen=True, kw_only=True):
-    """What a batch is made with, beside its lines."""
+    """What a batch is made with, beside its lines. ``key``: told twice, there is one batch."""
 
+    key: str
     metadata: Mapping[str, str]
     endpoint: str
     target: str | None = None
@@ -64,7 +67,7 @@ class Piece(Record, frozen=True, kw_only=True):
 
 
 class Backend(Protocol):
-    """Batches of runs."""
+    """Batches of runs. Every verb may be repeated after StoreUnavailable."""
 
     def working(self) -> AbstractAsyncContextManager[None]:
         """Brings what works the batches off, if it is ours to bring; leaving drains it."""
@@ -74,7 +77,7 @@ class Backend(Protocol):
         """The run's batches so far, newest first."""
         ...
 
-    async def create(self, order: RunOrder, lines: AsyncIterator[bytes]) -> str:
+    async def create(self, order: RunOrder, lines: Lines) -> str:
         """Makes a batch of the lines, durable when this returns; its id."""
         ...
 

@@ -12,14 +12,11 @@ from forebay.domain.errors import ForebayError, TargetUnavailable
 from forebay.domain.record import Record
 from forebay.runs.backend import RUN_FRESH, RUN_NAME, RUN_REQUESTS, Backend, BatchState, Piece, Stream
 from forebay.runs.partial import Rows
+from forebay.runs.patience import Stopped
 from forebay.runs.prepared import Prepared
 from forebay.runs.progress import Pace, Reporter, Standing
 
 POLL_SECONDS = 0.5
-
-
-class Stopped(ForebayError):
-    """The run was asked to stop before its end; the same command goes on."""
 
 
 class Spent(Record, frozen=True, kw_only=True):
@@ -122,7 +119,7 @@ class Execution:
         if self._prepared.options.is_fresh:
             metadata[RUN_FRESH] = "1"
         order = msgspec.structs.replace(self._prepared.order(), metadata=metadata)
-        return await self._backend.create(order, self._lines())
+        return await self._backend.create(order, self._lines)
 
     async def follow(self, batch_id: str, adopted: BatchState | None = None) -> Spent:
         """Takes results over as they come, until the batch has ended. ``adopted``: how it stood before this run.

@@ -13,6 +13,7 @@ from forebay.runs.inputs import Input
 from forebay.runs.options import RunOptions
 from forebay.runs.outputs import write_lines, write_output
 from forebay.runs.partial import PartialOutput, errors_path
+from forebay.runs.patience import Patience, connected
 from forebay.runs.prepared import Prepared, prepare
 from forebay.runs.progress import Reporter
 from forebay.runs.rows import Members, encode, members_of
@@ -38,7 +39,8 @@ async def execute(
         workbook = stack.enter_context(Workbook())
         prepared = await asyncio.to_thread(prepare, source, options, site, workbook)
         partial = stack.enter_context(PartialOutput(prepared.output))
-        async with site.connect(prepared.place, prepared.options) as backend:
+        patience = Patience(reporter, stop)
+        async with connected(site, prepared.place, prepared.options, patience) as backend:
             work = Execution(prepared, backend, partial, reporter, stop)
             if options.detach:
                 batch_id = await work.leave()

@@ -16,7 +16,7 @@ from forebay.domain.query import JobQuery, Parts
 from forebay.engine.handlers.batch import BatchOrder, make_batch, put_file
 from forebay.engine.handlers.batch.lines import CUSTOM_ID, output_line
 from forebay.ports import Watch
-from forebay.runs.backend import RUN_FRESH, RUN_NAME, RUN_REQUESTS, BatchState, Fact, Piece, RunOrder, Stream
+from forebay.runs.backend import RUN_FRESH, RUN_NAME, RUN_REQUESTS, BatchState, Fact, Lines, Piece, RunOrder, Stream
 from forebay.runs.counted import CallCount, counted
 
 TENANT = "default"
@@ -59,9 +59,9 @@ class LocalBatches:
             query = msgspec.structs.replace(query, after=page[-1].id)
         return [await self._state(job) for job in found]
 
-    async def create(self, order: RunOrder, lines: AsyncIterator[bytes]) -> str:
+    async def create(self, order: RunOrder, lines: Lines) -> str:
         services = self._system.services
-        blob = await self._blobs.write(lines)
+        blob = await self._blobs.write(lines())
         data = FileData(filename="run.jsonl", purpose=BATCH_INPUT, content_type="application/jsonl")
         file = await put_file(blob, data, services, tenant=TENANT)
         args = BatchArgs(
@@ -80,12 +80,13 @@ class LocalBatches:
                 lifespan_seconds=LIFESPAN_SECONDS,
                 budget_usd=order.budget_usd,
                 metadata=dict(order.metadata),
+                key=order.key,
             ),
             services,
             tenant=TENANT,
         )
-        await self._jobs.add([job])
-        return job.id
+        [added] = await self._jobs.add([job])
+        return added.id  # an earlier one's, whose reply was lost
 
     async def cancel(self, batch_id: str) -> None:
         await self._jobs.cancel(TENANT, [batch_id])

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import msgspec
 
@@ -44,6 +45,7 @@ class Prepared:
         """What its batch is made with."""
         options, request = self.options, self.options.request
         return RunOrder(
+            key=f"run:{uuid4().hex}",
             metadata={},
             endpoint=self.place.endpoint,
             target=self.place.target,
