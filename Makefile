@@ -42,8 +42,9 @@ test: $(READY)  ## Make the environment, start what the tests need, and run them
 bench: $(READY)  ## Measure this machine, each figure beside its baseline (BENCH_ARGS="--only durable --check")
 	$(BIN)/forebay bench $(BENCH_ARGS)
 
-soak: $(READY)  ## Kill, stop and drain at random for SECONDS (600), then simulate HISTORIES (10000); SEED repeats one
+soak: $(READY)  ## Kill, stop and drain at random for SECONDS (600) on each store, then simulate HISTORIES (10000); SEED repeats one
 	$(BIN)/python -m forebay.testing.soak --seconds $(or $(SECONDS),600) $(if $(SEED),--seed $(SEED))
+	$(BIN)/python -m forebay.testing.soak --store postgresql --seconds $(or $(SECONDS),600) $(if $(SEED),--seed $(SEED))
 	$(BIN)/python -m forebay.testing.simulation --histories $(or $(HISTORIES),10000) --processes 2 $(if $(SEED),--seed $(SEED))
 
 docs: $(READY)  ## Generate the reference documentation

@@ -13,7 +13,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from forebay.testing.crashing import POINTS
+from forebay.testing.crashing import POINTS, Backing
 from forebay.testing.processes import AT_ONCE, Running
 from forebay.testing.slots import CRASHING, KILLED, OF_RUNS
 
@@ -81,11 +81,11 @@ class Client:
 async def test_a_server_that_dies_at_any_point_loses_nothing(tmp_path: Path) -> None:
     async with started("mock-model", "--port", "0", "--latency-ms", "5", folder=tmp_path) as mock, http() as session:
         configure(tmp_path, mock.address, lease=2)
-        port = _free_port()
+        port = free_port()
         client = Client(session, f"http://127.0.0.1:{port}")
         for point in IN_SERVERS:
-            async with _armed(point, ("serve", "--port", str(port)), tmp_path) as server:
-                await _die(server, client, is_drained=point.startswith(OF_DRAINS), point=point)
+            async with armed(point, ("serve", "--port", str(port)), tmp_path) as server:
+                await die(server, client, is_drained=point.startswith(OF_DRAINS), point=point)
         async with started("serve", "--port", "0", folder=tmp_path) as server:
             await until_ended(tmp_path)
             assert await server.terminate() == 0
@@ -100,7 +100,7 @@ async def test_a_run_that_dies_at_any_point_is_done_by_the_same_command(tmp_path
         for place, point in enumerate(IN_RUNS):
             output = f"out-{place}.jsonl"
             command = ("run", "in.jsonl", "-o", output, "--prompt", f"{place} {{text}}", "--model", "mock")
-            async with _armed(point, command, tmp_path) as run:
+            async with armed(point, command, tmp_path) as run:
                 assert await run.ended() == KILLED, (point, await run.said())
             async with started(*command, folder=tmp_path, ready=AT_ONCE) as again:
                 assert await again.ended() == 0, (point, await again.said())
@@ -116,9 +116,10 @@ def test_every_point_is_tried() -> None:
 
 
 @contextlib.asynccontextmanager
-async def _armed(point: str, command: Iterable[str], folder: Path) -> Any:
+async def armed(point: str, command: Iterable[str], folder: Path, backing: Backing = Backing.SQLITE) -> Any:
+    """The command, in a process that dies there."""
     hit = TWICE.get(point, 1)
-    arming = ("--at", point, "--hit", str(hit), "--", *command)
+    arming = ("--at", point, "--hit", str(hit), "--store", backing, "--", *command)
     running = await start(*arming, folder=folder, module=CRASHING, ready=AT_ONCE)
     try:
         yield running
@@ -126,7 +127,7 @@ async def _armed(point: str, command: Iterable[str], folder: Path) -> Any:
         await running.kill()
 
 
-async def _die(server: Running, client: Client, *, is_drained: bool, point: str) -> None:
+async def die(server: Running, client: Client, *, is_drained: bool, point: str) -> None:
     """Pokes until the point was reached; nobody else kills it."""
     async with asyncio.timeout(PATIENCE_SECONDS):
         ending = asyncio.create_task(server.process.wait())
@@ -139,7 +140,8 @@ async def _die(server: Running, client: Client, *, is_drained: bool, point: str)
         assert ending.result() == KILLED, (point, await server.said())
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port for servers that follow each other."""
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         return int(one.getsockname()[1])

@@ -9,8 +9,7 @@ import random
 import signal
 import socket
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,17 +17,16 @@ from typing import Any
 import aiohttp
 import msgspec
 
-from forebay.app import SystemClock
-from forebay.blobs.files import open_blobs
 from forebay.domain.errors import StoreUnavailable
-from forebay.domain.ids import IdSource
 from forebay.domain.job import LIVE, Job, Status
 from forebay.domain.query import JobQuery
-from forebay.ports import BlobStore, JobStore
-from forebay.stores.sqlite import open_store
+from forebay.engine.patience import until_stored
+from forebay.ports import JobStore
 from forebay.testing.calls import Calls, mismatches, told_apart
 from forebay.testing.history import History, read_history, violations
+from forebay.testing.homes import Home, Inside, PostgresHome, SqliteHome
 from forebay.testing.load import Load, is_poisoned
+from forebay.testing.postgres import PostgresServer
 from forebay.testing.processes import Running, started
 from forebay.testing.slots import Kind, Slot
 from forebay.testing.watching import Watcher
@@ -39,7 +37,7 @@ POLL_SECONDS = 0.05
 WATCH_SECONDS = 1.0  # between two readings of the store
 INPUT = "in.jsonl"
 CONFIGURATION = """
-store: sqlite:///forebay.db
+store: "{store}"
 lease_seconds: {lease}
 log_level: error
 targets:
@@ -78,75 +76,86 @@ class Report:
 
 
 class Chaos:
-    """One run of it in a folder of its own."""
+    """One run of it in a folder of its own; with a ``server``, on that PostgreSQL, which is treated badly too."""
 
-    def __init__(self, plan: Plan, folder: Path) -> None:
+    def __init__(self, plan: Plan, folder: Path, server: PostgresServer | None = None) -> None:
         self._plan = plan
         self._folder = folder
         self._chance = random.Random(plan.seed)
         self._report = Report()
+        self._server = server
+        self._home: Home = SqliteHome(folder)
         self._watcher = Watcher()
         self._slots: list[Slot] = []
         self._is_over = False
 
     async def run(self) -> Report:
         """Lets it all happen, waits for the end of all work, and checks."""
-        async with (
-            started("mock-model", "--port", "0", *self._plan.mock, folder=self._folder) as mock,
-            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30)) as session,
-        ):
+        async with AsyncExitStack() as stack:
+            mock = await stack.enter_async_context(
+                started("mock-model", "--port", "0", *self._plan.mock, folder=self._folder)
+            )
+            timeout = aiohttp.ClientTimeout(total=30)
+            session = await stack.enter_async_context(aiohttp.ClientSession(timeout=timeout))
+            if self._server is not None:
+                home = PostgresHome(self._server, self._chance, self._report.kills)
+                self._home = await stack.enter_async_context(home.reached(self._plan.workers + 2))
             self._prepare(mock)
-            port = _free_port()
-            load = Load(session, f"http://127.0.0.1:{port}", self._plan.batch_lines, self._chance)
-            try:
-                async with self._store() as (jobs, blobs):
-                    await self._break_things(load, jobs, blobs, port)
-                    await self._all_ended(jobs)
-                    counted = await _counted(session, mock)
-                    self._check(load, await read_history(jobs, blobs), counted)
-            finally:
-                for slot in self._slots:
-                    await slot.kill()
+            await self._live(session, mock)
         return self._report
 
     def _prepare(self, mock: Running) -> None:
         plan = self._plan
-        text = CONFIGURATION.format(mock=mock.address, lease=LEASE_SECONDS, concurrency=plan.concurrency)
+        text = CONFIGURATION.format(
+            store=self._home.url, mock=mock.address, lease=LEASE_SECONDS, concurrency=plan.concurrency
+        )
         (self._folder / "forebay.yaml").write_text(text)
         records = [{"text": f"record {number}."} for number in range(plan.run_records)]
         (self._folder / INPUT).write_bytes(b"\n".join(map(msgspec.json.encode, records)))
 
-    @asynccontextmanager
-    async def _store(self) -> AsyncIterator[tuple[JobStore, BlobStore]]:
-        """As the checker sees it: opened once, beside all that comes and goes."""
-        clock = SystemClock()
-        store = await open_store(self._folder / "forebay.db", clock=clock)
+    async def _live(self, session: aiohttp.ClientSession, mock: Running) -> None:
+        port = _free_port()
+        load = Load(session, f"http://127.0.0.1:{port}", self._plan.batch_lines, self._chance)
         try:
-            blobs = await open_blobs(self._folder / "forebay.db.blobs", clock=clock, ids=IdSource(clock.now))
-            yield store.jobs, blobs
+            async with self._home.opened() as inside:  # once, beside all that comes and goes
+                await self._break_things(load, inside, port)
+                await self._all_ended(inside.jobs)
+                counted = await _counted(session, mock)
+                self._check(load, await until_stored("history", lambda: read_history(*inside)), counted)
+                self._report.violations += await self._home.problems()
         finally:
-            await store.close()
+            for slot in self._slots:
+                await slot.kill()
 
-    async def _break_things(self, load: Load, jobs: JobStore, blobs: BlobStore, port: int) -> None:
-        kinds = [
-            Kind(name="server", arguments=("serve", "--no-worker", "--port", str(port))),
-            *[Kind(name="worker", arguments=("worker",))] * self._plan.workers,
-        ]
-        self._slots = [self._slot(kind) for kind in kinds]
+    async def _break_things(self, load: Load, inside: Inside, port: int) -> None:
+        server = self._kind("server", ("serve", "--no-worker", "--port", str(port)), place=0)
+        workers = [self._kind("worker", ("worker",), place=place + 1) for place in range(self._plan.workers)]
+        self._slots = [self._slot(kind) for kind in (server, *workers)]
         async with asyncio.TaskGroup() as group:
             keepers = [group.create_task(slot.keep()) for slot in self._slots]
             clients = [group.create_task(load.submit()), group.create_task(load.batch())]
             running = group.create_task(self._run_again_and_again())
-            watching = group.create_task(self._watch(jobs, blobs))
+            watching = group.create_task(self._watch(inside))
             await self._act_until_the_end(group)
             load.is_over = self._is_over = True
             for slot in self._slots:
                 slot.armed_share = 0.0
             await asyncio.wait([*clients, running])
-            await self._all_ended(jobs)
+            await self._all_ended(inside.jobs)
             for slot in self._slots:
                 slot.end()
             await asyncio.wait([*keepers, watching])
+
+    def _kind(
+        self, name: str, arguments: tuple[str, ...], *, place: int, ends: frozenset[int] = frozenset({0})
+    ) -> Kind:
+        return Kind(
+            name=name,
+            arguments=arguments,
+            ends=ends,
+            backing=self._home.backing,
+            environment=self._home.environment(place),
+        )
 
     def _slot(self, kind: Kind) -> Slot:
         slot = Slot(kind, self._folder, self._chance, self._report.kills, self._report.violations)
@@ -156,10 +165,11 @@ class Chaos:
     async def _act_until_the_end(self, group: asyncio.TaskGroup) -> None:
         loop = asyncio.get_running_loop()
         end = loop.time() + self._plan.seconds
-        acts = (self._kill, self._stand_still, self._ask_to_end, self._kill_all)
+        ours = ((self._kill, 9), (self._stand_still, 1), (self._ask_to_end, 3), (self._kill_all, 1))
+        acts, weights = zip(*ours, *self._home.troubles, strict=True)
         while loop.time() < end:
             await asyncio.sleep(self._chance.uniform(0.1, 1.0) * self._plan.longest_pause)
-            group.create_task(self._chance.choices(acts, weights=(9, 1, 3, 1))[0]())
+            group.create_task(self._chance.choices(acts, weights=weights)[0]())
 
     async def _kill(self) -> None:
         self._chance.choice(self._slots).send(signal.SIGKILL)
@@ -184,7 +194,7 @@ class Chaos:
             output = f"out-{self._report.runs}.jsonl"
             prompt = f"{output} says {{text}}"
             arguments = ("run", INPUT, "-o", output, "--prompt", prompt, "--model", "mock")
-            slot = self._slot(Kind(name="run", arguments=arguments, ends=frozenset({0, 1, 130})))
+            slot = self._slot(self._kind("run", arguments, place=-1, ends=frozenset({0, 1, 130})))
             self._slots.append(slot)
             while not await self._is_done(slot, output):
                 if len(slot.endings) > 1 and slot.endings[-2:] == [1, 1]:  # poison: failed records stay failed
@@ -211,10 +221,11 @@ class Chaos:
             )
         return True
 
-    async def _watch(self, jobs: JobStore, blobs: BlobStore) -> None:
+    async def _watch(self, inside: Inside) -> None:
         while not self._is_over:
             await asyncio.sleep(WATCH_SECONDS)
-            self._watcher.see(await read_history(jobs, blobs))
+            with suppress(StoreUnavailable):  # another time
+                self._watcher.see(await read_history(*inside))
 
     async def _all_ended(self, jobs: JobStore) -> None:
         query = JobQuery(tenant=None, parent_id=None, statuses=LIVE, limit=1000)

@@ -1,6 +1,6 @@
 """A ``forebay`` that is killed at a named point: ``python -m forebay.testing.crashing --at apply.committed --hit 3 --
 serve …`` ends by SIGKILL as it passes the point for the third time. The product knows nothing of it: the functions
-named here are wrapped from outside. ``--list`` prints the names.
+named here are wrapped from outside. ``--list`` prints the names; ``--store`` says which store it will open.
 """
 
 import argparse
@@ -19,6 +19,13 @@ from typing import Any, Final, NamedTuple
 from forebay.__main__ import main as run
 
 VERBS = ("add", "claim", "begin", "apply", "settle", "renew", "retire", "recover", "cancel", "retry", "append")
+
+
+class Backing(StrEnum):
+    """What the store is made of."""
+
+    SQLITE = "sqlite"
+    POSTGRESQL = "postgresql"
 
 
 class Moment(StrEnum):
@@ -64,6 +71,24 @@ POINTS: Final[Mapping[str, Point]] = {
     "run.published": Point("forebay.runs.job", "publish", Moment.AFTER),
 }
 
+_JOBS = "forebay.stores.sqlite.jobs"
+_RECORDS = ("forebay.stores.postgres.records", "PostgresRecords.put")
+_BLOBS = "forebay.blobs.postgres"
+# Where the same points stand when the store is PostgreSQL; all others are the same.
+_IN_POSTGRESQL: Final[Mapping[str, Point]] = {
+    **{
+        name: Point("forebay.stores.postgres.jobs", point.attribute.replace("Sqlite", "Postgres"), point.moment)
+        for name, point in POINTS.items()
+        if point.module == _JOBS
+    },
+    "transaction.open": Point("forebay.stores.postgres.transaction", "Tx.bulk", Moment.AFTER),
+    "record.asked": Point(*_RECORDS, Moment.BEFORE),
+    "record.committed": Point(*_RECORDS, Moment.AFTER),
+    "store.opened": Point("forebay.stores.postgres", "open_store", Moment.AFTER),
+    "blob.drafted": Point(_BLOBS, "PostgresBlobs._append", Moment.AFTER),
+    "blob.written": Point(_BLOBS, "PostgresBlobs.write", Moment.AFTER),
+}
+
 
 def die() -> None:
     """``kill -9`` from inside: no handler runs, nothing is flushed."""
@@ -71,12 +96,14 @@ def die() -> None:
     signal.pause()  # it is delivered before this returns
 
 
-def arm(name: str, hit: int = 1, strike: Callable[[], None] = die) -> None:
+def arm(name: str, hit: int = 1, strike: Callable[[], None] = die, *, backing: Backing = Backing.SQLITE) -> None:
     """From now on ``strike`` is called as the point is passed for the ``hit``-th time.
 
     Raises: KeyError: no such point; AttributeError: the product has no such function any more.
     """
     point = POINTS[name]
+    if backing is Backing.POSTGRESQL:
+        point = _IN_POSTGRESQL.get(name, point)
     owner: Any = importlib.import_module(point.module)
     *path, last = point.attribute.split(".")
     for part in path:
@@ -126,13 +153,14 @@ def main() -> None:
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--at", choices=POINTS, metavar="POINT")
     parser.add_argument("--hit", type=int, default=1)
+    parser.add_argument("--store", type=Backing, choices=list(Backing), default=Backing.SQLITE)
     parser.add_argument("command", nargs="*")
     options = parser.parse_args()
     if options.list:
         print("\n".join(POINTS))
         return
     if options.at:
-        arm(options.at, options.hit)
+        arm(options.at, options.hit, backing=options.store)
     sys.argv = ["forebay", *options.command]
     run()
 

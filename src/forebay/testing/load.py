@@ -14,6 +14,7 @@ from forebay.domain.batch import BATCH
 from forebay.domain.job import ErrorCode, Job, Status
 from forebay.testing.history import History
 
+AWAY = "store_unavailable"  # the code of a line that may be sent again
 PAUSE_SECONDS = 0.05  # between submissions
 RETRY_SECONDS = 0.05
 LARGEST_BURST = 12
@@ -45,8 +46,7 @@ class Load:
             if len(orders) == 1:
                 views = [await self._post("/v1/jobs", json=orders[0])]
             else:
-                lines = b"\n".join(map(msgspec.json.encode, orders))
-                views = await self._post("/v1/jobs/bulk", data=lambda lines=lines: lines)
+                views = await self._bulk(orders)
             self.accepted.update(zip(names, [view["id"] for view in views], strict=True))
             if self._chance.random() < CANCELLED_SHARE:
                 job_id = views[0]["id"]
@@ -67,6 +67,18 @@ class Load:
         file = await self._post("/v1/files", data=form, headers={"idempotency-key": "the file"})
         body = {"input_file_id": file["id"], "endpoint": "/v1/chat/completions", "completion_window": "24h"}
         await self._post("/v1/batches", json=body, headers={"idempotency-key": "the batch"})
+
+    async def _bulk(self, orders: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """All of them, however often it takes: a store may go away between two lines."""
+        lines = b"\n".join(map(msgspec.json.encode, orders))
+        while True:
+            views: list[dict[str, Any]] = await self._post("/v1/jobs/bulk", data=lambda: lines)
+            faults = {view["error"]["code"] for view in views if "error" in view}
+            if not faults:
+                return views
+            if faults != {AWAY}:
+                raise RuntimeError(f"a bulk of good lines was answered with {faults}")
+            await asyncio.sleep(RETRY_SECONDS)
 
     def mistakes(self, history: History) -> list[str]:
         """Jobs that lack their answer or have another's, and jobs that nobody submitted."""

@@ -5,6 +5,7 @@ Run by ``forebay.testing.processes``, with one end of a socket as its argument.
 """
 
 import importlib
+import importlib.util
 import io
 import os
 import selectors
@@ -24,6 +25,7 @@ PRELOADED = (
     "forebay.testing.crashing",
     "forebay.testing.shifting",
 )
+DRIVER, DRIVEN = "asyncpg", ("forebay.stores.postgres", "forebay.blobs.postgres")  # where that extra is installed
 
 
 class Birth(msgspec.Struct, kw_only=True):
@@ -47,7 +49,7 @@ _BIRTH = msgspec.json.Decoder(Birth)
 
 def main() -> None:
     """Serves until the other end closes; in a child, becomes what was asked for."""
-    for module in PRELOADED:
+    for module in (*PRELOADED, *(DRIVEN if importlib.util.find_spec(DRIVER) else ())):
         importlib.import_module(module)
     with socket.socket(fileno=int(sys.argv[1])) as wire:
         become = Nursery(wire).serve()

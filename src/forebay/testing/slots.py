@@ -3,11 +3,12 @@
 import random
 import signal
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from forebay.testing.crashing import POINTS
+from forebay.testing.crashing import POINTS, Backing
 from forebay.testing.processes import AT_ONCE, Running, start
 
 CRASHING = "forebay.testing.crashing"
@@ -27,6 +28,8 @@ class Kind:
     name: str
     arguments: tuple[str, ...]
     ends: frozenset[int] = frozenset({0})  # after a signal that asks for an end
+    backing: Backing = Backing.SQLITE
+    environment: Mapping[str, Any] = field(default_factory=dict)  # beside ours
 
     def points(self) -> list[str]:
         """The points that it is likely to pass."""
@@ -106,7 +109,7 @@ class Slot:
 
     async def _start(self, point: str | None) -> Running:
         if point is None:
-            return await start(*self.kind.arguments, folder=self._folder, ready=AT_ONCE)
+            return await start(*self.kind.arguments, folder=self._folder, ready=AT_ONCE, **self.kind.environment)
         hit = self._chance.choice(HITS)
-        arming = ("--at", point, "--hit", str(hit), "--", *self.kind.arguments)
-        return await start(*arming, folder=self._folder, ready=AT_ONCE, module=CRASHING)
+        arming = ("--at", point, "--hit", str(hit), "--store", self.kind.backing, "--", *self.kind.arguments)
+        return await start(*arming, folder=self._folder, ready=AT_ONCE, module=CRASHING, **self.kind.environment)

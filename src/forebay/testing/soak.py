@@ -1,5 +1,6 @@
 """``python -m forebay.testing.soak --seconds N --seed S``: chaos in rounds, each with a seed of its own, for as long as
 you like; exit 1 if any of them lost anything. ``--seed`` of a failed round and ``--seconds 1`` repeat that round.
+``--store postgresql``: on a private server, which is stopped, killed in part and cut off as well.
 """
 
 import argparse
@@ -10,9 +11,12 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from contextlib import nullcontext
 from pathlib import Path
 
 from forebay.testing.chaos import Chaos, Plan, Report
+from forebay.testing.crashing import Backing
+from forebay.testing.postgres import PostgresServer, postgres_server
 
 MOST_SHOWN = 50
 ROUND_SECONDS = 25.0
@@ -25,18 +29,26 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m forebay.testing.soak", description=__doc__)
     parser.add_argument("--seconds", type=float, default=600.0)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1_000_000))
+    parser.add_argument("--store", type=Backing, choices=list(Backing), default=Backing.SQLITE)
     options = parser.parse_args()
-    end = time.monotonic() + options.seconds
+    with postgres_server() if options.store is Backing.POSTGRESQL else nullcontext() as server:
+        whole = soak(options.seconds, options.seed, server)
+    return 1 if whole.violations else 0
+
+
+def soak(seconds: float, first_seed: int, server: PostgresServer | None) -> Report:
+    """Rounds until the time is up; all of them as one."""
+    end = time.monotonic() + seconds
     reports: list[Report] = []
     while not reports or time.monotonic() < end:
-        plan = make_plan(options.seed + len(reports))
+        plan = make_plan(first_seed + len(reports))
         print(f"seed {plan.seed}: {plan}", flush=True)
         with tempfile.TemporaryDirectory(prefix="forebay-soak-") as folder:
-            reports.append(asyncio.run(Chaos(plan, Path(folder)).run()))
+            reports.append(asyncio.run(Chaos(plan, Path(folder), server).run()))
         show(reports[-1], f"seed {plan.seed}")
     whole = summed(reports)
     show(whole, f"all {len(reports)} rounds")
-    return 1 if whole.violations else 0
+    return whole
 
 
 def make_plan(seed: int) -> Plan:

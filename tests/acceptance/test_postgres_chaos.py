@@ -1,0 +1,30 @@
+"""Everything that dies, dies on PostgreSQL too, and so do the database, its backends and the way to it."""
+
+from pathlib import Path
+
+import pytest
+
+from forebay.testing.chaos import Chaos, Plan
+from forebay.testing.postgres import postgres_server
+
+SEED = 20261122
+SECONDS = 8.0
+LEAST_KILLS = 10
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+async def test_whatever_is_killed_stopped_or_cut_off_nothing_is_lost_and_nothing_is_answered_twice(
+    tmp_path: Path,
+) -> None:
+    plan = Plan(seed=SEED, seconds=SECONDS, longest_pause=0.4)
+    with postgres_server() as server:
+        report = await Chaos(plan, tmp_path, server).run()
+    assert report.violations == []
+    assert report.accepted > 20
+    assert report.kills.total() > LEAST_KILLS
+    happened = " ".join(report.kills)
+    assert all(word in happened for word in ("database stopped", "backends ended", "backend killed", "network cut"))
+    assert report.runs > 0
+    assert report.readings > 1
+    assert report.calls["answered"] >= report.accepted / 2 + plan.batch_lines
