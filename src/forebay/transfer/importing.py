@@ -36,6 +36,8 @@ async def import_store(place: TransferPlace, path: Path) -> Manifest:
     StoreDamaged: it does not read back what was loaded. StoreUnavailable. Whatever is raised, the store is empty still.
     """
     manifest = check_archive(path)
+    async with place.hold() as archive:
+        await _refuse_unless_empty(place, archive)  # before anything is swept: what is refused stays as it is
     await refuse_if_worked_on(place)
     async with place.hold(is_writing=True) as archive:
         await _refuse_unless_empty(place, archive)

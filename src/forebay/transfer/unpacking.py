@@ -2,8 +2,9 @@
 
 import tarfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 from forebay.domain.errors import ConfigurationError
 from forebay.transfer.packing import FIRST, MANIFEST, MANIFEST_SUM
@@ -48,8 +49,15 @@ def _of_tar(path: Path) -> Iterator[Entry]:
             file = tar.extractfile(info)
             if file is None:
                 raise tarfile.TarError(f"{info.name!r} is no file")
-            yield Entry(info.name, info.size, file.read)
+            yield Entry(info.name, info.size, partial(_read, path, file))
             tar.members = []  # type: ignore[attr-defined] # it keeps every header, and there may be millions
+
+
+def _read(path: Path, file: IO[bytes], size: int) -> bytes:
+    try:
+        return file.read(size)
+    except tarfile.TarError as exc:  # the reader of an entry is told, not who goes from entry to entry
+        raise broken(path, str(exc)) from exc
 
 
 def _of_folder(path: Path) -> Iterator[Entry]:
