@@ -19,7 +19,7 @@ async def in_database(folder: Path, clock: Clock) -> PostgresStore:
 
 
 QUICK = settings(
-    max_examples=25,
+    max_examples=15,
     stateful_step_count=40,
     deadline=None,
     derandomize=True,

@@ -9,7 +9,7 @@ from forebay.domain.errors import ForebayError, StoreUnavailable
 from forebay.domain.ids import IdSource
 from forebay.ports import Clock
 from forebay.stores.postgres.calls import Order
-from forebay.stores.postgres.faults import BUSY, CROSSED, LOST, unavailable
+from forebay.stores.postgres.faults import BUSY, CROSSED, LOST, UNWRITABLE, unavailable
 from forebay.stores.postgres.home import Home
 from forebay.stores.postgres.link import HASTY, READING, SNAPSHOT, WRITING, Link
 from forebay.stores.postgres.place import Place
@@ -96,21 +96,31 @@ class Backend:
 
     async def _query(self, query: Callable[[Session], Awaitable[Result]], begin: str, *, tries: int = TRIES) -> Result:
         """Reads are repeated: they change nothing."""
-        link = await self._idle.get()
         try:
             async with asyncio.timeout(self.place.timeout_seconds):
-                for left in reversed(range(tries)):
-                    try:
-                        way = link.alone if begin == READING else link.transaction
-                        async with way(begin) as connection:
-                            return await query(Session(connection))
-                    except (*LOST, *CROSSED):
-                        if not left:
-                            raise
+                link = await self._idle.get()
+                try:
+                    return await _repeat(link, query, begin, tries)
+                finally:
+                    self._idle.put_nowait(link)
         except ForebayError:
             raise
         except (*LOST, *BUSY, *CROSSED) as exc:
             raise unavailable(exc) from exc
-        finally:
-            self._idle.put_nowait(link)
-        raise AssertionError("a loop without a turn")
+
+
+async def _repeat(link: Link, query: Callable[[Session], Awaitable[Result]], begin: str, tries: int) -> Result:
+    way = link.alone if begin == READING else link.transaction
+    is_scrubbing = False
+    while True:
+        tries -= 1
+        try:
+            async with way(begin) as connection:
+                return await query(Session(connection, is_scrubbing=is_scrubbing))
+        except UNWRITABLE:  # asked for a text that no row can have
+            if is_scrubbing:
+                raise
+            is_scrubbing = True
+        except (*LOST, *CROSSED):
+            if tries <= 0:
+                raise

@@ -34,6 +34,7 @@ class Call(NamedTuple):
     argument: Any
     loop: asyncio.AbstractEventLoop
     future: "asyncio.Future[Any]"
+    since: float  # when it was asked, by the monotonic clock
 
 
 Reply = tuple[Call, Any]

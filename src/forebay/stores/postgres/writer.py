@@ -7,6 +7,7 @@ is asked what became of the transaction, so that no verb runs twice and none tha
 
 import asyncio
 import random
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Iterable
 from contextlib import suppress
@@ -75,7 +76,7 @@ class Writer:
         lane = self._alone if order is Order.BARRIER else self._hot
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
-        lane.put(Call(order, run, argument, loop, future))
+        lane.put(Call(order, run, argument, loop, future, time.monotonic()))
         return await future
 
     async def close(self) -> None:
@@ -148,7 +149,11 @@ class Lane:
             self._is_told = False  # before the queue is read: what comes after that wakes again
             calls = [self._queue.popleft() for _ in range(min(len(self._queue), MAX_CALLS))]
             for groups in plan(calls):
-                answer(await self._commit(groups))
+                waited = time.monotonic() - groups[0][0].since
+                if waited > self._means.timeout_seconds:  # those before it have waited in vain for the server
+                    answer(_all([call for group in groups for call in group], unavailable(TimeoutError())))
+                else:
+                    answer(await self._commit(groups))
 
     async def _commit(self, groups: list[Group]) -> list[Reply]:
         calls = [call for group in groups for call in group]
