@@ -3,6 +3,7 @@
 Called by targets (answers), and by submission and the engine (estimates). Only the members that are needed are decoded.
 """
 
+from functools import lru_cache
 from typing import Annotated
 
 import msgspec
@@ -110,19 +111,26 @@ def read_metering(body: bytes) -> Metering:
 def estimate_request(body: bytes, endpoint: str) -> Estimate:
     """Estimates the tokens of a request by its bytes and the bound that it names; microseconds, never an exception."""
     input_tokens = max(1, len(body) // BYTES_PER_TOKEN)
-    if any(part in endpoint for part in _TEXTLESS_OUTPUT):
+    if _is_textless(endpoint):
         return Estimate(input_tokens=input_tokens, output_tokens=0, is_bounded=True)
     try:
         bounds = _BOUNDS.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         bounds = _Bounds()
-    bound = _first(bounds.max_completion_tokens, bounds.max_output_tokens, bounds.max_tokens)
+    bound = bounds.max_completion_tokens
+    if bound is None:
+        bound = bounds.max_tokens if bounds.max_output_tokens is None else bounds.max_output_tokens
     choices = max(bounds.n or 1, 1)
     return Estimate(
         input_tokens=input_tokens,
         output_tokens=min(max(DEFAULT_OUTPUT_TOKENS if bound is None else bound, 0) * choices, MOST_TOKENS),
         is_bounded=bound is not None,
     )
+
+
+@lru_cache(maxsize=256)
+def _is_textless(endpoint: str) -> bool:
+    return any(part in endpoint for part in _TEXTLESS_OUTPUT)
 
 
 def _decoded(body: bytes) -> _Answer:

@@ -9,8 +9,10 @@ from forebay.domain.change import Added
 from forebay.domain.job import Ending, ErrorCode, Job, JobError, Status
 from forebay.stores.sqlite.placing import assign_ranks, give_back
 from forebay.stores.sqlite.rows import cost, encode_fixed, urgency
-from forebay.stores.sqlite.transaction import Redo, Tx
+from forebay.stores.sqlite.transaction import Binding, Redo, Tx
 
+JOB_COLUMNS = 21  # that `insert_jobs` writes
+BODY_COLUMNS = 4
 CANCELLED_ERROR = JobError(code=ErrorCode.CANCELLED, message="The job was cancelled.")
 EXPIRED_ERROR = JobError(code=ErrorCode.EXPIRED, message="The deadline passed before the job was done.")
 
@@ -84,13 +86,15 @@ def _add_wave(tx: Tx, jobs: Sequence[Job]) -> list[Added]:
         ranks = assign_ranks(tx, [entry.charge for entry in due])
         for entry, rank in zip(due, ranks, strict=True):
             entry.rank = rank
-    rows = [_row(tx, entry) for entry in entries]
+    rows: list[Binding] = []
+    for entry in entries:
+        rows += _row(tx, entry)
     if tx.is_careful:
-        new = {row[0] for row in tx.spread("add.insert_jobs_telling", rows)}
+        new = {row[0] for row in tx.spread("add.insert_jobs_telling", JOB_COLUMNS, rows)}
     else:
         before = tx.connection.total_changes()
-        tx.spread("add.insert_jobs", rows)
-        if tx.connection.total_changes() - before < len(rows):
+        tx.spread("add.insert_jobs", JOB_COLUMNS, rows)
+        if tx.connection.total_changes() - before < len(entries):
             raise Redo
         new = set()
     if not tx.is_careful or len(new) == len(entries):
@@ -149,7 +153,7 @@ def _ending_by(parent: tuple[Any, ...] | None) -> Ending | None:
     return Ending.EXPIRE if code == ErrorCode.EXPIRED else Ending.CANCEL
 
 
-def _row(tx: Tx, entry: _Entry) -> tuple[Any, ...]:
+def _row(tx: Tx, entry: _Entry) -> tuple[Binding, ...]:
     job = entry.job
     error = entry.error
     return (
@@ -178,14 +182,14 @@ def _row(tx: Tx, entry: _Entry) -> tuple[Any, ...]:
 
 
 def _insert_parts(tx: Tx, entries: list[_Entry]) -> None:
-    bodies: list[tuple[str, str | None, str | None, int]] = []
+    bodies: list[Binding] = []
     refs: list[tuple[str, str, str]] = []
     ready: list[tuple[str, int, float, str, float | None, float]] = []
     later: list[tuple[float, str, str, float]] = []
     for entry in entries:
         job, body = entry.job, entry.job.body
         if body is not None:
-            bodies.append((job.id, body.text, body.blob_id, body.bytes))
+            bodies += (job.id, body.text, body.blob_id, body.bytes)
             if body.blob_id is not None:
                 refs.append((job.id, "body", body.blob_id))
         if job.blobs:
@@ -202,7 +206,7 @@ def _insert_parts(tx: Tx, entries: list[_Entry]) -> None:
             tx.topics.add("job:" + job.id)
     tx.topics.update(["ready:" + queue for queue in {row[0] for row in ready}])
     if bodies:
-        tx.spread("add.insert_bodies", bodies)
+        tx.spread("add.insert_bodies", BODY_COLUMNS, bodies)
     if refs:
         tx.bulk("add.insert_refs", refs)
     if ready:

@@ -16,15 +16,18 @@ from forebay.stores.sqlite.joins import settle
 from forebay.stores.sqlite.placing import enqueue
 from forebay.stores.sqlite.rows import encode_usage, usage_columns
 from forebay.stores.sqlite.taking import take_over
-from forebay.stores.sqlite.transaction import Tx, as_json
+from forebay.stores.sqlite.transaction import Binding, Tx, as_json
+
+BEGUN_COLUMNS = 6  # that `begin.insert` is given
+ATTEMPT_COLUMNS = 11
+RESULT_COLUMNS = 6
 
 
 def begin_calls(tx: Tx, calls: Sequence[Sequence[Attempt]]) -> list[list[Verdict]]:
     """Runs the begins of one commit as one."""
     rows = [(a.job_id, a.number, a.fence, a.target, a.started_at, a.model) for attempts in calls for a in attempts]
     before = tx.connection.total_changes()
-    if rows:
-        tx.spread("begin.insert", rows)
+    tx.spread("begin.insert", BEGUN_COLUMNS, [value for row in rows for value in row])
     if tx.connection.total_changes() - before == len(rows):
         return [[Verdict.APPLIED] * len(attempts) for attempts in calls]
     held = set(tx.bulk("begin.held", rows))
@@ -166,13 +169,10 @@ def _keep_results(tx: Tx, stale: list[str], results: list[tuple[str, Result]]) -
         tx.bulk("apply.drop_result_refs", stale)
     if not results:
         return
-    tx.spread(
-        "apply.insert_results",
-        [
-            (job_id, one.status_code, one.body.text, one.body.blob_id, one.body.bytes, one.request_id)
-            for job_id, one in results
-        ],
-    )
+    values: list[Binding] = []
+    for job_id, one in results:
+        values += (job_id, one.status_code, one.body.text, one.body.blob_id, one.body.bytes, one.request_id)
+    tx.spread("apply.insert_results", RESULT_COLUMNS, values)
     refs = [(job_id, "result", one.body.blob_id) for job_id, one in results if one.body.blob_id is not None]
     if refs:
         tx.bulk("add.insert_refs", refs)
@@ -191,25 +191,23 @@ def _write_group(tx: Tx, change: Change, state: _State) -> None:
 
 
 def _complete(tx: Tx, changes: Iterable[Change]) -> None:
-    rows = [
-        (
-            a.job_id,
-            a.number,
-            a.fence,
-            a.outcome,
-            a.finished_at,
-            a.status_code,
-            a.error,
-            a.retry_at,
-            encode_usage(a.usage),
-            a.cost_usd,
-            a.model,
-        )
-        for change in changes
-        for a in change.attempts
-    ]
-    if rows:
-        tx.spread("apply.complete", rows)
+    values: list[Binding] = []
+    for change in changes:
+        for a in change.attempts:
+            values += (
+                a.job_id,
+                a.number,
+                a.fence,
+                a.outcome,
+                a.finished_at,
+                a.status_code,
+                a.error,
+                a.retry_at,
+                encode_usage(a.usage),
+                a.cost_usd,
+                a.model,
+            )
+    tx.spread("apply.complete", ATTEMPT_COLUMNS, values)
 
 
 def _verdict(is_applied: bool) -> Verdict:

@@ -1,6 +1,6 @@
 """What verbs see of the database: Session, statements by name; and Tx, the transaction of one commit."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -39,17 +39,16 @@ class Session:
         """
         return self.connection.execute(self._sql[name], (as_json(items), *bindings)).fetchall()
 
-    def spread(self, name: str, rows: Sequence[tuple[Binding, ...]]) -> list[Row]:
-        """Executes a statement with ``VALUES ?*``, which stands for all the rows: long texts and wide rows cost less
-        bound than packed into JSON and taken out again.
+    def spread(self, name: str, width: int, values: list[Binding]) -> list[Row]:
+        """Executes a statement with ``VALUES ?*``, which stands for rows of so many values: long texts and wide rows
+        cost less bound than packed into JSON and taken out again.
         """
-        width = len(rows[0])
+        most = MOST_VARIABLES // width * width
         found: list[Row] = []
-        for start in range(0, len(rows), MOST_VARIABLES // width):
-            some = rows[start : start + MOST_VARIABLES // width]
-            text = self._sql[name].replace("?*", _places(len(some), width))
-            bindings = [value for row in some for value in row]
-            found += self.connection.execute(text, bindings, can_cache=False).fetchall()
+        for start in range(0, len(values), most):
+            some = values if len(values) <= most else values[start : start + most]
+            text = self._sql[name].replace("?*", _places(len(some) // width, width))
+            found += self.connection.execute(text, some, can_cache=False).fetchall()
         return found
 
     def packed(self, name: str, *bindings: Binding) -> list[Any]:
