@@ -1,6 +1,7 @@
 """Maintenance: the sweeps that every node may run at any time, because each is bounded, idempotent and jittered."""
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 
 import structlog
@@ -17,7 +18,10 @@ BLOB_SWEEP_SECONDS = 900.0
 ORPHAN_AGE_SECONDS = 3600.0  # a blob is written before the commit that names it
 ORPHANS_AT_ONCE = 500
 CLOCK_JUMP_SECONDS = 2.0  # wall time against the loop's: the clock was set, or the machine slept
-GRACE_SECONDS = 3.0  # longer than any heartbeat's pause: workers that live show it before any is taken for dead
+GRACE_SECONDS = (
+    5.0  # a heartbeat's longest pause and a way to the store: who lives shows it before any is taken for dead
+)
+STORE_PAUSE_SECONDS = 0.5  # between looks whether the store is back
 
 
 def prune_seconds(result_ttl_seconds: float) -> float:
@@ -82,6 +86,17 @@ class Maintenance:
             self._hold_until = loop.time() + GRACE_SECONDS
         await asyncio.sleep(max(0.0, self._hold_until - loop.time()))
 
+    async def _until_back(self) -> None:
+        """Waits until the store answers, and a grace from then on: heartbeats were not taken either, and every worker
+        would be buried by the first that sweeps.
+        """
+        while True:
+            await asyncio.sleep(STORE_PAUSE_SECONDS)
+            with contextlib.suppress(StoreUnavailable):
+                await self._services.jobs.workers()
+                break
+        self._hold_until = asyncio.get_running_loop().time() + GRACE_SECONDS
+
     async def _delete_orphans(self, blob_ids: list[str]) -> None:
         if not blob_ids:
             return
@@ -98,7 +113,7 @@ class Maintenance:
                 is_complete = await step()
             except StoreUnavailable as unavailable:
                 log.error("store_unavailable", verb="maintenance", reason=str(unavailable))  # noqa: TRY400
-                await asyncio.sleep(GRACE_SECONDS)  # heartbeats were not taken either
+                await self._until_back()
             except Exception:
                 log.exception("maintenance_failed")
             jitter = 0.5 + self._services.chance.random()

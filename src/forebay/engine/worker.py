@@ -71,7 +71,10 @@ class WorkerProcess:
         self._is_drained = False
 
     async def __aenter__(self) -> "WorkerProcess":
-        await self._services.jobs.renew(self.worker)
+        try:
+            await self._services.jobs.renew(self.worker)
+        except StoreUnavailable as unavailable:  # a later beat registers it, or its first claim
+            log.error("store_unavailable", verb="register", reason=str(unavailable))  # noqa: TRY400
         self._heartbeat = self.heartbeat(self._services.jobs, self.worker, self._on_renewal)
         self._heartbeat.start()
         maintenance = Maintenance(self._services, self._on_recovered)
