@@ -1,13 +1,8 @@
 """`forebay doctor`: whether an installation is well: one line a check, exit 1 if one failed."""
 
 import asyncio
-import shutil
-import sqlite3
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing
-from enum import StrEnum
-from pathlib import Path
 
 import msgspec
 import typer
@@ -21,27 +16,12 @@ from forebay.cli.options import options_of, refuse_server
 from forebay.cli.remote import print_json
 from forebay.domain.change import Depth, Worker
 from forebay.domain.errors import ForebayError
-from forebay.domain.record import Record
+from forebay.domain.health import Check, Level
 from forebay.settings import Settings, without_password
+from forebay.stores.drivers import store_driver
+from forebay.stores.sqlite import examine as examine_file
 
-LOW_BYTES, SCARCE_BYTES = 2 * 10**9, 2 * 10**8
 CLOCK_SECONDS = 5.0  # a heartbeat that far ahead: some clock is wrong
-
-
-class Level(StrEnum):
-    """How a check ended."""
-
-    OK = "ok"
-    WARN = "warn"
-    FAIL = "fail"
-
-
-class Check(Record, frozen=True, kw_only=True):
-    """One line of the report."""
-
-    name: str
-    level: Level
-    message: str
 
 
 STYLES = {Level.OK: "green", Level.WARN: "yellow", Level.FAIL: "bold red"}
@@ -53,7 +33,7 @@ def register(app: typer.Typer) -> None:
 
 
 def doctor(context: typer.Context) -> None:
-    """Check the store, the blobs, the disk, the queues and the workers. Exit 1 if a check failed."""
+    """Check what hurts: store, server, disk, blobs, clock, queues, workers. Exit 1 if a check failed."""
     options = options_of(context)
     refuse_server(options, "doctor")
     settings = options.settings()
@@ -74,16 +54,21 @@ async def examine(settings: Settings) -> list[Check]:
     checks = [Check(name="configuration", level=Level.OK, message=f"targets: {targets or 'none'}")]
     path = settings.store.path
     if path is None:
-        return [*checks, *await _of_the_system(settings, without_password(settings.store.url))]
-    of_the_file = await asyncio.to_thread(_of_the_file, path)
-    checks += of_the_file
-    if len(of_the_file) == 1:
+        driver = store_driver("postgresql")
+        found = await driver.examine(driver.read_place(settings.store.url))
+        checks += found.checks
+        if any(check.name == "store" for check in found.checks):  # it can't be opened
+            return checks
+        return [*checks, *await _of_the_system(settings, without_password(settings.store.url), found.skew_seconds)]
+    blobs = settings.blobs or path.with_name(path.name + ".blobs")
+    checks += await asyncio.to_thread(lambda: list(examine_file(path, blobs)))
+    if not await asyncio.to_thread(path.exists):
         return [*checks, Check(name="store", level=Level.OK, message=f"{path} does not exist yet; first use makes it")]
     return [*checks, *await _of_the_system(settings, str(path))]
 
 
-async def _of_the_system(settings: Settings, shown: str) -> list[Check]:
-    """What an opened store tells."""
+async def _of_the_system(settings: Settings, shown: str, skew_seconds: float = 0.0) -> list[Check]:
+    """What an opened store tells; its clock is ahead of ours by ``skew_seconds``."""
     checks: list[Check] = []
     try:
         async with open_system(settings) as system:
@@ -93,31 +78,8 @@ async def _of_the_system(settings: Settings, shown: str) -> list[Check]:
             depths, workers = await jobs.depths(), await jobs.workers()
     except ForebayError as error:
         return [*checks, Check(name="store", level=Level.FAIL, message=str(error))]
-    now = time.time()
+    now = time.time() + skew_seconds
     return [*checks, *_of_queues(depths, now), *_of_workers(workers, now), *_unserved(depths, workers, now)]
-
-
-def _of_the_file(path: Path) -> list[Check]:
-    """The disk's check, and the file's integrity if there is a file."""
-    disk = _disk(path.parent if path.parent.is_dir() else Path.cwd())
-    return [disk, _integrity(path)] if path.exists() else [disk]
-
-
-def _integrity(path: Path) -> Check:
-    try:
-        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
-            found = [str(row[0]) for row in connection.execute("PRAGMA quick_check(5)")]
-    except sqlite3.Error as error:
-        return Check(name="integrity", level=Level.FAIL, message=f"{path}: {error}")
-    if found == ["ok"]:
-        return Check(name="integrity", level=Level.OK, message=f"{_size(path.stat().st_size)}, nothing wrong")
-    return Check(name="integrity", level=Level.FAIL, message="; ".join(found))
-
-
-def _disk(folder: Path) -> Check:
-    usage = shutil.disk_usage(folder)
-    level = Level.FAIL if usage.free < SCARCE_BYTES else Level.WARN if usage.free < LOW_BYTES else Level.OK
-    return Check(name="disk", level=level, message=f"{_size(usage.free)} of {_size(usage.total)} free at {folder}")
 
 
 def _of_queues(depths: Sequence[Depth], now: float) -> Iterator[Check]:
@@ -149,11 +111,3 @@ def _unserved(depths: Sequence[Depth], workers: Sequence[Worker], now: float) ->
         if depth.queued and depth.queue not in served:
             message = f"{depth.queued:,} jobs wait and no live worker serves it: start `forebay worker` with its target"
             yield Check(name=f"queue {depth.queue}", level=Level.WARN, message=message)
-
-
-def _size(size: float) -> str:
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}"
-        size /= 1000
-    return f"{size:.1f} TB"

@@ -38,6 +38,8 @@ class Connection(Protocol):
 
     def get_server_version(self) -> Any: ...
 
+    def get_server_pid(self) -> int: ...
+
 
 CONNECT_SECONDS = 5.0
 CLOSE_SECONDS = 2.0
