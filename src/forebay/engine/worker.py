@@ -30,6 +30,8 @@ from forebay.processes import started_at
 log = structlog.get_logger(__name__)
 POLL_SECONDS = 1.0  # hints make it fast; polling must suffice
 STORE_PAUSE_SECONDS = 0.5
+FEW, MANY = 64, 256  # jobs of a claim, jobs that run: a claim costs what it costs however little it brings
+GATHERING_SECONDS = 0.002  # so long more slots come free for the next one
 FLUSH_SECONDS = 10.0  # a drain's last wait for a store that is away
 
 
@@ -205,7 +207,9 @@ class WorkerProcess:
         while True:
             self._wake.clear()
             try:
-                if await self.claim_once():
+                if claimed := await self.claim_once():
+                    if claimed < FEW and self._slots.busy > MANY:
+                        await asyncio.sleep(GATHERING_SECONDS)
                     continue
             except StoreUnavailable as unavailable:
                 log.error("store_unavailable", verb="claim", reason=str(unavailable))  # noqa: TRY400
