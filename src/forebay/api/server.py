@@ -75,16 +75,26 @@ def create_app(system: System, *, host: str = LOOPBACK) -> FastAPI:
     return app
 
 
+class Draining:
+    """How a server is asked to let its clients go: ``asked`` is the caller's to set, ``is_quiet`` is told when nobody
+    waits any more for a job that runs.
+    """
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+        self.is_quiet = asyncio.Event()
+
+
 async def serve(
     system: System,
     *,
     host: str = LOOPBACK,
     port: int = 8700,
     ready: Callable[[str], None] | None = None,
-    draining: asyncio.Event | None = None,
+    draining: Draining | None = None,
 ) -> None:
     """Serves until cancelled, then lets replies under way finish. ``ready`` is told the URL; signals are the caller's.
-    From ``draining`` on nobody waits any more but for jobs that run.
+    Once ``draining`` was asked for, nobody waits any more but for jobs that run, wherever they do.
 
     Raises: ConfigurationError: the address can't be listened on.
     """
@@ -111,7 +121,7 @@ async def serve(
         )
     )
     serving = asyncio.create_task(server.serve(sockets=[listener]), name="http")
-    announcing = asyncio.create_task(_announce(draining or asyncio.Event(), app.state.api.waiting), name="draining")
+    announcing = asyncio.create_task(_announce(draining or Draining(), app.state.api.waiting), name="draining")
     try:
         await server.wait_started(serving)
         if ready is not None:
@@ -173,9 +183,11 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         await app.state.api.depths.close()
 
 
-async def _announce(draining: asyncio.Event, waiting: Waiting) -> None:
-    await draining.wait()
+async def _announce(draining: Draining, waiting: Waiting) -> None:
+    await draining.asked.wait()
     waiting.drain()
+    await waiting.emptied()
+    draining.is_quiet.set()
 
 
 async def _finished(serving: asyncio.Task[None]) -> None:

@@ -23,6 +23,7 @@ class Waiting:
         self._signals: dict[str, list[asyncio.Event]] = {}
         self.is_closing = False
         self.is_draining = False
+        self._emptied = asyncio.Event()  # while it drains
 
     async def run(self) -> None:
         """Listens until cancelled."""
@@ -57,6 +58,7 @@ class Waiting:
             if not signals and self._signals.get(topic) is signals:
                 del self._signals[topic]
                 self._opened().discard([topic])
+                self._tell_if_empty()
 
     def gives_up(self, job: Job) -> bool:
         """Whether nobody waits for this job any more: the server is going, or it drains and the job does not run."""
@@ -65,7 +67,12 @@ class Waiting:
     def drain(self) -> None:
         """From now on only jobs that run are waited for."""
         self.is_draining = True
+        self._tell_if_empty()
         self._wake()
+
+    async def emptied(self) -> None:
+        """Returns when it drains and nobody waits any more."""
+        await self._emptied.wait()
 
     def close(self) -> None:
         """Wakes all who wait; from now on nobody waits."""
@@ -76,6 +83,10 @@ class Waiting:
         for signals in self._signals.values():
             for signal in signals:
                 signal.set()
+
+    def _tell_if_empty(self) -> None:
+        if self.is_draining and not self._signals:
+            self._emptied.set()
 
     def _opened(self) -> Watch:
         if self._watch is None:

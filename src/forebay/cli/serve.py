@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from typing import Annotated
 
 import typer
 
+from forebay.api.server import Draining
 from forebay.api.server import serve as serve_api
 from forebay.app import System
 from forebay.cli.failures import DONE, INTERRUPTED, say
@@ -17,6 +18,8 @@ from forebay.cli.options import GlobalOptions, options_of, refuse_server
 from forebay.cli.service import STOPPING, StopSignals, opened_system, run_on_uvloop, spare_the_heap
 from forebay.domain.errors import ConfigurationError
 from forebay.settings import Settings
+
+DRAIN_SECONDS = 30.0  # a worker's own: for calls that run elsewhere and are awaited here
 
 Drain = Callable[[], Awaitable[None]]
 
@@ -83,8 +86,10 @@ async def _serve(settings: Settings, options: ServeOptions) -> int:
 
 
 async def _serve_until(asked: asyncio.Event, system: System, options: ServeOptions, drain: Drain | None) -> None:
-    """Serves until asked; then drains the workers first, because clients wait for what these still answer."""
-    draining = asyncio.Event()
+    """Serves until asked; then drains the workers first, because clients wait for what these still answer, and lets
+    clients have what runs on other machines.
+    """
+    draining = Draining()
 
     def ready(url: str) -> None:
         typer.echo(f'{{"url": "{url}"}}' if options.as_json else f"forebay at {url}")
@@ -95,9 +100,14 @@ async def _serve_until(asked: asyncio.Event, system: System, options: ServeOptio
     stopping = asyncio.create_task(asked.wait(), name="stop")
     try:
         await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        if drain is not None and not serving.done():
-            draining.set()
-            await drain()
+        if not serving.done():
+            draining.asked.set()
+            until = asyncio.get_running_loop().time() + DRAIN_SECONDS
+            if drain is not None:
+                await drain()
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(until):
+                    await draining.is_quiet.wait()
     finally:
         stopping.cancel()
         serving.cancel()

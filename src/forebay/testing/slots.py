@@ -15,6 +15,7 @@ CRASHING = "forebay.testing.crashing"
 KILLED = -signal.SIGKILL
 HITS = (1, 1, 2, 3, 10)
 LINES_SHOWN = 5
+POISONED = "died twice while it ran this job"  # and so the command that waits for it ends with 1
 MOST_BROKEN = 20  # ends that nobody caused, in all slots together
 OF_RUNS = ("run.", "partial.", "output.")  # points that only `forebay run` passes
 OF_SERVERS = ("add.", "cancel.", "retry.", "append.", "record.")  # that the API passes
@@ -66,9 +67,7 @@ class Slot:
                 self._kills[f"{self.kind.name} at {point}"] += 1
             elif not self._is_expected(code):
                 said = " | ".join((await self.running.said())[-LINES_SHOWN:])
-                self._broken.append(f"{self.kind.name} ended with {code} after {self._asked}: {said}")
-                if len(self._broken) > MOST_BROKEN:
-                    raise RuntimeError(f"there is no point in going on: {self._broken[-1]}")
+                self._blame(code, said)
             if not goes_on(code):
                 return
 
@@ -98,6 +97,14 @@ class Slot:
         if self.running is not None:
             self._asked.add(signal.SIGKILL)
             await self.running.kill()
+
+    def _blame(self, code: int, said: str) -> None:
+        if POISONED in said:  # the checker looks whether the batch really was
+            self._kills[f"{self.kind.name} poisoned"] += 1
+            return
+        self._broken.append(f"{self.kind.name} ended with {code} after {self._asked}: {said}")
+        if len(self._broken) > MOST_BROKEN:
+            raise RuntimeError(f"there is no point in going on: {self._broken[-1]}")
 
     def _is_expected(self, code: int) -> bool:
         expected: set[int] = {-number for number in self._asked}  # before its handlers stand, a signal ends it
