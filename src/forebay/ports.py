@@ -26,6 +26,7 @@ from forebay.domain.change import (
 from forebay.domain.content import Chunk, Segment
 from forebay.domain.inference import Call, InferenceResult
 from forebay.domain.job import Job
+from forebay.domain.lesson import Lesson
 from forebay.domain.query import ROW, JobQuery, Parts
 from forebay.domain.record import Record
 from forebay.domain.stored import StoredRecord
@@ -261,7 +262,9 @@ class Rate(Record, frozen=True, kw_only=True):
 
 
 class LimitStore(Protocol):
-    """Limits that hold over all processes on one store: a GCRA number per rate, a sum per budget."""
+    """Limits that hold over all processes on one store: a GCRA number per rate, a sum per budget, and what workers
+    tell each other of limits that they had to learn.
+    """
 
     async def reserve(self, rate: Rate, amount: float, ahead_seconds: float = 0.0) -> Grant:
         """Takes up to ``amount`` of what is there and of what will come within ``ahead_seconds``, in part if need be.
@@ -279,6 +282,16 @@ class LimitStore(Protocol):
         ...
 
     async def spent(self, budget: str) -> float: ...
+
+    async def tell(self, lessons: Sequence[Lesson], lasting_seconds: float) -> None:
+        """Keeps lessons for the other workers, each in place of its teller's last one, for so long; 0 ends them."""
+        ...
+
+    async def heard(self, targets: Sequence[str]) -> list[Lesson]:
+        """What was told of these targets and still lasts, the caller's own lessons too; their pauses are shorter by
+        the time that has passed.
+        """
+        ...
 
 
 class Archive(Protocol):

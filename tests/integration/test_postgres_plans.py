@@ -22,7 +22,7 @@ from tests.integration.postgres_house import server
 
 ROWS = 300_000
 MOST_SORTED = 2_000  # rows: a claim's, a page's; not a table's
-SMALL = frozenset({"workers", "leases", "ranks", "limits", "budgets", "meta"})  # leases: what is in flight
+SMALL = frozenset({"workers", "leases", "ranks", "limits", "budgets", "lessons", "meta"})  # leases: what is in flight
 SCHEMA = "plans"
 
 # 180,000 wait in `ready`, 30,000 in `later`, 2,000 run; 40,000 are a batch's children, the others have ended.

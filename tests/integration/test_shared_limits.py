@@ -1,10 +1,11 @@
 """Rates that several workers share through the store: booked in blocks, each worker in its turn."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
 import pytest
 
+from forebay.domain.lesson import Lesson
 from forebay.domain.target import Limits, TargetSpec, TargetType
 from forebay.engine.permits import Permits, permits_for
 from forebay.ports import Clock, Grant, LimitStore, Rate
@@ -41,6 +42,12 @@ class Counted:
 
     async def spent(self, budget: str) -> float:
         return await self._limits.spent(budget)
+
+    async def tell(self, lessons: Sequence[Lesson], lasting_seconds: float) -> None:
+        await self._limits.tell(lessons, lasting_seconds)
+
+    async def heard(self, targets: Sequence[str]) -> list[Lesson]:
+        return await self._limits.heard(targets)
 
 
 @dataclass

@@ -27,6 +27,7 @@ class Lane:
         self.spec = spec
         self.state = state
         self.in_flight = 0
+        self._calls_then = 0
         self._typical_tokens = FIRST_TYPICAL_TOKENS  # of a request: its own are known only once it is claimed
         self._meters = services.meters
         self._chance = services.chance
@@ -44,6 +45,11 @@ class Lane:
         if self.tokens is not None:
             slots = min(slots, self.tokens.pieces)
         return max(slots, 0)
+
+    def is_busy(self, now: float) -> bool:
+        """Whether a call is under way, or was sent since this was asked last, or is held back by a refusal."""
+        before, self._calls_then = self._calls_then, self.state.calls
+        return self.in_flight > 0 or self.state.calls != before or self.state.has_learned_pause(now)
 
     def wake_at(self, now: float) -> float | None:
         """When to look again although nothing was signalled: a pause ends, or permits come."""

@@ -17,6 +17,7 @@ from forebay.engine.finisher import Finisher
 from forebay.engine.handlers.table import make_handlers
 from forebay.engine.heartbeat import Heartbeat
 from forebay.engine.lanes import Lanes
+from forebay.engine.lessons import Lessons
 from forebay.engine.maintenance import Maintenance
 from forebay.engine.runner import Runner
 from forebay.engine.services import Services
@@ -68,6 +69,7 @@ class WorkerProcess:
         self._control_busy = 0
         self._wake = asyncio.Event()
         self._suspects = Suspects()
+        self._lessons = Lessons(lanes, services, self.worker.id)
         self._background: list[asyncio.Task[None]] = []
         self._draining = asyncio.Lock()
         self._is_drained = False
@@ -86,6 +88,7 @@ class WorkerProcess:
             asyncio.create_task(self._finisher.run(), name="finish"),
             asyncio.create_task(self._listen(), name="listen"),
             asyncio.create_task(maintenance.run(), name="maintenance"),
+            asyncio.create_task(self._lessons.run(), name="lessons"),
         ]
         log.info("worker_started", worker=self.worker.id, queues=len(self.lanes.queues))
         return self
@@ -145,6 +148,7 @@ class WorkerProcess:
             return
         try:
             await self.lanes.close()
+            await self._lessons.close()
             handed_back = await self._services.jobs.retire(self.worker)
             log.info("worker_drained", worker=self.worker.id, handed_back=handed_back)
         except StoreUnavailable as unavailable:  # likewise

@@ -6,6 +6,8 @@ target's limit has moved: half of it, then back. The ideas are TCP's: slow start
 the memory of CUBIC (RFC 9438), and pacing, so that one refusal is heard before many more calls are sent.
 """
 
+import math
+
 from forebay.policy.slowing import Slowing
 
 FIRST_LIMIT = 4.0
@@ -54,11 +56,37 @@ class LearnedConcurrency:
         self._floor = 1.0  # how deep a burst may cut
         self._room = 0.0  # how many of a burst were not refused
         self._slowing = Slowing()
+        self.is_probing = True  # of several workers on one target one alone tries its ceiling
 
     @property
     def limit(self) -> int:
         """How many calls may be under way."""
         return max(1, int(self._limit))
+
+    @property
+    def found(self) -> int:
+        """The limit that held, beside a ceiling; 0 while none was met."""
+        if self._ceiling is None:
+            return 0
+        return max(1, int(self._limit if self._raised_at is None else self._ceiling))
+
+    def scale(self, share: float) -> None:
+        """There are fewer workers on the target, or more: the same room for all of them together."""
+        if self._ceiling is not None:
+            self._ceiling = max(2.0, self._ceiling * share)
+            self._set(self._limit * share)
+
+    def approach(self, share: int) -> None:
+        """The workers on the target have found room for so many each: all take the same share in the end."""
+        gap = share - self.found
+        if self._ceiling is None:
+            self._ceiling = share + 1.0
+            self._is_silent = False
+            self._set(min(self._limit, share))
+        elif self._raised_at is None and gap:
+            step = int(gap / 2) or math.copysign(1, gap)
+            self._ceiling = max(2.0, self._ceiling + step)
+            self._set(self._limit + step)
 
     @property
     def latency(self) -> float:
@@ -149,7 +177,7 @@ class LearnedConcurrency:
             self._held += sent_at >= self._raised_at
             if self._held >= self.limit:
                 self._pass_ceiling(now)
-        elif self._limit < self._most and now >= self._probe_at:
+        elif self.is_probing and self._limit < self._most and now >= self._probe_at:
             needed = SMALL_PROBE_SUCCESSES if self._limit <= SMALL_LIMIT else PROBE_SUCCESSES
             if self._since_probe >= needed:
                 self._probe(now)

@@ -1,8 +1,10 @@
 """A lane's state: what a target may be sent now, from all that it answered: concurrency, breaker, pauses."""
 
 import random
+from collections.abc import Sequence
 
 from forebay.domain.attempt import Outcome
+from forebay.domain.lesson import Lesson
 from forebay.policy.breaker import Breaker
 from forebay.policy.concurrency import LearnedConcurrency
 from forebay.policy.pace import LearnedPace
@@ -18,6 +20,8 @@ LONGEST_HEARING_SECONDS = 0.3
 MAX_EXPONENT = 10
 FIRST_DOUBT_SECONDS = 1.0  # after one refused connection or 503: a route's other targets go first, doubled with each
 RATE_SHARE = 0.9  # of the rate that a target tells: who sends so much is refused for its rate
+FIRST_SHARE = 0.7  # of what is possible: what was measured may be the end of a pause
+HEARING_SECONDS = 2.0  # until all workers have a new pace: what is refused before says nothing of it
 BLOCK_SECONDS = 0.1  # of work reserved at once: a write per call would cost more than it controls
 
 
@@ -40,10 +44,13 @@ class LaneState:
         self._remaining: float | None = None  # calls that may be sent, as the headers have it
         self._told: float | None = None  # calls a second, as the target's headers have it
         self._paused_until = 0.0
+        self._pause_learned = 0.0  # … by this worker itself: what was heard is not told again, or it would never end
         self._throttled_since: float | None = None
         self._doubts = 0  # calls that found nobody, one after the other
         self._doubted_at = float("-inf")
         self._doubted_until = 0.0
+        self._peers: dict[str, Lesson] = {}
+        self._is_following = False
 
     @property
     def limit(self) -> int:
@@ -60,6 +67,65 @@ class LaneState:
         self._pace.look(now, self._sent - self._refused)
         slots = min(self._concurrency.slots(now, in_flight), self._pace.slots(now))
         return slots if self._remaining is None else min(slots, max(0 if in_flight else 1, int(self._remaining)))
+
+    @property
+    def calls(self) -> int:
+        """How many were ever sent."""
+        return self._sent
+
+    def has_learned_pause(self, now: float) -> bool:
+        """Whether an answer to this worker says not to send anything now."""
+        return now < self._pause_learned
+
+    @property
+    def workers(self) -> int:
+        """How many share the target, this one included."""
+        return len(self._peers) + 1
+
+    def lesson(self, target: str, teller: str, now: float) -> Lesson:
+        """What is known of the target, for the other workers."""
+        pace = self._pace.per_second
+        return Lesson(
+            target=target,
+            teller=teller,
+            limit=self._concurrency.found,
+            cause=self._refusals.cause,
+            accepted_per_second=self._pace.measured(now, self._sent - self._refused) or 0.0,
+            per_second=None if pace is None else pace * self.workers,
+            pause_seconds=max(0.0, self._pause_learned - now),
+        )
+
+    def hear(self, teller: str, lessons: Sequence[Lesson], now: float) -> None:
+        """Takes over what the other workers know: pauses of all; of what needs trying, what the first of them found.
+
+        One worker's trial says little while the others send as before, so that all do as the first one does.
+        """
+        peers = {lesson.teller: lesson for lesson in lessons if lesson.teller != teller}
+        gone = len(self._peers.keys() - peers.keys())
+        new = sum(not peers[name].limit for name in peers.keys() - self._peers.keys())
+        share = self.workers / (self.workers - gone + new)
+        self._concurrency.scale(share)
+        self._pace.scale(share)
+        self._peers = peers
+        for lesson in peers.values():
+            self._paused_until = max(self._paused_until, now + lesson.pause_seconds)
+        found = {name: lesson.limit for name, lesson in peers.items() if lesson.limit}
+        if found:
+            found[teller] = self._concurrency.found or min(found.values())
+            place = sorted(found, reverse=True).index(teller)
+            self._concurrency.approach((sum(found.values()) + place) // len(found))
+        first = min(peers, default=teller)
+        self._is_following = first < teller
+        self._concurrency.is_probing = not self._is_following
+        if self._is_following:
+            self._follow(peers[first], now)
+
+    def _follow(self, lesson: Lesson, now: float) -> None:
+        self._refusals.suspect(Cause(lesson.cause), self._concurrency.limit)
+        if lesson.per_second is not None:
+            self._pace.follow(lesson.per_second / self.workers, now)
+        else:
+            self._pace.forget()
 
     def sent(self) -> None:
         """Counts a call that is sent."""
@@ -129,7 +195,8 @@ class LaneState:
             self._throttled_since = None
             self._concurrency.succeeded(now, latency_seconds, in_flight)
             if self._pace.per_second is not None:
-                self._pace.keep(now, self._sent - self._refused)
+                most = self._told / self.workers if self._told is not None and self._peers else None
+                self._pace.keep(now, self._sent - self._refused, most)
         if hints is not None:
             self._heed(hints, now)
 
@@ -145,14 +212,21 @@ class LaneState:
         if self._throttled_since is None:
             self._throttled_since = now
         pause = retry_after
-        if now - latency_seconds >= self._reacted_at:
+        sent_at = now - latency_seconds
+        if self._peers and self._refusals.cause is Cause.RATE and 0 <= sent_at - self._reacted_at < HEARING_SECONDS:
+            self._sent_then, self._refused_then = self._sent, self._refused
+        elif sent_at >= self._reacted_at:
             pause = max(pause, self._react(now, latency_seconds, max(in_flight, self._level), retry_after))
             if self._refusals.cause is not Cause.CHANCE:
                 # The rest of a burst is heard before more is sent: what was not refused of it is the room.
                 pause = max(pause, min(latency_seconds, LONGEST_HEARING_SECONDS))
         elif self._refusals.cause is not Cause.CHANCE:
             self._concurrency.refused_with_others()
-        self._paused_until = max(self._paused_until, now + pause)
+        self._pause(now + pause)
+
+    def _pause(self, until: float) -> None:
+        self._pause_learned = max(self._pause_learned, until)
+        self._paused_until = max(self._paused_until, until)
 
     def _react(self, now: float, heard_seconds: float, level: int, retry_after: float) -> float:
         """Answers a refusal by what it is about. Returns how long to pause: the longer, the more in a row."""
@@ -164,8 +238,12 @@ class LaneState:
         unheard = int(self._concurrency.opening_rate * heard_seconds)
         between = max(0, self._sent - self._sent_then - 1 - unheard)
         refusals.add(between, refused, self._concurrency.limit, is_proven=is_proven)
+        if self._is_following:  # the first worker judges
+            refusals.suspect(before, self._concurrency.limit)
+            refusals.is_test = False
         measured = self._pace.measured(now, accepted)
-        if self._told is not None and measured is not None and measured >= RATE_SHARE * self._told:
+        told = None if self._told is None else self._told / self.workers
+        if told is not None and measured is not None and measured >= RATE_SHARE * told and not self._is_following:
             refusals.suspect(Cause.RATE, self._concurrency.limit)
         self._reacted_at, self._sent_then = now, self._sent
         is_in_row = refusals.is_row(self._concurrency.limit)
@@ -179,16 +257,21 @@ class LaneState:
         if refusals.cause is Cause.CONCURRENCY and before is Cause.RATE:
             self._pace.forget()
         if refusals.cause is Cause.CONCURRENCY or level >= self._concurrency.limit or not (is_proven or is_in_row):
-            is_halved = refusals.cause is Cause.CONCURRENCY and (is_in_row or is_proven or refusals.is_test)
+            # Beside other workers a level that held may be refused for what they have sent.
+            is_moved = is_in_row or refusals.is_test or is_proven
+            is_halved = refusals.cause is Cause.CONCURRENCY and is_moved
             if is_halved or level > FEW_AT_ONCE or refusals.in_row > 1:  # one refusal of few calls may be chance
                 self._concurrency.refused(now, level, is_halved=is_halved, pause_seconds=retry_after)
             else:
                 self._concurrency.stand(now, retry_after)
-        if refusals.cause is Cause.RATE and (self._pace.per_second is None or not is_in_row):
+        is_paced = self._pace.per_second is not None
+        if refusals.cause is Cause.RATE and not (is_paced and (is_in_row or self._is_following)):
             if before is not Cause.RATE:
                 self._concurrency.restore(1, now)
             possible = max(refusals.anchor, self._concurrency.limit) / max(self._concurrency.latency, 1e-3)
-            self._pace.refused(now, accepted, refusals.share, self._told, possible)
+            others = sum(lesson.accepted_per_second for lesson in self._peers.values())
+            mean = ((measured or 0.0) + others) / self.workers
+            self._pace.refused(now, accepted, refusals.share, told, max(mean, FIRST_SHARE * possible))
         if not is_in_row:
             return 0.0
         pause = min(FIRST_PAUSE_SECONDS * float(1 << min(refusals.in_row - 1, MAX_EXPONENT)), LONGEST_PAUSE_SECONDS)
@@ -199,7 +282,7 @@ class LaneState:
         limit, remaining = hints.limit_requests, hints.remaining_requests
         reset_seconds = hints.reset_requests_seconds
         if remaining is not None:
-            self._remaining = remaining - self._in_flight  # of those under way, some are not counted yet
+            self._remaining = remaining / self.workers - self._in_flight  # of those, some are not counted yet
             if limit and reset_seconds and limit - remaining >= 1:
                 self._told = (limit - remaining) / reset_seconds  # the reset tells when all that was used is back
         pairs = (
@@ -211,7 +294,7 @@ class LaneState:
                 continue
             # The reset tells when the whole allowance is back; the first piece of it is back sooner.
             pause = reset_seconds / limit if limit else reset_seconds
-            self._paused_until = max(self._paused_until, now + pause)
+            self._pause(now + pause)
 
 
 def block_size(per_second: float, seconds: float = BLOCK_SECONDS) -> float:

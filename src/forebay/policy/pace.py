@@ -7,7 +7,6 @@ refused one every few seconds; here probes become rarer.
 
 SAFE_SHARE = 0.98  # of what was accepted
 LEAST_SHARE = 0.5  # of the pace before it: one cut is no deeper
-FIRST_SHARE = 0.7  # of what is possible: what was measured may be the end of a pause
 FIRST_STEP = 1.03
 LARGEST_STEP = 1.5
 PROBE_CALLS = 50  # doubled with each refused probe
@@ -74,9 +73,9 @@ class LearnedPace:
             return None
         return (accepted - before) / (now - began_at)
 
-    def refused(self, now: float, accepted: int, share: float, told: float | None, possible: float) -> None:
-        """Lowers the pace by the share of calls that were refused of late; at first to what the target tells, or to
-        what it accepted, in doubt to a part of what is ``possible``, calls a second without a pace.
+    def refused(self, now: float, accepted: int, share: float, told: float | None, found: float) -> None:
+        """Lowers the pace by the share of calls that were refused of late; at first to what was ``found``, or to what
+        the target tells.
         """
         self._mark, self._marked_at = accepted, now
         if self._before is not None and self.per_second is not None:
@@ -84,10 +83,7 @@ class LearnedPace:
             self._probe_calls = min(self._probe_calls * 2, LONGEST_PROBE_CALLS)
             self._step = FIRST_STEP
             return
-        if self.per_second is not None:
-            rate = self.per_second * max(1 - share, LEAST_SHARE)
-        else:
-            rate = max(self.measured(now, accepted) or 0.0, FIRST_SHARE * possible)
+        rate = found if self.per_second is None else self.per_second * max(1 - share, LEAST_SHARE)
         if told is not None:
             rate = min(rate, told)
         if self.per_second is None:
@@ -96,8 +92,12 @@ class LearnedPace:
         self._at = now
         self._spans = ((now, accepted), (now, accepted))
 
-    def keep(self, now: float, accepted: int) -> None:
-        """Raises a pace that was used for long without a refusal by a step."""
+    def keep(self, now: float, accepted: int, most: float | None = None) -> None:
+        """Raises a pace that was used for long without a refusal by a step, or to ``most``, which the
+        target tells.
+        """
+        if self.per_second is not None and most is not None:
+            self.per_second = min(self.per_second, SAFE_SHARE * most)
         needed = self._probe_calls if self._before is None else HELD_CALLS
         calls, elapsed = accepted - self._mark, now - self._marked_at
         if self.per_second is None or (calls < needed and elapsed < LONGEST_WAIT_SECONDS):
@@ -111,8 +111,20 @@ class LearnedPace:
             self._step = min(1 + 2 * (self._step - 1), LARGEST_STEP)
             self._probe_calls = PROBE_CALLS
         self._before = self.per_second
-        self.per_second *= self._step
+        self.per_second = self.per_second * self._step if most is None else SAFE_SHARE * most
         self._mark, self._marked_at = accepted, now
+
+    def follow(self, per_second: float, now: float) -> None:
+        """Takes over a pace that another worker has found."""
+        if self.per_second is None:
+            self._permits, self._at = 0.0, now
+        self.per_second, self._before = max(per_second, SLOWEST), None
+
+    def scale(self, share: float) -> None:
+        if self.per_second is not None:
+            self.per_second *= share
+        if self._before is not None:
+            self._before *= share
 
     def forget(self) -> None:
         self.per_second = self._before = None

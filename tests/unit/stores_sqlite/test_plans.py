@@ -10,7 +10,7 @@ from forebay.domain.query import JobQuery
 from forebay.stores.sqlite.find import statement
 from forebay.stores.sqlite.statements import migrations, statements
 
-SMALL = {"workers", "l", "leases", "ranks"}  # scanned by name: what is in flight, and what there are few of
+SMALL = {"workers", "l", "leases", "lessons", "ranks"}  # scanned by name: what is in flight, and few others
 REPORTS = {"read.depths", "recover.overlong_pauses"}  # whole counts, for metrics; once after the clock was set back
 WIDTHS = {  # of the rows that `?*` stands for
     "add.insert_jobs": 21,

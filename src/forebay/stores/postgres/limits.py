@@ -7,10 +7,17 @@
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
+import msgspec
+from msgspec.structs import replace
+
+from forebay.domain.lesson import Lesson
 from forebay.ports import Grant, Rate
 from forebay.stores.postgres.backend import Backend
 from forebay.stores.postgres.calls import Order
 from forebay.stores.postgres.transaction import Row, Session, Tx
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Lesson).decode
 
 
 class _Asking(NamedTuple):
@@ -25,8 +32,13 @@ class _Charge(NamedTuple):
     ceiling_usd: float
 
 
+class _Telling(NamedTuple):
+    lessons: Sequence[Lesson]
+    lasting_seconds: float
+
+
 class PostgresLimits:
-    """Rates and budgets in two tables of one row each."""
+    """Rates and budgets, one row each; lessons, a row for each target and worker."""
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
@@ -44,6 +56,16 @@ class PostgresLimits:
         read: Callable[[Session], Awaitable[list[Row]]] = lambda session: session.run("limits.spent", budget)  # noqa: E731
         rows = await self._backend.read(read)
         return float(rows[0][0]) if rows else 0.0
+
+    async def tell(self, lessons: Sequence[Lesson], lasting_seconds: float) -> None:
+        await self._backend.write(Order.BARRIER, _tell, _Telling(lessons, lasting_seconds))
+
+    async def heard(self, targets: Sequence[str]) -> list[Lesson]:
+        async def read(session: Session) -> list[Lesson]:
+            now = await self._backend.now(session)
+            return [_aged(row, now) for row in await session.run("limits.heard", list(targets), now)]
+
+        return await self._backend.read(read)
 
 
 async def _reserve(tx: Tx, askings: Sequence[_Asking]) -> Sequence[Grant]:
@@ -89,3 +111,16 @@ async def _charge(tx: Tx, charges: Sequence[_Charge]) -> Sequence[bool]:
         await tx.run("limits.open_budget", charge.budget)
         replies.append(bool(await tx.run("limits.charge", *charge)))
     return replies
+
+
+async def _tell(tx: Tx, tellings: Sequence[_Telling]) -> Sequence[None]:
+    for lessons, lasting_seconds in tellings:
+        rows = [(lesson.target, lesson.teller, _encode(lesson).decode()) for lesson in lessons]
+        await tx.bulk("limits.tell", rows, tx.now, tx.now + lasting_seconds)
+        await tx.run("limits.unlearn", tx.now)
+    return [None] * len(tellings)
+
+
+def _aged(row: Row, now: float) -> Lesson:
+    lesson = _decode(row[0])
+    return replace(lesson, pause_seconds=max(0.0, lesson.pause_seconds - (now - row[1])))

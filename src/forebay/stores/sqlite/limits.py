@@ -7,10 +7,17 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import msgspec
+from msgspec.structs import replace
+
+from forebay.domain.lesson import Lesson
 from forebay.ports import Grant, Rate
 from forebay.stores.sqlite.backend import Backend
-from forebay.stores.sqlite.transaction import Tx
+from forebay.stores.sqlite.transaction import Row, Tx
 from forebay.stores.sqlite.writer import Order
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Lesson).decode
 
 
 class _Asking(NamedTuple):
@@ -25,8 +32,13 @@ class _Charge(NamedTuple):
     ceiling_usd: float
 
 
+class _Telling(NamedTuple):
+    lessons: Sequence[Lesson]
+    lasting_seconds: float
+
+
 class SqliteLimits:
-    """Rates and budgets in two tables of one row each."""
+    """Rates and budgets, one row each; lessons, a row for each target and worker."""
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
@@ -43,6 +55,14 @@ class SqliteLimits:
     async def spent(self, budget: str) -> float:
         rows = await self._backend.read(lambda session: session.run("limits.spent", budget))
         return float(rows[0][0]) if rows else 0.0
+
+    async def tell(self, lessons: Sequence[Lesson], lasting_seconds: float) -> None:
+        await self._backend.write(Order.BARRIER, _tell, _Telling(lessons, lasting_seconds))
+
+    async def heard(self, targets: Sequence[str]) -> list[Lesson]:
+        now = self._backend.clock.now()
+        rows = await self._backend.read(lambda session: session.bulk("limits.heard", targets, now))
+        return [_aged(row, now) for row in rows]
 
 
 def _reserve(tx: Tx, askings: Sequence[_Asking]) -> Sequence[Grant]:
@@ -89,3 +109,16 @@ def _charge(tx: Tx, charges: Sequence[_Charge]) -> Sequence[bool]:
             tx.run("limits.charge", budget, amount_usd)
         replies.append(is_within)
     return replies
+
+
+def _tell(tx: Tx, tellings: Sequence[_Telling]) -> Sequence[None]:
+    for lessons, lasting_seconds in tellings:
+        rows = [(lesson.target, lesson.teller, _encode(lesson).decode()) for lesson in lessons]
+        tx.bulk("limits.tell", rows, tx.now, tx.now + lasting_seconds)
+        tx.run("limits.unlearn", tx.now)
+    return [None] * len(tellings)
+
+
+def _aged(row: Row, now: float) -> Lesson:
+    lesson = _decode(row[0])
+    return replace(lesson, pause_seconds=max(0.0, lesson.pause_seconds - (now - row[1])))

@@ -4,6 +4,7 @@ import asyncio
 
 from forebay.domain.change import Want
 from forebay.domain.job import Join, Status
+from forebay.domain.lesson import Lesson
 from forebay.domain.query import Parts
 from forebay.domain.stored import StoredRecord
 from forebay.ports import Rate
@@ -70,6 +71,11 @@ class DurableStoreSuite:
         rate = Rate(name="r", per_second=1.0, burst=10.0)
         grants = await asyncio.gather(*(store.limits.reserve(rate, 1.0) for _ in range(10) for store in (world, other)))
         assert round(sum(grant.granted for grant in grants), 6) == 10
+
+    async def test_a_lesson_is_heard_in_another_process(self, world: World) -> None:
+        other = await world.second()
+        await world.limits.tell([Lesson(target="t", teller="a", limit=7)], 5.0)
+        assert await other.limits.heard(["t"]) == [Lesson(target="t", teller="a", limit=7)]
 
     async def test_a_watch_hears_of_commits_in_another_process(self, world: World) -> None:
         other = await world.second()

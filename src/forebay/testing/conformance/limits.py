@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from forebay.domain.lesson import Lesson
 from forebay.ports import Rate
 from forebay.testing.conformance.world import World
 
@@ -81,6 +82,42 @@ class LimitStoreSuite:
     async def test_reservations_at_the_same_time_pass_no_burst(self, world: World) -> None:
         grants = await asyncio.gather(*(world.limits.reserve(RATE, 1.0) for _ in range(50)))
         assert sum(grant.granted for grant in grants) == pytest.approx(20)
+
+    async def test_a_lesson_is_heard_until_it_has_lasted(self, world: World) -> None:
+        lesson = Lesson(target="t", teller="a", limit=7, cause="rate", per_second=2.5, pause_seconds=3.0)
+        await world.limits.tell([lesson], 5.0)
+        assert await world.limits.heard(["t", "other"]) == [lesson]
+        assert await world.limits.heard(["other"]) == []
+        world.clock.advance(2.0)
+        assert [heard.pause_seconds for heard in await world.limits.heard(["t"])] == [1.0]
+        world.clock.advance(2.5)
+        assert [heard.pause_seconds for heard in await world.limits.heard(["t"])] == [0.0]
+        world.clock.advance(0.5)
+        assert await world.limits.heard(["t"]) == []
+
+    async def test_a_teller_has_one_lesson_of_a_target_the_last(self, world: World) -> None:
+        for limit in (1, 2):
+            await world.limits.tell([Lesson(target=name, teller="a", limit=limit) for name in ("t", "u")], 5.0)
+        await world.limits.tell([Lesson(target="t", teller="b", limit=3)], 5.0)
+        heard = await world.limits.heard(["t", "u"])
+        assert [(lesson.target, lesson.teller, lesson.limit) for lesson in heard] == [
+            ("t", "a", 2),
+            ("t", "b", 3),
+            ("u", "a", 2),
+        ]
+
+    async def test_a_lesson_that_is_ended_is_heard_no_more(self, world: World) -> None:
+        lesson = Lesson(target="t", teller="a", limit=7)
+        await world.limits.tell([lesson], 5.0)
+        await world.limits.tell([lesson], 0.0)
+        assert await world.limits.heard(["t"]) == []
+
+    async def test_a_lesson_ends_when_the_clock_is_set_back(self, world: World) -> None:
+        await world.limits.tell([Lesson(target="t", teller="a", pause_seconds=4.0)], 5.0)
+        world.clock.advance(-3600)
+        assert await world.limits.heard(["t"]) == []
+        await world.limits.tell([Lesson(target="t", teller="b")], 5.0)
+        assert [lesson.teller for lesson in await world.limits.heard(["t"])] == ["b"]
 
     async def test_a_budget_is_charged_up_to_its_ceiling(self, world: World) -> None:
         charged = [await world.limits.charge("run", amount, 1.0) for amount in (0.5, 0.25, 0.5, 0.25, 0.25)]
