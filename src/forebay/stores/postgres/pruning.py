@@ -18,8 +18,11 @@ async def prune(tx: Tx, pruning: Pruning) -> Pruned:
     """Deletes descendants before their root; a root goes when nothing is left below it."""
     roots = [row[0] for row in await tx.run("prune.ended", pruning.older_than, pruning.limit)]
     rest = pruning.limit
-    gone: list[str] = []
+    parents = {row[0] for row in await tx.bulk("prune.parents", roots)}
+    gone = [root for root in roots if root not in parents]  # most: one question for all of them, and not one each
     for root in roots:
+        if root not in parents:
+            continue
         descendants = await below(tx, [root], rest + 1)
         # the deepest last, and so cut from the end: what is left stays connected to its root
         await delete_jobs(tx, descendants if len(descendants) <= rest else descendants[-rest:])

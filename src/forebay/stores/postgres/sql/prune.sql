@@ -14,6 +14,11 @@ WHERE j.parent_id = '' AND j.status IN ('succeeded', 'failed', 'cancelled') AND 
     SELECT 1 FROM tree WHERE status IN ('queued', 'waiting'))
 ORDER BY j.finished_at LIMIT $2 FOR UPDATE SKIP LOCKED;
 
+-- name: parents
+-- Those of the roots that have children: jobs_children, once for each root.
+SELECT q.id FROM unnest($1::text[]) AS q (id)
+WHERE EXISTS (SELECT 1 FROM jobs c WHERE c.parent_id = q.id AND c.parent_id <> '');
+
 -- name: ranks
 -- A tenant whose last rank lies behind the queue's clock starts at the clock: its row says nothing.
 DELETE FROM ranks WHERE ctid = ANY(ARRAY(
