@@ -34,9 +34,12 @@ def register(group: typer.Typer) -> None:
 
 def export_archive(
     context: typer.Context,
-    archive: Annotated[Path, typer.Argument(help="A file that ends in .tar, or else a folder; made, must not exist.")],
+    archive: Annotated[
+        Path,
+        typer.Argument(metavar="FILE|FOLDER", help="A file that ends in .tar, or else a folder; made, must not exist."),
+    ],
 ) -> None:
-    """Write all jobs, files, records and blobs of the stopped installation into an archive. It changes nothing."""
+    """Write all that the stopped installation keeps into an archive: jobs, files, records, blobs."""
     options = options_of(context)
     manifest = asyncio.run(_export(_settings(options, "store export"), archive))
     _show(options, manifest, f"{archive} holds everything; import it with `forebay store import {archive}`")
@@ -44,7 +47,7 @@ def export_archive(
 
 def import_archive(
     context: typer.Context,
-    archive: Annotated[Path, typer.Argument(help="What `forebay store export` wrote.")],
+    archive: Annotated[Path, typer.Argument(metavar="FILE|FOLDER", help="What `forebay store export` wrote.")],
 ) -> None:
     """Load an archive into the configured store, which must be empty: all of it or nothing, read back at the end."""
     options = options_of(context)
