@@ -8,7 +8,7 @@ from forebay.testing.chaos import Chaos, Plan
 from forebay.testing.postgres import postgres_server
 
 SEED = 20261122
-SECONDS = 8.0
+SECONDS = 6.0
 LEAST_KILLS = 10
 
 

@@ -1,5 +1,7 @@
 """Which faults of the database mean what: away for now, two transactions in each other's way, or the call's own."""
 
+import os
+
 import asyncpg
 
 from forebay.domain.errors import StoreUnavailable
@@ -33,9 +35,17 @@ UNWRITABLE = (asyncpg.CharacterNotInRepertoireError, asyncpg.UntranslatableChara
 DAMAGED = (asyncpg.DataCorruptedError, asyncpg.IndexCorruptedError)
 
 
+def reason_of(exc: BaseException) -> str:
+    """In a person's words, as far as the fault has any."""
+    if isinstance(exc, OSError) and exc.errno is not None and exc.errno > 0:
+        return os.strerror(exc.errno)
+    if isinstance(exc, OSError) and exc.strerror:
+        return exc.strerror
+    return str(exc) or ("it does not answer" if isinstance(exc, TimeoutError) else type(exc).__name__)
+
+
 def unavailable(exc: BaseException) -> StoreUnavailable:
     """What a caller is told whose verb can't be done now."""
-    said = str(exc) or type(exc).__name__
-    error = StoreUnavailable(f"the store can't be reached now ({said}); nothing was acknowledged, try again")
+    error = StoreUnavailable(f"the store can't be reached now ({reason_of(exc)}); nothing was acknowledged, try again")
     error.__cause__ = exc
     return error

@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import asyncpg
 
-from forebay.domain.errors import StoreRefused
-from forebay.stores.postgres.faults import BUSY, LOST, unavailable
+from forebay.domain.errors import StoreRefused, StoreUnavailable
+from forebay.stores.postgres.faults import BUSY, LOST, reason_of, unavailable
 from forebay.stores.postgres.link import Connection, Link
 from forebay.stores.postgres.place import Place
 from forebay.stores.postgres.statements import migrations
@@ -46,8 +46,10 @@ async def read_layout(place: Place) -> Layout:
         if version.major < OLDEST_SERVER:
             raise StoreRefused(f"{place.shown} is PostgreSQL {version.major}; Forebay needs {OLDEST_SERVER} or later")
         return await _look(connection, place)
+    except asyncpg.InsufficientPrivilegeError as exc:
+        raise StoreRefused(f"we may not read schema {place.schema!r} of {place.shown}: {exc}") from exc
     except (*LOST, *BUSY) as exc:
-        raise unavailable(exc) from exc
+        raise StoreUnavailable(f"{place.shown} can't be reached: {reason_of(exc)}") from exc
     finally:
         await link.close()
 
@@ -134,8 +136,6 @@ async def _look(connection: Connection, place: Place) -> Layout:
         rows = await connection.fetch(f"SELECT name, value FROM {place.quoted_schema}.meta")  # noqa: S608 - quoted
     except asyncpg.UndefinedColumnError:
         return Layout(State.FOREIGN, 0, newest)
-    except asyncpg.InsufficientPrivilegeError as exc:
-        raise StoreRefused(f"we may not read schema {place.schema!r} of {place.shown}: {exc}") from exc
     known = {row[0]: row[1] for row in rows}
     if known.get(MARK) != PROGRAM:
         return Layout(State.FOREIGN, 0, newest)
