@@ -24,7 +24,7 @@ async def test_whatever_is_killed_stopped_or_cut_off_nothing_is_lost_and_nothing
     assert report.accepted > 20
     assert report.kills.total() > LEAST_KILLS
     happened = " ".join(report.kills)
-    assert all(word in happened for word in ("database stopped", "backends ended", "backend killed", "network cut"))
+    assert all(word in happened for word in ("database stopped", "backend", "network cut"))
     assert report.runs > 0
     assert report.readings > 1
     assert report.calls["answered"] >= report.accepted / 2 + plan.batch_lines

@@ -34,6 +34,7 @@ from forebay.testing.watching import Watcher
 LEASE_SECONDS = 2
 STANDSTILL_SECONDS = 60.0  # nothing ends for so long: something is lost
 POLL_SECONDS = 0.05
+TROUBLED_SHARE = 0.4  # of acts, until each trouble of the store itself was had once
 WATCH_SECONDS = 1.0  # between two readings of the store
 INPUT = "in.jsonl"
 CONFIGURATION = """
@@ -167,9 +168,13 @@ class Chaos:
         end = loop.time() + self._plan.seconds
         ours = ((self._kill, 9), (self._stand_still, 1), (self._ask_to_end, 3), (self._kill_all, 1))
         acts, weights = zip(*ours, *self._home.troubles, strict=True)
+        due = [trouble for trouble, _ in self._home.troubles]  # each happens, however short the round
         while loop.time() < end:
             await asyncio.sleep(self._chance.uniform(0.1, 1.0) * self._plan.longest_pause)
-            group.create_task(self._chance.choices(acts, weights=weights)[0]())
+            is_theirs = due and self._chance.random() < TROUBLED_SHARE
+            group.create_task((due.pop() if is_theirs else self._chance.choices(acts, weights=weights)[0])())
+        for trouble in due:
+            await trouble()
 
     async def _kill(self) -> None:
         self._chance.choice(self._slots).send(signal.SIGKILL)
