@@ -59,6 +59,14 @@ async def test_a_batch_in_mid_run_is_finished_by_the_store_it_was_moved_to(
         assert calls.total == LINES + CALLED, "nobody was called twice"
 
 
+def test_a_store_or_an_archive_that_is_not_there_is_one_sentence_and_makes_nothing(tmp_path: Path) -> None:
+    (tmp_path / "forebay.yaml").write_text("store: sqlite:///forebay.db")
+    for command in ("export", "import"):
+        refused = forebay("store", command, "a.tar", cwd=tmp_path)
+        assert (refused.code, "There is no" in refused.err, "Traceback" in refused.err) == (2, True, False)
+    assert [path.name for path in tmp_path.iterdir()] == ["forebay.yaml"]
+
+
 async def _homes(folder: Path, mock: str, schema: str) -> tuple[Path, Path]:
     """Two installations that differ in their store."""
     url = f"{server().url()}?schema=moved_by_{schema}"

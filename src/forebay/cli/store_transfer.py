@@ -18,6 +18,7 @@ from forebay.cli.logging import set_up_logging
 from forebay.cli.options import GlobalOptions, options_of, refuse_server
 from forebay.cli.remote import print_json, print_table
 from forebay.domain.archive import Manifest
+from forebay.domain.errors import ConfigurationError
 from forebay.settings import Settings, without_password
 from forebay.stores.drivers import store_driver
 from forebay.stores.sqlite import hold_archive
@@ -41,7 +42,9 @@ def export_archive(
 ) -> None:
     """Write all that the stopped installation keeps into an archive: jobs, files, records, blobs."""
     options = options_of(context)
-    manifest = asyncio.run(_export(_settings(options, "store export"), archive))
+    settings = _settings(options, "store export")
+    _refuse_unless_there(settings)
+    manifest = asyncio.run(_export(settings, archive))
     _show(options, manifest, f"{archive} holds everything; import it with `forebay store import {archive}`")
 
 
@@ -52,6 +55,8 @@ def import_archive(
     """Load an archive into the configured store, which must be empty: all of it or nothing, read back at the end."""
     options = options_of(context)
     settings = _settings(options, "store import")
+    if not archive.exists():
+        raise ConfigurationError(f"There is no archive {str(archive)!r}")
     manifest = asyncio.run(_import(settings, archive))
     shown = without_password(settings.store.url)
     _show(options, manifest, f"{shown} holds all of {archive}, read back and compared; start it, and not the old one")
@@ -88,6 +93,13 @@ async def _place(settings: Settings) -> AsyncIterator[TransferPlace]:
             hold=hold,
             reopen_blobs=storage.reopen_blobs,
         )
+
+
+def _refuse_unless_there(settings: Settings) -> None:
+    """A file is made by its first use: a wrong name would be an archive of nothing."""
+    path = settings.store.path
+    if path is not None and not path.exists():
+        raise ConfigurationError(f"There is no store {str(path)!r} to export: is `store:` (or --config) the right one?")
 
 
 def _show(options: GlobalOptions, manifest: Manifest, sentence: str) -> None:
