@@ -168,3 +168,22 @@ async def test_a_file_that_is_well_and_one_that_is_not(tmp_path: Path, monkeypat
     ill = {check.name: check.level for check in await examine(settings) if check.level is not Level.OK}
     await store.close()
     assert ill == dict.fromkeys(("disk", "log", "clock", "leases"), Level.WARN)
+
+
+async def test_an_ordinary_role_sees_all_but_what_it_may_not(url: str, place: postgres.Place) -> None:
+    server().run(
+        "CREATE ROLE plain LOGIN CONNECTION LIMIT 5",
+        "GRANT USAGE ON SCHEMA forebay TO plain",
+        "GRANT SELECT ON ALL TABLES IN SCHEMA forebay TO plain",
+        database="ill",
+    )
+    other = await asyncpg.connect(url)
+    try:
+        found = await postgres.examine(postgres.read_place(url.replace("forebay@", "plain@")))
+    finally:
+        await other.close()
+        server().run("DROP OWNED BY plain", "DROP ROLE plain", database="ill")
+    assert [check for check in found.checks if check.name == "store"] == []
+    [(level, message)] = of("connections", found.checks)
+    assert (level, "of 5 taken (of this role)" in message) == (Level.FAIL, True)
+    assert any("GRANT pg_read_all_stats" in message for _, message in of("transactions", found.checks))
