@@ -18,6 +18,8 @@ from forebay.settings import Settings, StoreSettings
 from forebay.stores import postgres, sqlite
 from forebay.stores.postgres import health, health_server, health_tables
 from forebay.stores.sqlite import health as file_health
+from forebay.testing.pooling import TransactionPooler
+from forebay.testing.postgres import USER
 from tests.integration.postgres_house import empty_place, server
 
 FUTURE_SECONDS = 1000
@@ -187,3 +189,13 @@ async def test_an_ordinary_role_sees_all_but_what_it_may_not(url: str, place: po
     [(level, message)] = of("connections", found.checks)
     assert (level, "of 5 taken (of this role)" in message) == (Level.FAIL, True)
     assert any("GRANT pg_read_all_stats" in message for _, message in of("transactions", found.checks))
+
+
+async def test_a_pooler_is_seen_whether_the_address_names_it_or_not(place: postgres.Place) -> None:
+    async with TransactionPooler(server().port, user=USER, database="ill") as pooler:
+        address = server().url("ill", port=pooler.port)
+        named = await postgres.examine(postgres.read_place(f"{address}?pooler=transaction"))
+        assert [level for level, _ in of("pooler", named.checks)] == [Level.OK]
+        assert of("pooler", named.checks)[0][1].startswith("a pooler; ")
+        unnamed = await examine(Settings(store=StoreSettings(url=address, path=None), blobs=None))
+        assert any("pooler=transaction" in check.message for check in unnamed if check.level is not Level.OK)
