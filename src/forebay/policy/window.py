@@ -14,8 +14,8 @@ def next_window(window: int, *, slots: int, refilled_at: float | None, now: floa
     """The size of the window at a wake: at least twice the slots that serve the lane, doubled while it empties soon,
     and while the lane has taken all of it (``is_starved``): how many slots a lane has may have to be learned.
 
-    ``window`` 0 is a batch that has sent nothing yet. ``refilled_at`` None: it was not full since it last grew. It never
-    shrinks: what was sent can't be taken back.
+    ``window`` 0 is a batch that has sent nothing yet. ``refilled_at`` None: it was not full since it last grew. It
+    never shrinks: what was sent can't be taken back.
     """
     wanted = max(window, 2 * slots)
     if refilled_at is not None and (is_starved or now - refilled_at < SOON_SECONDS):
