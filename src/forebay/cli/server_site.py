@@ -13,7 +13,18 @@ from forebay.domain.attempt import Usage
 from forebay.domain.batch import batch_id, job_id_of
 from forebay.domain.errors import ConfigurationError, Conflict, NotFound
 from forebay.policy.resolution import CHAT, normal_endpoint
-from forebay.runs.backend import RUN_FRESH, RUN_NAME, RUN_REQUESTS, Backend, BatchState, Lines, Piece, RunOrder, Stream
+from forebay.runs.backend import (
+    RUN_FRESH,
+    RUN_HOST,
+    RUN_NAME,
+    RUN_REQUESTS,
+    Backend,
+    BatchState,
+    Lines,
+    Piece,
+    RunOrder,
+    Stream,
+)
 from forebay.runs.local import split_lines
 from forebay.runs.options import DEFAULT_MAX_ATTEMPTS, RunOptions
 from forebay.runs.place import Place
@@ -134,6 +145,7 @@ class ServerBatches:
             requests=metadata.get(RUN_REQUESTS, ""),
             is_live=batch["status"] in LIVE,
             is_fresh=RUN_FRESH in metadata,
+            host=metadata.get(RUN_HOST, ""),
             succeeded=counts.get("completed", 0),
             failed=counts.get("failed", 0),
             usage=_usage(job.get("usage")),

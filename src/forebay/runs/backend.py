@@ -11,6 +11,7 @@ from forebay.domain.record import Record
 RUN_NAME = "forebay_run"  # metadata of a run's batches: by these the next run finds them
 RUN_REQUESTS = "forebay_run_requests"
 RUN_FRESH = "forebay_run_fresh"
+RUN_HOST = "forebay_run_host"  # where the run was started
 
 Lines = Callable[[], AsyncIterator[bytes]]  # from the first one on, each time
 
@@ -29,6 +30,7 @@ class BatchState(Record, frozen=True, kw_only=True):
     requests: str
     is_live: bool
     is_fresh: bool = False
+    host: str = ""  # where its run was started, if that may be another machine than this one
     succeeded: int = 0
     failed: int = 0
     calls: int | None = None  # of this run, whichever batch; None: nobody counts

@@ -1,6 +1,7 @@
 """A run from its plan to its last result: earlier results, batches left alive, one batch of what remains."""
 
 import asyncio
+import socket
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ import msgspec
 from forebay.domain.attempt import Usage
 from forebay.domain.errors import ForebayError, TargetUnavailable
 from forebay.domain.record import Record
-from forebay.runs.backend import RUN_FRESH, RUN_NAME, RUN_REQUESTS, Backend, BatchState, Piece, Stream
+from forebay.runs.backend import RUN_FRESH, RUN_HOST, RUN_NAME, RUN_REQUESTS, Backend, BatchState, Piece, Stream
 from forebay.runs.partial import Rows
 from forebay.runs.patience import Stopped
 from forebay.runs.prepared import Prepared
@@ -69,7 +70,7 @@ class Execution:
         for batch in earlier:
             if batch.is_live and is_remembered and adopted is None and batch.requests == self._plan.fingerprint:
                 adopted = batch
-            elif batch.is_live:
+            elif batch.is_live and self._is_ours(batch):
                 await self._backend.cancel(batch.id)
                 await self._ended(batch.id)
             if is_remembered and batch is not adopted:
@@ -87,7 +88,7 @@ class Execution:
                 break
             if batch.is_live and batch.requests == self._plan.fingerprint:
                 return batch.id
-            if batch.is_live:
+            if batch.is_live and self._is_ours(batch):
                 await self._backend.cancel(batch.id)
             await self._absorb_all(batch.id)
             if batch.is_fresh:
@@ -115,7 +116,11 @@ class Execution:
         """Makes a batch of what has no result yet. Returns its id, None if there is nothing to do."""
         if next(self._workbook.pending(), None) is None:
             return None
-        metadata = {RUN_NAME: self._prepared.name, RUN_REQUESTS: self._plan.fingerprint}
+        metadata = {
+            RUN_NAME: self._prepared.name,
+            RUN_REQUESTS: self._plan.fingerprint,
+            RUN_HOST: socket.gethostname(),
+        }
         if self._prepared.options.is_fresh:
             metadata[RUN_FRESH] = "1"
         order = msgspec.structs.replace(self._prepared.order(), metadata=metadata)
@@ -148,6 +153,15 @@ class Execution:
             raise ForebayError(state.problem)
         spent = _difference(state, before)
         return msgspec.structs.replace(spent, reused=before.succeeded)
+
+    def _is_ours(self, batch: BatchState) -> bool:
+        """Whether other requests of the same name are those of an earlier run here, which this one replaces. Another
+        machine's path may be the same by chance: its run is left alone.
+        """
+        if batch.host in ("", socket.gethostname()):
+            return True
+        self._reporter.say(f"{batch.host} runs other requests for an output of this path: tell them apart by --name")
+        return False
 
     @contextmanager
     def showing(self, adopted: BatchState | None) -> Iterator[None]:

@@ -16,7 +16,18 @@ from forebay.domain.query import JobQuery, Parts
 from forebay.engine.handlers.batch import BatchOrder, make_batch, put_file
 from forebay.engine.handlers.batch.lines import CUSTOM_ID, output_line
 from forebay.ports import Watch
-from forebay.runs.backend import RUN_FRESH, RUN_NAME, RUN_REQUESTS, BatchState, Fact, Lines, Piece, RunOrder, Stream
+from forebay.runs.backend import (
+    RUN_FRESH,
+    RUN_HOST,
+    RUN_NAME,
+    RUN_REQUESTS,
+    BatchState,
+    Fact,
+    Lines,
+    Piece,
+    RunOrder,
+    Stream,
+)
 from forebay.runs.counted import CallCount, counted
 
 TENANT = "default"
@@ -170,6 +181,7 @@ class LocalBatches:
             requests=metadata.get(RUN_REQUESTS, ""),
             is_live=not job.is_terminal,
             is_fresh=RUN_FRESH in metadata,
+            host=metadata.get(RUN_HOST, "") if self._jobs.facts.is_shared_between_machines else "",
             succeeded=tally.succeeded,
             failed=tally.failed + tally.cancelled,
             calls=self.calls.calls,

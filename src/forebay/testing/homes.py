@@ -5,11 +5,11 @@ import os
 import random
 import signal
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from itertools import count
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from forebay.app import SystemClock
 from forebay.blobs.files import open_blobs
@@ -29,7 +29,7 @@ LONGEST_STOP_SECONDS = 2.0
 BACKENDS = "FROM pg_stat_activity WHERE application_name LIKE 'forebay%'"
 _schemas = count()
 
-Trouble = Callable[[], Awaitable[None]]
+Trouble = Callable[[], Coroutine[Any, Any, None]]
 
 
 class Inside(NamedTuple):
