@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import TypeVar
 
-from forebay.domain.errors import ForebayError, StoreUnavailable
+from forebay.domain.errors import ForebayError, StoreRefused, StoreUnavailable
 from forebay.domain.ids import IdSource
 from forebay.ports import Clock
 from forebay.stores.postgres.calls import Order
@@ -103,6 +103,8 @@ class Backend:
                     return await _repeat(link, query, begin, tries)
                 finally:
                     self._idle.put_nowait(link)
+        except StoreRefused as exc:  # after it was opened: let in again, perhaps
+            raise unavailable(exc) from exc
         except ForebayError:
             raise
         except (*LOST, *BUSY, *CROSSED) as exc:

@@ -145,6 +145,7 @@ class Link:
             async with asyncio.timeout(min(CONNECT_SECONDS, self._place.timeout_seconds / 2)):
                 self._connection = await self._connect()
         except _REFUSED as exc:
+            self._failures += 1
             raise StoreRefused(f"{self._place.shown} does not let us in: {exc}") from exc
         except asyncpg.ProtocolViolationError as exc:
             self._failures += 1

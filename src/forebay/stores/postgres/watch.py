@@ -16,7 +16,7 @@ from uuid import uuid4
 
 import asyncpg
 
-from forebay.domain.errors import StoreUnavailable
+from forebay.domain.errors import ForebayError, StoreUnavailable
 from forebay.ports import Watch
 from forebay.stores.postgres.faults import LOST
 from forebay.stores.postgres.link import READING, Link
@@ -151,7 +151,7 @@ class Hub:
                 self._heard_on = None
                 await connection.add_listener(self._channel, self._on_notify)
                 self._heard_on = connection
-        except (*LOST, asyncpg.PostgresError, StoreUnavailable):
+        except (*LOST, asyncpg.PostgresError, ForebayError):
             self._listener.drop()
             self._heard_on = None
 

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-from forebay.domain.errors import ForebayError, StoreDamaged, StoreUnavailable
+from forebay.domain.errors import ForebayError, StoreDamaged, StoreRefused, StoreUnavailable
 from forebay.domain.ids import IdSource
 from forebay.ports import Clock
 from forebay.stores.postgres.calls import Call, Order, Reply, Run, answer, plan
@@ -160,7 +160,7 @@ class Lane:
         try:
             async with asyncio.timeout(self._means.timeout_seconds):
                 done = await self._run(groups)
-        except (*LOST, *BUSY) as exc:
+        except (*LOST, *BUSY, StoreRefused) as exc:  # refused after it was opened: let in again, perhaps
             self._link.drop()
             return _all(calls, unavailable(exc))
         except ForebayError as exc:
