@@ -26,6 +26,7 @@ SMALL = Sizes(
     backlog=3_000,
     backlog_baseline=100,
     limits_seconds=1.0,
+    scaling_seconds=0.5,
 )
 REQUEST = b'{"model":"mock","messages":[]}'
 

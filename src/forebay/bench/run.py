@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from forebay.bench import awaited, backlog, batches, durable, limits, parts, submissions, workers
+from forebay.bench import awaited, backlog, batches, durable, limits, parts, scaling, submissions, workers
 from forebay.bench.figures import Figure, Report
 from forebay.bench.mock import compiled
 from forebay.bench.place import Place
@@ -23,6 +23,7 @@ SECTIONS: dict[str, Section] = {
     batches.SECTION: batches.measure,
     backlog.SECTION: backlog.measure,
     limits.SECTION: limits.measure,
+    scaling.SECTION: scaling.measure,
 }
 
 

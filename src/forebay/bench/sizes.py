@@ -19,6 +19,7 @@ class Sizes(Record, frozen=True, kw_only=True):
     backlog: int = 200_000
     backlog_baseline: int = 1_000
     limits_seconds: float = 30.0  # that a lane has to find a limit
+    scaling_seconds: float = 8.0  # of each number of workers
 
 
 FULL = {"jobs": 50_000, "lines": (10_000, 100_000, 1_000_000), "backlog": 1_000_000, "awaited": 200}
