@@ -8,6 +8,7 @@ from forebay.domain.errors import TargetError
 from forebay.domain.inference import InferenceResult
 from forebay.domain.lane import CONTROL, route_queue, target_queue
 from forebay.domain.target import Route, TargetSpec
+from forebay.engine.gate import ClaimTime, Gate
 from forebay.engine.permits import Permits, permits_for
 from forebay.engine.services import Services
 from forebay.policy.lanes import LaneState
@@ -17,6 +18,7 @@ FIRST_TYPICAL_TOKENS = 1_000.0
 TYPICAL_SHARE = 0.1  # of the newest request in the moving average
 CONTROL_SLOTS = 8  # groups run beside targets, never in their slots: no parent waits behind its children
 MOST_AT_ONCE = 256  # jobs of one claim: they go through begin, call and answer together, and more fit no cache
+LONGEST_WAIT_SECONDS = 1.0  # of a claimed job for a slot; then another worker or target may have it
 CLOCK_BACK_SECONDS = 1.0  # a clock that was set back, and no mere correction
 
 
@@ -28,6 +30,9 @@ class Lane:
         self.state = state
         self.in_flight = 0
         self._calls_then = 0
+        self.gate = Gate() if spec.limits.concurrency is None else None
+        self._room = 0  # slots that were free as the claim was made
+        self._clock = services.clock
         self._typical_tokens = FIRST_TYPICAL_TOKENS  # of a request: its own are known only once it is claimed
         self._meters = services.meters
         self._chance = services.chance
@@ -70,8 +75,41 @@ class Lane:
         """Begins anew with the target: the clock was set back, and its pauses would last until it has caught up."""
         self.state = LaneState(self.spec.limits.concurrency, self._chance)
 
-    def enter(self, tokens: int) -> None:
-        """Counts a claimed job: it holds a slot, and its permits are spent."""
+    def wanted(self, now: float, claims: ClaimTime) -> int:
+        """How many jobs to claim now: for the slots that are free, and some for those that will be."""
+        slots = self.free_slots(now)
+        if self.gate is None:
+            return slots
+        self._room = slots
+        if not self.in_flight or not self.state.is_steady(now):
+            return slots
+        return slots + max(0, claims.ahead(self.state.limit, self.state.latency) - len(self.gate))
+
+    def enter(self, fence: int, tokens: int) -> None:
+        """Takes a claimed job in: it gets a slot, or waits for one."""
+        if self.gate is not None:
+            if self._room <= 0 and self.free_slots(self._clock.now()) <= 0:
+                self.gate.add(fence, tokens)
+                return
+            self._room -= 1
+        self._admit(tokens)
+
+    def open_gate(self, now: float) -> None:
+        """Gives free slots to those who wait; under a longer pause they go back."""
+        if not self.gate:
+            return
+        resume = self.state.resume_at(now)
+        if resume is not None and resume - now > LONGEST_WAIT_SECONDS:
+            self.gate.send_away()
+            return
+        while len(self.gate) and self.free_slots(now) > 0:
+            tokens = self.gate.let_in()
+            if tokens is None:
+                return
+            self._admit(tokens)
+
+    def _admit(self, tokens: int) -> None:
+        """It holds a slot, and its permits are spent."""
         self.in_flight += 1
         self.state.sent()
         self._meters.in_flight(self.name, self.in_flight)
@@ -81,9 +119,13 @@ class Lane:
             self.tokens.take(tokens)
             self._typical_tokens += TYPICAL_SHARE * (tokens - self._typical_tokens)
 
-    def leave(self) -> None:
+    def leave(self, fence: int) -> None:
+        if self.gate is not None and self.gate.discard(fence):
+            return
         self.in_flight -= 1
         self._meters.in_flight(self.name, self.in_flight)
+        if self.gate:
+            self.open_gate(self._clock.now())
 
     def observe(self, result: InferenceResult, latency_seconds: float, now: float) -> None:
         """Learns from an answer."""
@@ -128,6 +170,7 @@ class Lanes:
         self.by_name: Mapping[str, Lane] = {lane.name: lane for lane in lanes}
         self._routes = [route for route in routes if any(entry.target in self.by_name for entry in route.entries)]
         self._failover_after_seconds = failover_after_seconds
+        self.claims = ClaimTime()
         self._turn = 0
         self._seen_at = 0.0
 
@@ -148,7 +191,7 @@ class Lanes:
         self._turn += 1
         for name, queues in served.items():
             lane = self.by_name[name]
-            slots = lane.free_slots(now)
+            slots = lane.wanted(now, self.claims)
             turned = queues[self._turn % len(queues) :] + queues[: self._turn % len(queues)]
             for place, queue in enumerate(turned):
                 share = min((slots - place + len(queues) - 1) // len(queues), MOST_AT_ONCE)
@@ -177,6 +220,13 @@ class Lanes:
         self._seen_at = now
         for lane in self.by_name.values():
             await lane.refill(now)
+            lane.open_gate(now)
+
+    def send_waiting_back(self) -> None:
+        """Of what was claimed and not begun, nothing is kept."""
+        for lane in self.by_name.values():
+            if lane.gate is not None:
+                lane.gate.send_away()
 
     def wake_at(self, now: float) -> float | None:
         """The next time at which a lane may have slots again by itself."""

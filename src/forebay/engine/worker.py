@@ -134,6 +134,7 @@ class WorkerProcess:
 
     async def _drain(self) -> None:
         await stopped([self._claiming])
+        self.lanes.send_waiting_back()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._options.drain_seconds):
                 await self._slots.emptied.wait()
@@ -158,12 +159,15 @@ class WorkerProcess:
         """Claims and starts. Broken off in between, it hands back what it was given: a claim is committed all the
         same, and its jobs would stand still until the drain ends.
         """
+        began_at = self._services.clock.now()
         claim = asyncio.ensure_future(self._services.jobs.claim(self.worker, wants, is_alone=is_alone))
         try:
             claimed = await asyncio.shield(claim)
         except asyncio.CancelledError:
             claim.add_done_callback(self._hand_back)
             raise
+        if claimed:
+            self.lanes.claims.took(max(0.0, self._services.clock.now() - began_at))
         for one in claimed:
             self._start(one)
         return claimed
@@ -235,14 +239,14 @@ class WorkerProcess:
         if claimed.lane == CONTROL:
             self._control_busy += 1
         else:
-            self.lanes.by_name[claimed.lane].enter(claimed.job.tokens)
+            self.lanes.by_name[claimed.lane].enter(claimed.fence, claimed.job.tokens)
         self._slots.dispatch(claimed)
 
     def _ended(self, claimed: Claimed) -> None:
         if claimed.lane == CONTROL:
             self._control_busy -= 1
         else:
-            self.lanes.by_name[claimed.lane].leave()
+            self.lanes.by_name[claimed.lane].leave(claimed.fence)
         self._wake.set()
 
     async def _listen(self) -> None:

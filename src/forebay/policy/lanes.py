@@ -73,6 +73,16 @@ class LaneState:
         """How many were ever sent."""
         return self._sent
 
+    @property
+    def latency(self) -> float:
+        """What a call takes, smoothed."""
+        return self._concurrency.latency
+
+    def is_steady(self, now: float) -> bool:
+        """Whether the ends of calls alone free slots now: no pause, no pace, no headers, no doubt hold them back."""
+        is_free = self._pace.per_second is None and self._remaining is None and now >= self._paused_until
+        return is_free and self._breaker.retry_at is None and not self.is_doubtful(now)
+
     def has_learned_pause(self, now: float) -> bool:
         """Whether an answer to this worker says not to send anything now."""
         return now < self._pause_learned

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from forebay.domain.answer import Answer, Done, Failed, Retry
+from forebay.domain.answer import Answer, Done, Failed, Retry, Snooze
 from forebay.domain.attempt import Attempt, Outcome
 from forebay.domain.content import Content
 from forebay.domain.errors import TargetError
@@ -55,12 +55,14 @@ class InferHandler:
 
     async def __call__(self, job: Job, context: Context) -> Answer:
         spec = job.spec
+        lane = self._lanes.by_name[context.claimed.lane]
+        if lane.gate and not await lane.gate.passed(context.claimed.fence):
+            return Snooze(after_seconds=0.0)
         if spec.stream and await was_streamed(job, self._services):
             return Failed(error=_interrupted())
         remaining = job.deadline - self._services.clock.now()
         if remaining <= 0:
             return Failed(error=expired())
-        lane = self._lanes.by_name[context.claimed.lane]
         candidate = self._candidate(job, lane)
         body = job.body or EMPTY
         text = body.text if body.text is not None else await load_text(body, self._services.blobs)
