@@ -40,6 +40,7 @@ class House:
     session: aiohttp.ClientSession
     store: str
     folder: Path
+    lease: float
 
     async def post(self, url: str, **options: Any) -> tuple[int, Any]:
         async with self.session.post(url, **options) as reply:
@@ -52,12 +53,14 @@ class House:
         await self.post(f"{self.mock.address.removesuffix('/v1')}/mock/options", json={"latency_ms": latency_ms})
 
     def worker(self, name: str, *arguments: str) -> Any:
-        folder = machine(self.folder / name, self.store, self.mock.address)
+        folder = machine(self.folder / name, self.store, self.mock.address, lease=self.lease)
         return started_worker(*arguments, folder=folder)
 
 
 @asynccontextmanager
-async def house(database: PostgresServer, folder: Path, parameters: str = "") -> AsyncIterator[House]:
+async def house(
+    database: PostgresServer, folder: Path, parameters: str = "", *, lease: float = 30
+) -> AsyncIterator[House]:
     async with AsyncExitStack() as stack:
         mock = await stack.enter_async_context(started("mock-model", "--port", "0", folder=folder))
         store = await made_store(database, parameters)
@@ -66,7 +69,7 @@ async def house(database: PostgresServer, folder: Path, parameters: str = "") ->
             serving = started("serve", "--no-worker", "--port", "0", folder=machine(folder / name, store, mock.address))
             servers.append(await stack.enter_async_context(serving))
         session = await stack.enter_async_context(http())
-        yield House(*servers, mock, session, store, folder)
+        yield House(*servers, mock, session, store, folder, lease)
 
 
 def asked(text: str, **more: Any) -> dict[str, Any]:
@@ -179,6 +182,28 @@ async def test_a_worker_that_drains_hands_back_and_another_machine_does_the_rest
         assert all(len(job.attempts) == 1 for job in jobs.values())
 
 
+async def test_a_worker_that_stood_still_beyond_its_lease_changes_nothing(
+    database: PostgresServer, tmp_path: Path
+) -> None:
+    async with house(database, tmp_path, lease=2) as here, here.worker("c") as stale:
+        await here.slow_down(SLOW_MS)
+        _, made = await here.post(f"{here.a.address}/v1/jobs", json=order("stopped"))
+        await in_flight(here.session, here.mock.address, 1)
+        stale.send(signal.SIGSTOP)
+        async with here.worker("d"):
+            polled = await get(here.session, f"{here.a.address}/v1/jobs/{made['id']}?wait=30")
+            assert polled["status"] == "succeeded"
+            stale.send(signal.SIGCONT)
+            await until(lambda: _says(stale.log, "leases_lost"))
+            assert await stale.terminate() == 0
+        again = await get(here.session, f"{here.b.address}/v1/jobs/{made['id']}")
+        unchanging = ("status", "result", "finished_at", "attempt_count")
+        assert [again[name] for name in unchanging] == [polled[name] for name in unchanging]
+        [job] = (await checked(here.store, [made["id"]], await here.calls())).values()
+        assert len(job.attempts) == 2
+        assert job.attempts[0].fence < job.attempts[1].fence
+
+
 async def _streamed(here: House, text: str) -> str:
     said = ""
     async with here.session.post(here.a.address + CHAT, json=asked(text, stream=True)) as reply:
@@ -227,3 +252,7 @@ async def _has_jobs(here: House, count: int) -> bool:
 async def _asked_like_an_sdk(here: House, server: Running, *, retries: int) -> tuple[int, Any]:
     headers = {"x-stainless-retry-count": str(retries)}
     return await here.post(server.address + CHAT, json=asked("idle", model="other"), headers=headers)
+
+
+async def _says(log: list[str], event: str) -> bool:
+    return any(event in line for line in log)
