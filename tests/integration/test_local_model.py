@@ -27,12 +27,6 @@ async def main():
     await asyncio.Event().wait()
 asyncio.run(main())
 """
-COMMANDS = """
-import sys
-from forebay.cli import models
-from forebay.cli.options import GlobalOptions, with_global_options
-sys.exit(with_global_options(models.app).main(sys.argv[1:], standalone_mode=False, obj=GlobalOptions()))
-"""
 
 
 @pytest.fixture
@@ -148,7 +142,7 @@ async def test_the_serve_command_serves_with_the_given_key_until_it_is_ended(
     models: LocalModels, how: signal.Signals, code: int
 ) -> None:
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", COMMANDS, "serve", NAME, "--port", "0", "--api-key", "mine", "--json"),
+        *(sys.executable, "-m", "forebay", "models", "serve", NAME, "--port", "0", "--api-key", "mine", "--json"),
         stdout=asyncio.subprocess.PIPE,
     )
     assert process.stdout is not None

@@ -10,7 +10,7 @@ from forebay.testing.simulation.plan import Plan, plan_of
 from tests.integration.mutants.engine_mutants import MUTANTS, EngineMutant
 
 [DECISION] = Path(__file__).parents[2].joinpath("docs/decisions").glob("*-the-simulation-bites.md")
-MOST_HISTORIES = 60
+MOST_HISTORIES = 150
 
 
 def rough(seed: int) -> Plan:
@@ -46,7 +46,7 @@ def test_the_simulation_notices(mutant: EngineMutant, monkeypatch: pytest.Monkey
 
 
 def test_the_intact_engine_goes_through_the_same_histories() -> None:
-    found = {seed: run_history(seed, rough(seed)).violations for seed in range(0, MOST_HISTORIES, 6)}
+    found = {seed: run_history(seed, rough(seed)).violations for seed in range(0, MOST_HISTORIES, 15)}
     assert not any(found.values()), found
 
 
