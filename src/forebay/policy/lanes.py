@@ -51,6 +51,8 @@ class LaneState:
         self._doubted_until = 0.0
         self._peers: dict[str, Lesson] = {}
         self._is_following = False
+        self._sent_told = self._refused_told = 0  # by the last lesson
+        self._refused_minded = 0  # by what was heard last
 
     @property
     def limit(self) -> int:
@@ -95,12 +97,15 @@ class LaneState:
     def lesson(self, target: str, teller: str, now: float) -> Lesson:
         """What is known of the target, for the other workers."""
         pace = self._pace.per_second
+        sent, refused = self._sent - self._sent_told, self._refused - self._refused_told
+        self._sent_told, self._refused_told = self._sent, self._refused
         return Lesson(
             target=target,
             teller=teller,
             limit=self._concurrency.found,
             cause=self._refusals.cause,
             accepted_per_second=self._pace.measured(now, self._sent - self._refused) or 0.0,
+            refused_share=min(1.0, refused / max(sent, 1)),
             per_second=None if pace is None else pace * self.workers,
             pause_seconds=max(0.0, self._pause_learned - now),
         )
@@ -129,6 +134,16 @@ class LaneState:
         self._concurrency.is_probing = not self._is_following
         if self._is_following:
             self._follow(peers[first], now)
+        elif peers and now - self._reacted_at >= HEARING_SECONDS and self._refused == self._refused_minded:
+            self._mind(now)
+        self._refused_minded = self._refused
+
+    def _mind(self, now: float) -> None:
+        """Lowers the pace of all for what the others alone were refused."""
+        share = sum(lesson.refused_share for lesson in self._peers.values()) / self.workers
+        if share and self._refusals.cause is Cause.RATE and self._pace.per_second is not None:
+            self._reacted_at = now
+            self._pace.refused(now, self._sent - self._refused, share, None, self._pace.per_second)
 
     def _follow(self, lesson: Lesson, now: float) -> None:
         self._refusals.suspect(Cause(lesson.cause), self._concurrency.limit)
@@ -206,7 +221,7 @@ class LaneState:
             self._concurrency.succeeded(now, latency_seconds, in_flight)
             if self._pace.per_second is not None:
                 most = self._told / self.workers if self._told is not None and self._peers else None
-                self._pace.keep(now, self._sent - self._refused, most)
+                self._pace.keep(now, self._sent - self._refused, most, self.workers)
         if hints is not None:
             self._heed(hints, now)
 
@@ -247,7 +262,8 @@ class LaneState:
         # Those that were sent while this refusal was on its way may be refused too.
         unheard = int(self._concurrency.opening_rate * heard_seconds)
         between = max(0, self._sent - self._sent_then - 1 - unheard)
-        refusals.add(between, refused, self._concurrency.limit, is_proven=is_proven)
+        calls = self.workers if before is Cause.RATE else 1  # of all workers, for one of this: they share the rate
+        refusals.add(between * calls, refused * calls, self._concurrency.limit, is_proven=is_proven)
         if self._is_following:  # the first worker judges
             refusals.suspect(before, self._concurrency.limit)
             refusals.is_test = False

@@ -92,13 +92,13 @@ class LearnedPace:
         self._at = now
         self._spans = ((now, accepted), (now, accepted))
 
-    def keep(self, now: float, accepted: int, most: float | None = None) -> None:
+    def keep(self, now: float, accepted: int, most: float | None = None, workers: int = 1) -> None:
         """Raises a pace that was used for long without a refusal by a step, or to ``most``, which the
         target tells.
         """
         if self.per_second is not None and most is not None:
             self.per_second = min(self.per_second, SAFE_SHARE * most)
-        needed = self._probe_calls if self._before is None else HELD_CALLS
+        needed = (self._probe_calls if self._before is None else HELD_CALLS) / workers
         calls, elapsed = accepted - self._mark, now - self._marked_at
         if self.per_second is None or (calls < needed and elapsed < LONGEST_WAIT_SECONDS):
             return

@@ -67,6 +67,13 @@ def test_four_workers_share_a_rate_that_headers_tell(latency_seconds: float) -> 
     assert crowd.served.refused_share(30, 90) < 0.02
 
 
+def test_four_workers_share_a_rate_that_nobody_tells() -> None:
+    crowd = _crowd(Wall(per_minute=600), 0.2, retry_after=0.1)
+    crowd.run(120)
+    assert crowd.served.rate(60, 120) >= 0.85 * 10
+    assert crowd.served.refused_share(60, 120) < 0.02
+
+
 def test_a_pause_is_heard_but_not_told_again() -> None:
     refused, other = LaneState(None, random.Random(1)), LaneState(None, random.Random(2))
     refused.free_slots(START, 0)
@@ -104,3 +111,16 @@ def test_a_learned_rate_is_one_for_all() -> None:
         for _ in range(slots):
             lane.sent()
     assert sent == pytest.approx(50, abs=2)
+
+
+def test_the_first_worker_lowers_the_pace_for_what_the_others_were_refused() -> None:
+    lane = LaneState(None, random.Random(1))
+    lane.hear("b", [Lesson(target="t", teller="a", cause="rate", per_second=10.0)], START)
+    lane.hear("b", [Lesson(target="t", teller="c", cause="rate", refused_share=0.4, per_second=10.0)], START + 5)
+    assert lane.lesson("t", "b", START + 5).per_second == pytest.approx(10 * 0.8, rel=0.05)
+
+
+def test_random_refusals_do_not_stop_four_workers() -> None:
+    crowd = _crowd(Wall(room=37, noise=0.02), 0.5)
+    crowd.run(120)
+    assert crowd.served.rate(60, 120) >= 0.85 * 37 / 0.5
