@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PYTEST_ARGS ?=
+TEST_PROCESSES ?= 2
 
 .PHONY: help setup demo dev check format test bench soak docs clean
 
@@ -37,7 +38,7 @@ format: $(READY)  ## Format the code and mend what the linter can
 	$(BIN)/ruff check --fix src tests demo
 
 test: $(READY)  ## Make the environment, start what the tests need, and run them all
-	$(BIN)/pytest $(PYTEST_ARGS)
+	$(BIN)/pytest -n $(TEST_PROCESSES) --dist worksteal $(PYTEST_ARGS)
 
 bench: $(READY)  ## Measure this machine, each figure beside its baseline (BENCH_ARGS="--only durable --check")
 	$(BIN)/forebay bench $(BENCH_ARGS)
