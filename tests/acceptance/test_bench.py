@@ -27,6 +27,8 @@ SMALL = Sizes(
     backlog_baseline=100,
     limits_seconds=1.0,
     scaling_seconds=0.5,
+    postgres_backlog=3_000,
+    postgres_rounds=1,
 )
 REQUEST = b'{"model":"mock","messages":[]}'
 

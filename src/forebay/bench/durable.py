@@ -27,11 +27,11 @@ async def measure(place: Place) -> list[Figure]:
         url = f"{mock.address}/chat/completions"
         for name, client in default_clients().items():
             stack.push_async_callback(client.close)
-            runs[name] = _pool(client, url)
+            runs[name] = bare_pool(client, url)
         file = configure(place.new_folder(SECTION), mock.address)
         system = await stack.enter_async_context(open_system(settings_of(file)))
         runs[SECTION] = lambda texts: jobs_per_second(system, texts)
-        paces = await _in_turns(runs, place)
+        paces = await in_turns(runs, place)
     return _figures(paces)
 
 
@@ -41,7 +41,8 @@ def default_clients() -> dict[str, HttpClient]:
     return {name.value: open_http(name) for name in names}
 
 
-async def _in_turns(runs: dict[str, Run], place: Place) -> dict[str, Pace]:
+async def in_turns(runs: dict[str, Run], place: Place) -> dict[str, Pace]:
+    """The median pace of each run, which take turns."""
     texts = bodies(place.sizes.jobs)
     found: dict[str, list[Pace]] = {name: [] for name in runs}
     for run in runs.values():
@@ -59,7 +60,8 @@ async def _in_turns(runs: dict[str, Run], place: Place) -> dict[str, Pace]:
     }
 
 
-def _pool(client: HttpClient, url: str) -> Run:
+def bare_pool(client: HttpClient, url: str) -> Run:
+    """Every body once, by nothing but the client."""
     return lambda texts: calls_per_second(client, url, texts)
 
 

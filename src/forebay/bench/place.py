@@ -3,7 +3,7 @@
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from forebay.bench.child import Child, forebay_child
@@ -15,6 +15,7 @@ SLOTS = 2048  # leases outlive their calls by a commit, so a few more than a bar
 PADDING = b"word " * 150  # about 1 KB a request
 BODY = b'{"model":"mock","messages":[{"role":"user","content":"%s %d"}]}'
 MICROSECONDS = 1e6
+SQLITE_STORE = "sqlite:///bench.db"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +26,7 @@ class Place:
     program: Program
     sizes: Sizes
     tell: Callable[[str], None]
+    notes: list[str] = field(default_factory=list)  # for the report: what was left out, and why
 
     def mock(self, latency_ms: float | None = None) -> AbstractAsyncContextManager[Child]:
         """Runs the mock model: ``async with place.mock() as mock: mock.address``."""
@@ -42,12 +44,12 @@ def bodies(count: int) -> list[bytes]:
     return [BODY % (PADDING, place) for place in range(count)]
 
 
-def configure(folder: Path, base_url: str, concurrency: int | None = SLOTS) -> Path:
+def configure(folder: Path, base_url: str, concurrency: int | None = SLOTS, *, store: str = SQLITE_STORE) -> Path:
     """Writes a configuration with the one target ``mock``. ``concurrency`` None: it has to be learned."""
     limits = {} if concurrency is None else {"limits": {"concurrency": concurrency}}
     target = {"type": "openai", "base_url": base_url, "models": ["mock"], **limits}
     file = folder / "forebay.yaml"
-    file.write_text(json.dumps({"store": "sqlite:///bench.db", "targets": {"mock": target}}))
+    file.write_text(json.dumps({"store": store, "targets": {"mock": target}}))
     return file
 
 

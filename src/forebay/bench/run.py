@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from forebay.bench import awaited, backlog, batches, durable, limits, parts, scaling, submissions, workers
+from forebay.bench import awaited, backlog, batches, durable, limits, parts, postgres, scaling, submissions, workers
 from forebay.bench.figures import Figure, Report
 from forebay.bench.mock import compiled
 from forebay.bench.place import Place
@@ -24,6 +24,7 @@ SECTIONS: dict[str, Section] = {
     backlog.SECTION: backlog.measure,
     limits.SECTION: limits.measure,
     scaling.SECTION: scaling.measure,
+    postgres.SECTION: postgres.measure,
 }
 
 
@@ -40,6 +41,7 @@ async def run_bench(request: Request) -> Report:
     """Measures one section after the other, each with processes and files of its own."""
     began = time.perf_counter()
     figures: list[Figure] = []
+    notes: list[str] = []
     with tempfile.TemporaryDirectory(prefix="forebay-bench-") as name:
         folder = Path(name)
         program = await compiled(folder)
@@ -51,10 +53,14 @@ async def run_bench(request: Request) -> Report:
                 program=program,
                 sizes=request.sizes,
                 tell=partial(_tell, request, section),
+                notes=notes,
             )
             figures += await SECTIONS[section](place)
-    notes = (f"The mock model: {program.description}.",)
-    return Report(figures=tuple(figures), notes=notes, seconds=time.perf_counter() - began)
+    return Report(
+        figures=tuple(figures),
+        notes=(f"The mock model: {program.description}.", *notes),
+        seconds=time.perf_counter() - began,
+    )
 
 
 def _tell(request: Request, section: str, text: str) -> None:

@@ -36,6 +36,7 @@ async def measure(place: Place) -> list[Figure]:
         with postgres_server(is_lasting=True) as server:
             rates = {count: await _rate(place, server, count) for count in WORKERS}
     except PostgresMissing as missing:
+        place.notes.append(f"Section {SECTION} was left out: {missing}.")
         place.tell(str(missing))
         return []
     return [_figure(count, rate, rates[1]) for count, rate in rates.items()]

@@ -18,11 +18,19 @@ class Sizes(Record, frozen=True, kw_only=True):
     lines: tuple[int, ...] = (10_000, 100_000)  # of batches
     backlog: int = 200_000
     backlog_baseline: int = 1_000
+    postgres_backlog: int = 100_000
+    postgres_rounds: int = 10  # of 2,000 jobs, beside each queue
     limits_seconds: float = 30.0  # that a lane has to find a limit
     scaling_seconds: float = 8.0  # of each number of workers
 
 
-FULL = {"jobs": 50_000, "lines": (10_000, 100_000, 1_000_000), "backlog": 1_000_000, "awaited": 200}
+FULL = {
+    "jobs": 50_000,
+    "lines": (10_000, 100_000, 1_000_000),
+    "backlog": 1_000_000,
+    "postgres_backlog": 1_000_000,
+    "awaited": 200,
+}
 
 
 def sized(*, is_full: bool, **chosen: Any) -> Sizes:

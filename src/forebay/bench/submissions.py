@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 from forebay.bench.figures import Aim, Figure
 from forebay.bench.place import Place, bodies, configure, server
@@ -26,19 +27,23 @@ class SubmissionRate(Record, frozen=True, kw_only=True):
 
 async def measure(place: Place) -> list[Figure]:
     """Posts jobs to a server without a worker; each is acknowledged once it is on the disk."""
-    file = configure(place.new_folder(SECTION), NOWHERE)
-    job = b'{"target":"mock","body":' + bodies(1)[0] + b"}"
-    count = place.sizes.submissions
-    async with server(file, "--no-worker") as serving:
-        await submissions_per_second(serving.address, job, count // 10)
-        place.tell(f"{count:,} jobs over {CONNECTIONS} connections")
-        rate = await submissions_per_second(serving.address, job, count)
+    rate = await acknowledged(place, configure(place.new_folder(SECTION), NOWHERE))
     name = f"acknowledged, {CONNECTIONS} connections, fsync before each"
     return [
         Figure(section=SECTION, name=name, measured=rate.per_second, unit="jobs/s", aim=Aim(at_least=PER_SECOND_AIM)),
         Figure(section=SECTION, name="p50", measured=rate.p50_ms, unit="ms"),
         Figure(section=SECTION, name="p99", measured=rate.p99_ms, unit="ms"),
     ]
+
+
+async def acknowledged(place: Place, file: Path) -> SubmissionRate:
+    """What a server with these settings accepts, which runs nothing."""
+    job = b'{"target":"mock","body":' + bodies(1)[0] + b"}"
+    count = place.sizes.submissions
+    async with server(file, "--no-worker") as serving:
+        await submissions_per_second(serving.address, job, count // 10)
+        place.tell(f"{count:,} jobs over {CONNECTIONS} connections")
+        return await submissions_per_second(serving.address, job, count)
 
 
 async def submissions_per_second(address: str, body: bytes, count: int) -> SubmissionRate:

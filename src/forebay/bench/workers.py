@@ -41,7 +41,7 @@ async def _drained(place: Place, count: int) -> float:
             place.tell(f"{jobs:,} jobs, {count} worker{'s' if count > 1 else ''}")
             await add(system, bodies(jobs))
             await _start(stack, file, count)
-            return await _rate(system, int(jobs * REST))
+            return await drain_rate(system, int(jobs * REST))
 
 
 async def _start(stack: AsyncExitStack, file: Path, count: int) -> None:
@@ -49,7 +49,7 @@ async def _start(stack: AsyncExitStack, file: Path, count: int) -> None:
     await asyncio.gather(*[stack.enter_async_context(worker(file)) for _ in range(count)])
 
 
-async def _rate(system: System, rest: int) -> float:
+async def drain_rate(system: System, rest: int) -> float:
     """Jobs a second from now until only the rest is left. Raises: RuntimeError: too few were there to tell."""
     began, first = time.perf_counter(), await _left(system)
     if first <= 2 * rest:
