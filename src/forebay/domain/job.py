@@ -27,6 +27,12 @@ LIVE = frozenset({Status.QUEUED, Status.RUNNING, Status.WAITING})
 DEAD = frozenset({Status.FAILED, Status.CANCELLED})
 
 
+#: How often the worker of a job that runs alone dies before the job is held as poison. The end of a group costs what
+#: its lines have paid, and a worker may die of other things: a group's deaths count in a row, and it takes more of them.
+POISON_DEATHS = 2
+POISON_DEATHS_OF_A_GROUP = 5
+
+
 class Ending(StrEnum):
     """Why a live job was asked from outside to end. A group finishes its handler first; then it ends so."""
 

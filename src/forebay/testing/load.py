@@ -11,7 +11,7 @@ import aiohttp
 import msgspec
 
 from forebay.domain.batch import BATCH
-from forebay.domain.job import ErrorCode, Job, Status
+from forebay.domain.job import POISON_DEATHS, POISON_DEATHS_OF_A_GROUP, ErrorCode, Job, Status
 from forebay.testing.history import History
 
 AWAY = "store_unavailable"  # the code of a line that may be sent again
@@ -21,8 +21,7 @@ LARGEST_BURST = 12
 CANCELLED_SHARE = 0.05
 LARGE_SHARE = 0.02  # of bodies that are kept as blobs
 LARGE_CHARACTERS = 70_000
-POISONED_ALONE = 2
-POISONED_CALLS = 2 + POISONED_ALONE  # unknown ends of a job that became poison: two lost leases, and two alone
+POISONED_CALLS = 2 + POISON_DEATHS  # unknown ends of a job that became poison: two lost leases, and two alone
 
 
 class Load:
@@ -139,7 +138,7 @@ def is_poisoned(job: Job) -> bool:
     if job.error is None or job.error.code != ErrorCode.POISON:
         return False
     if job.is_group:
-        return job.rescues >= POISONED_CALLS and job.lone_rescues >= POISONED_ALONE
+        return job.lone_rescues >= POISON_DEATHS_OF_A_GROUP
     unknown = sum(attempt.outcome.value in {"unknown", "succeeded"} for attempt in job.attempts)
     return unknown >= POISONED_CALLS
 

@@ -3,7 +3,7 @@
 import msgspec
 
 from forebay.domain.change import Renewal, Worker
-from forebay.domain.job import Ending, ErrorCode, JobError, OnUnknown, Status
+from forebay.domain.job import POISON_DEATHS, POISON_DEATHS_OF_A_GROUP, Ending, ErrorCode, JobError, OnUnknown, Status
 from forebay.stores.postgres.adding import end_of
 from forebay.stores.postgres.ending import End, cancel_children, end_freed
 from forebay.stores.postgres.joins import settle
@@ -12,10 +12,9 @@ from forebay.stores.postgres.rows import decode_fixed
 from forebay.stores.postgres.transaction import Row, Tx, as_json
 
 SUSPECT_RESCUES = 2  # the schema's statements say the same: `rescues >= 2`
-POISON_LONE_RESCUES = 2
 
 POISON_ERROR = JobError(
-    code=ErrorCode.POISON, message="The worker process died twice while it ran this job and nothing else."
+    code=ErrorCode.POISON, message="The worker process died again and again while it ran this job and nothing else."
 )
 UNKNOWN_ERROR = JobError(
     code=ErrorCode.OUTCOME_UNKNOWN, message="The worker died in mid-call; the call may have been answered and paid for."
@@ -108,7 +107,7 @@ def _end_of_freed(row: Row, lone_rescues: int) -> End | None:
     job_id, ending, is_group = row[1], row[4], row[5]
     if ending is not None and not is_group:
         return End(job_id, *end_of(Ending(ending)))
-    if lone_rescues >= POISON_LONE_RESCUES:
+    if lone_rescues >= (POISON_DEATHS_OF_A_GROUP if is_group else POISON_DEATHS):
         return End(job_id, Status.FAILED, POISON_ERROR)
     if row[10] and decode_fixed(row[8]).spec.on_unknown is OnUnknown.HOLD and not is_group:
         return End(job_id, Status.FAILED, UNKNOWN_ERROR)

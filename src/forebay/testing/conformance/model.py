@@ -9,11 +9,10 @@ from dataclasses import dataclass, field
 
 from forebay.domain.attempt import Attempt
 from forebay.domain.change import Claimed, Verdict
-from forebay.domain.job import LIVE, Ending, Job, Join, Status, Taken
+from forebay.domain.job import LIVE, POISON_DEATHS, POISON_DEATHS_OF_A_GROUP, Ending, Job, Join, Status, Taken
 
 LEASE_SECONDS = 30.0
 SUSPECT_AFTER = 2
-POISON_AFTER = 2
 
 
 @dataclass(slots=True, kw_only=True)
@@ -234,7 +233,7 @@ class Model:
         node.lone_rescues += has_run and is_alone
         if node.ending is not None and not node.is_group:
             self.end(node, Status.CANCELLED)
-        elif node.lone_rescues >= POISON_AFTER:
+        elif node.lone_rescues >= (POISON_DEATHS_OF_A_GROUP if node.is_group else POISON_DEATHS):
             self.end(node, Status.FAILED)
         else:
             node.status, node.due_at = Status.QUEUED, self.now

@@ -1,7 +1,7 @@
 """Poison: a job that kills its workers is run alone, then held; its neighbours and plain crashes never are."""
 
 from forebay.domain.change import Want
-from forebay.domain.job import Job, Join, Notice, Status
+from forebay.domain.job import POISON_DEATHS_OF_A_GROUP, Job, Join, Notice, Status
 from forebay.testing.conformance.world import LANE, QUEUE, World
 
 TELL = (Notice(kind="notify", queue="notify:ops"),)
@@ -124,7 +124,7 @@ class Suspects:
             await world.lose_workers()
         assert (await world.recover()).suspects == ("control",)
         assert await world.claim(queue="control") == []
-        for _ in range(2):
+        for _ in range(POISON_DEATHS_OF_A_GROUP):
             [claimed] = await world.claim_alone(queue="control")
             assert (claimed.job.id, claimed.is_alone) == (group.id, True)
             await world.lose_workers()
@@ -137,7 +137,7 @@ class Suspects:
         group = await world.spawn([world.make() for _ in range(3)], join=Join(live=2))
         done, *_ = await world.claim(slots=1)
         await world.answer(done)
-        for is_alone in (False, False, True, True):
+        for is_alone in (False, False, *[True] * POISON_DEATHS_OF_A_GROUP):
             await (world.claim_alone(queue="control") if is_alone else world.claim(queue="control"))
             await world.lose_workers()
         assert await world.status(group.job.id) == Status.FAILED
