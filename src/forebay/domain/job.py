@@ -28,7 +28,7 @@ DEAD = frozenset({Status.FAILED, Status.CANCELLED})
 
 
 #: How often the worker of a job that runs alone dies before the job is held as poison. The end of a group costs what
-#: its lines have paid, and a worker may die of other things: a group's deaths count in a row, and it takes more of them.
+#: its lines have paid, and a worker may die of other things: the deaths of a group count in a row, and more are needed.
 POISON_DEATHS = 2
 POISON_DEATHS_OF_A_GROUP = 5
 

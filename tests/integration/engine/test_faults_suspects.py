@@ -6,7 +6,7 @@ import pytest
 
 from forebay.domain.answer import Answer, Done
 from forebay.domain.change import Want
-from forebay.domain.job import ErrorCode, Job, Status
+from forebay.domain.job import POISON_DEATHS_OF_A_GROUP, ErrorCode, Job, Status
 from forebay.domain.lane import CONTROL
 from forebay.engine.context import Context
 from forebay.engine.suspects import FIRST_WAIT_SECONDS, WORK_FACTOR, Suspects
@@ -85,9 +85,10 @@ async def test_a_group_whose_own_run_kills_its_worker_each_time_is_held_and_noth
     await engine.services.jobs.add([group])
     single = await engine.submit()
     died_in: list[str] = []
-    for _ in range(4):
+    deaths = 2 + POISON_DEATHS_OF_A_GROUP
+    for _ in range(deaths):
         await _die_in_it(engine, died_in)
-    assert [job_id for job_id in died_in if job_id == group.id] == [group.id] * 4
+    assert [job_id for job_id in died_in if job_id == group.id] == [group.id] * deaths
     job = await engine.get(group.id)
     assert job.error is not None
     assert (job.status, job.error.code) == (Status.FAILED, ErrorCode.POISON)
