@@ -263,10 +263,9 @@ class LaneState:
         unheard = int(self._concurrency.opening_rate * heard_seconds)
         between = max(0, self._sent - self._sent_then - 1 - unheard)
         calls = self.workers if before is Cause.RATE else 1  # of all workers, for one of this: they share the rate
-        refusals.add(between * calls, refused * calls, self._concurrency.limit, is_proven=is_proven)
-        if self._is_following:  # the first worker judges
-            refusals.suspect(before, self._concurrency.limit)
-            refusals.is_test = False
+        is_heard = not self._peers or before is Cause.CHANCE or now - self._reacted_at >= HEARING_SECONDS
+        is_news = is_heard and not self._is_following  # the first worker judges
+        refusals.add(between * calls, refused * calls, self._concurrency.limit, is_proven=is_proven, is_news=is_news)
         measured = self._pace.measured(now, accepted)
         told = None if self._told is None else self._told / self.workers
         if told is not None and measured is not None and measured >= RATE_SHARE * told and not self._is_following:

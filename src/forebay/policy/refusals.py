@@ -48,10 +48,10 @@ class Refusals:
         self._paces = 0  # judged since a rate is suspected
         self._is_no_chance = False  # chance was suspected, and was not it
 
-    def add(self, accepted: int, refused: int, limit: float, *, is_proven: bool) -> None:
+    def add(self, accepted: int, refused: int, limit: float, *, is_proven: bool, is_news: bool = True) -> None:
         """Counts a refusal at this limit of concurrency; so many calls were accepted, and refused, since the last.
 
-        ``is_proven``: that limit held before.
+        ``is_proven``: that limit held before. ``is_news`` False: other workers have not reacted yet, or judge.
         """
         accepted = max(accepted, 0)
         self._accepted += accepted
@@ -59,6 +59,8 @@ class Refusals:
         self.is_test = False
         is_in_row = accepted == 0
         self.in_row = self.in_row + 1 if is_in_row else 1
+        if not is_news:
+            return
         if accepted > SOON_CALLS or not self.anchor:
             self.anchor = limit
             self._change(limit)

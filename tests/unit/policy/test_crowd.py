@@ -124,3 +124,13 @@ def test_random_refusals_do_not_stop_four_workers() -> None:
     crowd = _crowd(Wall(room=37, noise=0.02), 0.5)
     crowd.run(120)
     assert crowd.served.rate(60, 120) >= 0.85 * 37 / 0.5
+
+
+@pytest.mark.parametrize("retry_after", [None, 1.0])
+def test_four_workers_find_a_ceiling_that_has_moved_to_12(retry_after: float | None) -> None:
+    crowd = _crowd(Wall(room=37), 0.5, retry_after=retry_after)
+    crowd.run(30)
+    crowd.wall.room = 12
+    crowd.run(60)
+    assert crowd.served.rate(60, 90) >= 0.85 * 12 / 0.5
+    assert crowd.served.refused_share(60, 90) < 0.02
