@@ -1,6 +1,7 @@
 """The verb ``claim``."""
 
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -9,6 +10,7 @@ from forebay.domain.change import Claimed, Want, Worker
 from forebay.domain.job import Ending, Job, Status
 from forebay.stores.postgres.adding import EXPIRED_ERROR
 from forebay.stores.postgres.ending import End, ask_groups, end_leaves
+from forebay.stores.postgres.heads import WHOLE, Heads, Position, Span, Take
 from forebay.stores.postgres.joins import settle
 from forebay.stores.postgres.placing import move_due
 from forebay.stores.postgres.rows import content_of, decode_job
@@ -25,6 +27,21 @@ class Asking(NamedTuple):
     worker: Worker
     wants: Sequence[Want]
     is_alone: bool
+    heads: Heads
+
+    def spans(self) -> dict[str, Sequence[Span]]:
+        """Where to look in each queue."""
+        return {want.queue: WHOLE if self.is_alone else self.heads.spans(want.queue) for want in self.wants}
+
+
+class Reply(NamedTuple):
+    """``takes``: for ``Heads.learn``, once it is committed."""
+
+    claimed: list[Claimed]
+    takes: list[Take]
+
+
+_NOTHING = Reply([], [])
 
 
 class _Look(NamedTuple):
@@ -40,7 +57,16 @@ class _Look(NamedTuple):
     has_late: bool
 
 
-async def claim_calls(tx: Tx, calls: Sequence[Asking]) -> list[list[Claimed]]:
+class _Taken(NamedTuple):
+    """What one want was given; ``is_full``: all it asked for."""
+
+    queue: str
+    lane: str
+    found: list[Position]
+    is_full: bool
+
+
+async def claim_calls(tx: Tx, calls: Sequence[Asking]) -> list[Reply]:
     """Runs the claims of one commit, one after the other: each counts the leases of those before it."""
     lanes = {want.lane for asking in calls for want in asking.wants if want.cap is not None}
     if lanes:  # all at once, in one order: two claimers wait for each other and never deadlock
@@ -48,52 +74,72 @@ async def claim_calls(tx: Tx, calls: Sequence[Asking]) -> list[list[Claimed]]:
     return [await _claim(tx, asking) for asking in calls]
 
 
-async def _claim(tx: Tx, asking: Asking) -> list[Claimed]:
-    worker, wants, is_alone = asking
-    if not wants:
-        return []
-    looks = await _look(tx, asking)
+async def _claim(tx: Tx, asking: Asking) -> Reply:
+    if not asking.wants:
+        return _NOTHING
+    began = time.monotonic()
+    spans = asking.spans()
+    looks = await _look(tx, asking, spans)
     if looks[0].has_due and await move_due(tx, DUE_AT_ONCE):
-        looks = await _look(tx, asking)
-    epoch, has_suspect, is_buried = looks[0].epoch, looks[0].has_suspect, looks[0].is_buried
-    if epoch is not None and epoch != worker.epoch:
-        return []
-    if is_buried and not await register(tx, worker):
-        return []
-    if has_suspect or (is_alone and (await tx.run("claim.holds", worker.id))[0][0]):
-        return []
-    return await _lease(tx, asking, await _take_wants(tx, asking, looks))
+        looks = await _look(tx, asking, spans)
+    if not await _may_claim(tx, asking, looks[0]):
+        return _NOTHING
+    taken: list[_Taken] = []
+    for look in looks:
+        slots = _slots(asking, look, taken)
+        if slots > 0:
+            want = asking.wants[look.place]
+            found = await _take(tx, asking, look, slots, spans[want.queue]) if look.has_ready else []
+            taken.append(_Taken(want.queue, want.lane, found, len(found) == slots))
+    await _advance_clocks(tx, taken)
+    seconds = time.monotonic() - began
+    takes = [Take(one.queue, one.found, spans[one.queue] is WHOLE, one.is_full, seconds) for one in taken]
+    claimed = await _lease(tx, asking, [(job_id, one.lane) for one in taken for _, _, job_id in one.found])
+    return Reply(claimed, [] if asking.is_alone else takes)
 
 
-async def _look(tx: Tx, asking: Asking) -> list[_Look]:
+async def _may_claim(tx: Tx, asking: Asking, look: _Look) -> bool:
+    worker = asking.worker
+    if look.epoch is not None and look.epoch != worker.epoch:
+        return False
+    if look.is_buried and not await register(tx, worker):
+        return False
+    return not (look.has_suspect or (asking.is_alone and (await tx.run("claim.holds", worker.id))[0][0]))
+
+
+async def _look(tx: Tx, asking: Asking, spans: Mapping[str, Sequence[Span]]) -> list[_Look]:
     wants = [(want.queue, None if want.cap is None else want.lane, max(want.slots, 0)) for want in asking.wants]
-    rows = await tx.bulk("claim.look", wants, asking.is_alone, asking.worker.id, tx.now)
+    parts = zip(*[(queue, *span) for queue, each in spans.items() for span in each], strict=True)
+    rows = await tx.bulk("claim.look", wants, asking.is_alone, asking.worker.id, tx.now, *map(list, parts))
     return [_Look(*row) for row in rows]
 
 
-async def _take_wants(tx: Tx, asking: Asking, looks: list[_Look]) -> list[tuple[str, str]]:
-    """Takes jobs out of ``ready``: (job, lane) in the order of claims."""
-    used: dict[str, int] = {}
-    taken: list[tuple[str, str]] = []
+def _slots(asking: Asking, look: _Look, taken: Sequence[_Taken]) -> int:
+    """How many this want may have, after those before it."""
+    want = asking.wants[look.place]
+    slots = want.slots
+    if want.cap is not None:
+        slots = min(slots, want.cap - look.leases - sum(len(one.found) for one in taken if one.lane == want.lane))
+    if asking.is_alone:
+        slots = min(slots, 1 - sum(len(one.found) for one in taken))
+    return slots
+
+
+async def _take(tx: Tx, asking: Asking, look: _Look, slots: int, spans: Sequence[Span]) -> list[Position]:
+    """Takes jobs out of ``ready``, in the order of claims."""
+    want = asking.wants[look.place]
+    if look.has_late:
+        await _end_late(tx, want.queue, asking.is_alone, want.slots)
+    parts = map(list, zip(*spans, strict=True))
+    rows = await tx.run("claim.take", want.queue, asking.is_alone, slots, tx.now, *parts)
+    return sorted(tuple(row) for row in rows)
+
+
+async def _advance_clocks(tx: Tx, taken: Sequence[_Taken]) -> None:
     clocks: dict[str, float] = {}
-    for look in looks:
-        want = asking.wants[look.place]
-        slots = want.slots
-        if want.cap is not None:
-            slots = min(slots, want.cap - look.leases - used.get(want.lane, 0))
-        if asking.is_alone:
-            slots = min(slots, 1 - len(taken))
-        if look.has_ready and slots > 0:
-            if look.has_late:
-                await _end_late(tx, want.queue, asking.is_alone, want.slots)
-            rows = await tx.run("claim.take", want.queue, asking.is_alone, slots, tx.now)
-            ids = [row[2] for row in sorted(tuple(row) for row in rows)]
-            used[want.lane] = used.get(want.lane, 0) + len(ids)
-            taken += [(job_id, want.lane) for job_id in ids]
-            if rows:
-                clocks[want.queue] = max([row[1] for row in rows] + [clocks.get(want.queue, 0.0)])
-    await tx.aside("ready.advance_clock", list(clocks.items()))
-    return taken
+    for one in taken:
+        clocks[one.queue] = max([clocks.get(one.queue, 0.0), *(rank for _, rank, _ in one.found)])
+    await tx.aside("ready.advance_clock", [item for item in clocks.items() if item[1]])
 
 
 async def _end_late(tx: Tx, queue: str, is_suspect: bool, slots: int) -> None:

@@ -29,6 +29,7 @@ from forebay.stores.postgres.answers import apply_calls, begin_calls
 from forebay.stores.postgres.backend import Backend
 from forebay.stores.postgres.calls import Order
 from forebay.stores.postgres.claims import Asking, claim_calls
+from forebay.stores.postgres.heads import Heads
 from forebay.stores.postgres.joins import settle_calls
 from forebay.stores.postgres.pruning import Pruning, prune
 from forebay.stores.postgres.recover import Sweep
@@ -42,9 +43,10 @@ Result = TypeVar("Result")
 class PostgresJobs:
     """See JobStore: conditions, atomicity and errors stand there."""
 
-    def __init__(self, backend: Backend, is_gone: IsGone) -> None:
+    def __init__(self, backend: Backend, is_gone: IsGone, heads: Heads | None = None) -> None:
         self._backend = backend
         self._sweep = Sweep(is_gone)
+        self._heads = heads or Heads()
 
     @property
     def facts(self) -> StoreFacts:
@@ -54,7 +56,9 @@ class PostgresJobs:
         return await self._backend.write(Order.ADD, add_calls, jobs)
 
     async def claim(self, worker: Worker, wants: Sequence[Want], *, is_alone: bool = False) -> list[Claimed]:
-        return await self._backend.write(Order.CLAIM, claim_calls, Asking(worker, wants, is_alone))
+        reply = await self._backend.write(Order.CLAIM, claim_calls, Asking(worker, wants, is_alone, self._heads))
+        self._heads.learn(reply.takes)
+        return reply.claimed
 
     async def begin(self, attempts: Sequence[Attempt]) -> list[Verdict]:
         return await self._backend.write(Order.BEGIN, begin_calls, attempts)

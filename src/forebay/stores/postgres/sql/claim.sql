@@ -5,22 +5,30 @@ SELECT pg_advisory_xact_lock($1, number)
 FROM (SELECT DISTINCT hashtext(lane) AS number FROM unnest($2::text[]) AS q (lane) ORDER BY number) AS numbers;
 
 -- name: look
--- For each want [queue, lane or null, slots]: is there anything (primary key of ready), the lane's leases (leases_lane),
--- and is any of what would be taken past its deadline; then the worker's epoch, whether it runs a suspect
--- (leases_worker), whether anything fell due (later), and whether the worker is buried: it must be registered again, or
--- the next sweep takes what it claims.
+-- For each want [queue, lane or null, slots]: is there anything, and is any of what would be taken past its deadline
+-- (primary key of ready, in the spans [queue, after this urgency, rank and job, below this urgency]); the lane's leases
+-- (leases_lane); then the worker's epoch, whether it runs a suspect (leases_worker), whether anything fell due (later),
+-- and whether the worker is buried: it must be registered again, or the next sweep takes what it claims.
 SELECT w.place - 1,
-       coalesce((SELECT true FROM ready r WHERE r.queue = w.queue AND r.is_suspect = $4
-                 ORDER BY r.urgency, r.rank, r.job_id LIMIT 1), false),
+       head.has_ready,
        (SELECT count(*) FROM leases l WHERE l.lane = w.lane),
        (SELECT k.epoch FROM workers k WHERE k.id = $5),
        EXISTS (SELECT 1 FROM leases l WHERE l.is_alone AND l.worker_id = $5),
        coalesce((SELECT min(due_at) FROM later) <= $6, false),
        coalesce((SELECT k.is_dead FROM workers k WHERE k.id = $5), true),
-       EXISTS (SELECT 1 FROM (
-         SELECT r.deadline FROM ready r WHERE r.queue = w.queue AND r.is_suspect = $4
-         ORDER BY r.urgency, r.rank, r.job_id LIMIT w.slots) AS head WHERE head.deadline <= $6)
-FROM unnest($1::text[], $2::text[], $3::bigint[]) WITH ORDINALITY AS w (queue, lane, slots, place) ORDER BY w.place;
+       head.has_late
+FROM unnest($1::text[], $2::text[], $3::bigint[]) WITH ORDINALITY AS w (queue, lane, slots, place)
+CROSS JOIN LATERAL (
+  SELECT count(*) > 0 AS has_ready, coalesce(bool_or(next.deadline <= $6), false) AS has_late FROM (
+    SELECT part.deadline
+    FROM unnest($7::text[], $8::bigint[], $9::float8[], $10::text[], $11::bigint[])
+      AS s (queue, urgency, rank, job_id, below)
+    CROSS JOIN LATERAL (
+      SELECT r.deadline FROM ready r WHERE r.queue = s.queue AND r.is_suspect = $4
+        AND (r.urgency, r.rank, r.job_id) > (s.urgency, s.rank, s.job_id) AND r.urgency < s.below
+      ORDER BY r.urgency, r.rank, r.job_id LIMIT w.slots) AS part
+    WHERE s.queue = w.queue LIMIT w.slots) AS next) AS head
+ORDER BY w.place;
 
 -- name: holds
 SELECT EXISTS (SELECT 1 FROM leases WHERE worker_id = $1);
@@ -32,11 +40,17 @@ SELECT rank, job_id FROM (
 ) AS head WHERE deadline <= $4;
 
 -- name: take
--- The order of claims is the primary key of ready; what another claimer holds is passed over. By ctid: joined, it would
--- be planned as a scan of the whole table once that is large and analysed.
+-- The order of claims is the primary key of ready, in the spans [after this urgency, rank and job, below this urgency];
+-- what another claimer holds is passed over. By ctid: joined, it would be planned as a scan of the whole table once
+-- that is large and analysed.
 DELETE FROM ready WHERE ctid = ANY(ARRAY(
-  SELECT ctid FROM ready WHERE queue = $1 AND is_suspect = $2 AND (deadline IS NULL OR deadline > $4)
-  ORDER BY urgency, rank, job_id LIMIT $3 FOR UPDATE SKIP LOCKED))
+  SELECT part.ctid
+  FROM unnest($5::bigint[], $6::float8[], $7::text[], $8::bigint[]) AS s (urgency, rank, job_id, below)
+  CROSS JOIN LATERAL (
+    SELECT r.ctid FROM ready r WHERE r.queue = $1 AND r.is_suspect = $2 AND (r.deadline IS NULL OR r.deadline > $4)
+      AND (r.urgency, r.rank, r.job_id) > (s.urgency, s.rank, s.job_id) AND r.urgency < s.below
+    ORDER BY r.urgency, r.rank, r.job_id LIMIT $3 FOR UPDATE SKIP LOCKED) AS part
+  LIMIT $3))
 RETURNING urgency, rank, job_id;
 
 -- name: lease
