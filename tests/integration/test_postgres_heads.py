@@ -95,6 +95,21 @@ async def test_a_job_that_was_handed_back_is_claimed_at_once(shop: Shop) -> None
     assert await shop.claimed() == [job.id]
 
 
+async def test_a_lanes_leases_are_all_counted_though_claims_begin_at_the_oldest(shop: Shop) -> None:
+    world = shop.world
+    jobs = [await world.add() for _ in range(6)]
+    held = [*await world.claim(slots=2, cap=3), *await world.claim("worker-2", slots=2, cap=3)]
+    assert [one.job.id for one in held] == [job.id for job in jobs[:3]]
+    await world.answer(held[0])
+    shop.watch.seconds += LAG_SECONDS / 2
+    held += await world.claim(slots=9, cap=3)
+    await world.answer(held[2])
+    await world.answer(held[1])
+    held += await world.claim("worker-2", slots=9, cap=3)
+    assert [one.job.id for one in held] == [job.id for job in jobs]
+    assert await world.claim(slots=9, cap=3) == []
+
+
 async def test_jobs_that_were_skipped_while_another_claimer_held_them_are_claimed_later(shop: Shop) -> None:
     held, free = await shop.world.add(), await shop.world.add()
     connection: Any = await asyncpg.connect(server().url())

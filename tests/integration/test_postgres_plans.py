@@ -90,7 +90,7 @@ HOT: dict[str, tuple[str, ...]] = {
         "5.0",
         "ARRAY['q1','q1','q2']::text[]",
         *("ARRAY[-10,0,-10]::bigint[]", "ARRAY[0,500,0]::float8[]", "ARRAY['','job_0','']::text[]"),
-        "ARRAY[0,10,10]::bigint[]",
+        *("ARRAY[0,10,10]::bigint[]", "ARRAY[0,500]::bigint[]"),
     ),
     "claim.late": ("'q1'", "false", "100", "5.0"),
     "claim.take": (

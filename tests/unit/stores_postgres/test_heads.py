@@ -29,7 +29,7 @@ class Watch:
 
     def learn(self, *found: Position, is_full: bool = False, seconds: float = 0.0) -> None:
         is_whole = self.heads.spans("q") is WHOLE
-        self.heads.learn([Take("q", sorted(found), is_whole, is_full, seconds)])
+        self.heads.learn([Take("q", sorted(found), is_whole, is_full, seconds)], {})
 
     @property
     def is_whole(self) -> bool:
@@ -100,7 +100,7 @@ def test_every_place_is_looked_at_but_those_below_a_claim_of_their_urgency(
     watch = Watch()
     watch.learn()
     for found in takes:
-        watch.heads.learn([Take("q", found, False, False, 0.0)])
+        watch.heads.learn([Take("q", found, False, False, 0.0)], {})
         watch.now += LAG_SECONDS / 4
     spans = list(watch.heads.spans("q"))
     below = [found for found in chain.from_iterable(takes) if found[0] == place[0] and found >= place]

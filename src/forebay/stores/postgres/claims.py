@@ -39,9 +39,10 @@ class Reply(NamedTuple):
 
     claimed: list[Claimed]
     takes: list[Take]
+    oldest: dict[str, int]  # the oldest lease of each lane that was counted
 
 
-_NOTHING = Reply([], [])
+_NOTHING = Reply([], [], {})
 
 
 class _Look(NamedTuple):
@@ -50,6 +51,7 @@ class _Look(NamedTuple):
     place: int
     has_ready: bool
     leases: int
+    oldest: int | None
     epoch: int | None
     has_suspect: bool
     has_due: bool
@@ -95,7 +97,7 @@ async def _claim(tx: Tx, asking: Asking) -> Reply:
     seconds = time.monotonic() - began
     takes = [Take(one.queue, one.found, spans[one.queue] is WHOLE, one.is_full, seconds) for one in taken]
     claimed = await _lease(tx, asking, [(job_id, one.lane) for one in taken for _, _, job_id in one.found])
-    return Reply(claimed, [] if asking.is_alone else takes)
+    return Reply(claimed, [] if asking.is_alone else takes, _oldest(asking, looks, claimed))
 
 
 async def _may_claim(tx: Tx, asking: Asking, look: _Look) -> bool:
@@ -109,9 +111,22 @@ async def _may_claim(tx: Tx, asking: Asking, look: _Look) -> bool:
 
 async def _look(tx: Tx, asking: Asking, spans: Mapping[str, Sequence[Span]]) -> list[_Look]:
     wants = [(want.queue, None if want.cap is None else want.lane, max(want.slots, 0)) for want in asking.wants]
+    is_whole = any(each is WHOLE for each in spans.values())
+    fences = [0 if is_whole else asking.heads.oldest(want.lane) for want in asking.wants]
     parts = zip(*[(queue, *span) for queue, each in spans.items() for span in each], strict=True)
-    rows = await tx.bulk("claim.look", wants, asking.is_alone, asking.worker.id, tx.now, *map(list, parts))
+    rows = await tx.bulk("claim.look", wants, asking.is_alone, asking.worker.id, tx.now, *map(list, parts), fences)
     return [_Look(*row) for row in rows]
+
+
+def _oldest(asking: Asking, looks: Sequence[_Look], claimed: Sequence[Claimed]) -> dict[str, int]:
+    """Of each lane with a cap: it is locked, so that whoever claims in it later has a higher fence."""
+    found: dict[str, int] = {}
+    for look in looks:
+        want = asking.wants[look.place]
+        fences = [one.fence for one in claimed if one.lane == want.lane] if look.oldest is None else [look.oldest]
+        if want.cap is not None and fences:
+            found[want.lane] = min(fences)
+    return found
 
 
 def _slots(asking: Asking, look: _Look, taken: Sequence[_Taken]) -> int:

@@ -5,12 +5,14 @@ held open, each claim would pass over all claims since. A process remembers, for
 has claimed, and begins there. New entries stand above: their rank is higher than any that was claimed (`placing`). What
 can come in below is a job whose transaction took its rank earlier and was committed later, or one that another claimer
 held and gave back. The first is why a process begins only where it had claimed to ``LAG_SECONDS`` ago; whatever is left
-is found by a look at the whole queue, every ``WHOLE_SECONDS``, or less often if that look takes long.
+is found by a look at the whole queue, every ``WHOLE_SECONDS``, or less often if that look takes long. Leases that have
+ended are passed over likewise: a lane's are counted from the oldest on that was there, since fences only grow; with a
+look at the whole queue, all of them.
 """
 
 import threading
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -69,6 +71,7 @@ class Heads:
         self._now = now
         self._lock = threading.Lock()
         self._heads: dict[str, _Head] = {}
+        self._oldest: dict[str, int] = {}
 
     def spans(self, queue: str) -> Sequence[Span]:
         """The parts of the queue in which there may be something, in the order of claims."""
@@ -79,9 +82,14 @@ class Heads:
             starts = [start for mark in head.marks.values() if (start := _start(mark, now)) is not None]
         return _spans(sorted(starts))
 
-    def learn(self, takes: Collection[Take]) -> None:
-        """After the commit."""
+    def oldest(self, lane: str) -> int:
+        """The fence from which on a lane's leases are to be counted: those before it have ended."""
+        return self._oldest.get(lane, 0)
+
+    def learn(self, takes: Collection[Take], oldest: Mapping[str, int]) -> None:
+        """After the commit. ``oldest``: the fence of the oldest lease by lane, counted while the lane was locked."""
         with self._lock:
+            self._oldest.update(oldest)
             for take in takes:
                 self._learn(take)
 

@@ -57,7 +57,7 @@ class PostgresJobs:
 
     async def claim(self, worker: Worker, wants: Sequence[Want], *, is_alone: bool = False) -> list[Claimed]:
         reply = await self._backend.write(Order.CLAIM, claim_calls, Asking(worker, wants, is_alone, self._heads))
-        self._heads.learn(reply.takes)
+        self._heads.learn(reply.takes, reply.oldest)
         return reply.claimed
 
     async def begin(self, attempts: Sequence[Attempt]) -> list[Verdict]:

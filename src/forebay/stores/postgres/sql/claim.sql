@@ -5,19 +5,23 @@ SELECT pg_advisory_xact_lock($1, number)
 FROM (SELECT DISTINCT hashtext(lane) AS number FROM unnest($2::text[]) AS q (lane) ORDER BY number) AS numbers;
 
 -- name: look
--- For each want [queue, lane or null, slots]: is there anything, and is any of what would be taken past its deadline
+-- For each want [queue, lane or null, slots, fence]: is there anything, and is any of what would be taken past its deadline
 -- (primary key of ready, in the spans [queue, after this urgency, rank and job, below this urgency]); the lane's leases
--- (leases_lane); then the worker's epoch, whether it runs a suspect (leases_worker), whether anything fell due (later),
--- and whether the worker is buried: it must be registered again, or the next sweep takes what it claims.
+-- from the fence on, and the oldest of them (leases_fences); then the worker's epoch, whether it runs a suspect
+-- (leases_alone), whether anything fell due (later), and whether the worker is buried: it must be registered again, or
+-- the next sweep takes what it claims.
 SELECT w.place - 1,
        head.has_ready,
-       (SELECT count(*) FROM leases l WHERE l.lane = w.lane),
+       busy.leases,
+       busy.oldest,
        (SELECT k.epoch FROM workers k WHERE k.id = $5),
        EXISTS (SELECT 1 FROM leases l WHERE l.is_alone AND l.worker_id = $5),
        coalesce((SELECT min(due_at) FROM later) <= $6, false),
        coalesce((SELECT k.is_dead FROM workers k WHERE k.id = $5), true),
        head.has_late
-FROM unnest($1::text[], $2::text[], $3::bigint[]) WITH ORDINALITY AS w (queue, lane, slots, place)
+FROM unnest($1::text[], $2::text[], $3::bigint[], $12::bigint[]) WITH ORDINALITY AS w (queue, lane, slots, fence, place)
+CROSS JOIN LATERAL (
+  SELECT count(*) AS leases, min(l.fence) AS oldest FROM leases l WHERE l.lane = w.lane AND l.fence >= w.fence) AS busy
 CROSS JOIN LATERAL (
   SELECT count(*) > 0 AS has_ready, coalesce(bool_or(next.deadline <= $6), false) AS has_late FROM (
     SELECT part.deadline
