@@ -19,7 +19,7 @@ from forebay.engine.worker import WorkerOptions, WorkerProcess
 from forebay.models import LocalModels, find_model
 from forebay.policy.resolution import Resolver
 from forebay.ports import BlobStore, Clock, JobStore, LimitStore, RecordStore
-from forebay.settings import Settings
+from forebay.settings import BucketPlace, Settings
 from forebay.stores.drivers import store_driver
 from forebay.stores.sqlite import open_store
 from forebay.targets.build import build_targets
@@ -133,14 +133,18 @@ async def open_storage(
     if settings.store.path is None:  # the shared store, whose times are the database's unless a test gives a clock
         opened = await store_driver("postgresql").open_store(settings.store.url, clock=clock, ids=source)
         store: Store = opened
-        database, folder = opened.backend, settings.blobs
+        database, place = opened.backend, settings.blobs
     else:
         store = await open_store(settings.store.path, clock=machine)
-        folder = settings.blobs or settings.store.path.with_name(settings.store.path.name + ".blobs")
+        place = settings.blobs or settings.store.path.with_name(settings.store.path.name + ".blobs")
 
     async def reopen(ids: IdSource) -> BlobStore:
-        if folder is not None:
-            return await open_blobs(folder, clock=machine, ids=ids)
+        if isinstance(place, BucketPlace):
+            driver = store_driver("s3")
+            in_bucket: BlobStore = await driver.open_object_blobs(place.bucket, place.prefix, clock=machine, ids=ids)
+            return in_bucket
+        if place is not None:
+            return await open_blobs(place, clock=machine, ids=ids)
         if database is None:
             raise ConfigurationError("`blobs:` names no place")
         return await open_postgres_blobs(database, ids=ids)

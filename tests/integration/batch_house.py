@@ -67,7 +67,7 @@ async def running_house(
         mock = await stack.enter_async_context(MockModel(options))
         spec = TargetSpec(name="mock", type=TargetType.OPENAI, base_url=mock.base_url, models=("mock",))
         place = StoreSettings(url="sqlite", path=folder / "forebay.db")
-        configured = Settings(store=place, blobs=folder / "blobs", targets=(spec,), **settings)
+        configured = Settings(store=place, targets=(spec,), **{"blobs": folder / "blobs", **settings})
         system = await stack.enter_async_context(open_system(configured))
         if is_working:
             await stack.enter_async_context(system.worker())

@@ -6,21 +6,19 @@ A file's time of change is the time it was written, by the store's clock.
 
 import asyncio
 import os
-import re
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
+from forebay.blobs.gathering import gathered
 from forebay.blobs.incoming import Incoming, clean, make_folder, sync_folder
+from forebay.blobs.names import FAN_OUT_CHARACTERS, is_blob_id, place_of
 from forebay.domain.errors import ConfigurationError, NotFound, StoreUnavailable
 from forebay.domain.ids import IdSource
 from forebay.ports import BlobInfo, Clock
 
 READ_BYTES = 512 * 1024
-WRITE_BYTES = 1024 * 1024  # small chunks are gathered: one hop into a thread for each of these
 
-_ID = re.compile(r"[a-z]+_[0-9a-z]{26}")
-_FAN_OUT_CHARACTERS = 2
 _INCOMING = "incoming"
 _STORE_ID = "store-id"
 
@@ -57,7 +55,7 @@ class FileBlobs:
         blob_id = self._ids.new("blob")
         incoming = Incoming(self._folder / _INCOMING / blob_id)
         try:
-            async for piece in _gathered(chunks):
+            async for piece in gathered(chunks):
                 await _stored(incoming.write, piece)
             written_at = self._clock.now()  # at the end: an upload of hours must not look old to the sweep
             await _stored(incoming.keep, self._path(blob_id), written_at)
@@ -82,7 +80,7 @@ class FileBlobs:
         return await asyncio.to_thread(_size, self._path(blob_id))
 
     async def delete(self, blob_ids: Sequence[str]) -> None:
-        paths = [self._path(blob_id) for blob_id in blob_ids if _ID.fullmatch(blob_id)]
+        paths = [self._path(blob_id) for blob_id in blob_ids if is_blob_id(blob_id)]
         await asyncio.to_thread(_unlink, paths)
 
     async def older_than(self, written_before: float) -> AsyncIterator[str]:
@@ -93,10 +91,7 @@ class FileBlobs:
                 yield blob_id
 
     def _path(self, blob_id: str) -> Path:
-        """Where a blob stands. An id that we could not have made names no path. Raises: NotFound."""
-        if not _ID.fullmatch(blob_id):
-            raise NotFound(f"There is no blob {blob_id!r}")
-        return self._folder / blob_id[-_FAN_OUT_CHARACTERS:] / blob_id
+        return self._folder / place_of(blob_id)
 
 
 def _prepare(folder: Path, new_id: str) -> str:
@@ -124,19 +119,6 @@ async def _stored(step: Callable[..., None], *args: object) -> None:
         await asyncio.to_thread(step, *args)
     except OSError as exc:
         raise StoreUnavailable(f"The blob could not be written: {exc}") from exc
-
-
-async def _gathered(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    held: list[bytes] = []
-    held_bytes = 0
-    async for chunk in chunks:
-        held.append(chunk)
-        held_bytes += len(chunk)
-        if held_bytes >= WRITE_BYTES:
-            yield b"".join(held)
-            held, held_bytes = [], 0
-    if held:
-        yield b"".join(held)
 
 
 def _open(path: Path, start: int) -> BinaryIO:
@@ -170,7 +152,7 @@ def _unlink(paths: Sequence[Path]) -> None:
 
 
 def _fan_out(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if len(path.name) == _FAN_OUT_CHARACTERS and path.is_dir())
+    return sorted(path for path in folder.iterdir() if len(path.name) == FAN_OUT_CHARACTERS and path.is_dir())
 
 
 def _older_than(folder: Path, written_before: float) -> list[str]:

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import msgspec
 import typer
@@ -60,7 +61,7 @@ async def examine(settings: Settings) -> list[Check]:
         if any(check.name == "store" for check in found.checks):  # it can't be opened
             return checks
         return [*checks, *await _of_the_system(settings, without_password(settings.store.url), found.skew_seconds)]
-    blobs = settings.blobs or path.with_name(path.name + ".blobs")
+    blobs = settings.blobs if isinstance(settings.blobs, Path) else path.with_name(path.name + ".blobs")
     checks += await asyncio.to_thread(lambda: list(examine_file(path, blobs)))
     if not await asyncio.to_thread(path.exists):
         return [*checks, Check(name="store", level=Level.OK, message=f"{path} does not exist yet; first use makes it")]

@@ -1,6 +1,7 @@
 """Loads Settings: defaults, then ``forebay.yaml``, then ``FOREBAY_<NAME>`` of the environment, validated whole."""
 
 import math
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import msgspec
 from forebay.domain.errors import ConfigurationError
 from forebay.domain.target import TargetSpec
 from forebay.settings.reading import EMPTY, Reader
-from forebay.settings.records import Settings, StoreSettings
+from forebay.settings.records import BucketPlace, Settings, StoreSettings
 from forebay.settings.source import ENVIRONMENT, Item, Problem, Source
 from forebay.settings.targets import read_routes, read_targets
 from forebay.targets.clients import HttpLibrary
@@ -20,6 +21,8 @@ DEFAULT_FILE = "forebay.yaml"
 DEFAULT_STORE = "sqlite:///forebay.db"
 SQLITE = "sqlite:///"
 POSTGRES = ("postgresql", "postgres")
+STEP = r"[A-Za-z0-9_=-][A-Za-z0-9_.=-]*"  # of a prefix; never `..`
+BUCKET_PLACE = re.compile(rf"(?P<bucket>[a-z0-9][a-z0-9.-]{{1,61}}[a-z0-9])(/(?P<prefix>{STEP}(/{STEP})*)?/?)?")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 SCALARS = (
     "store",
@@ -149,7 +152,7 @@ def _is_database(url: str) -> bool:
         return False
 
 
-def _blobs(reader: Reader, folder: Path, store: StoreSettings) -> Path | None:
+def _blobs(reader: Reader, folder: Path, store: StoreSettings) -> Path | BucketPlace | None:
     url = reader.text("blobs")
     if not url:
         return None if store.path is None else store.path.with_name(store.path.name + ".blobs")
@@ -157,11 +160,17 @@ def _blobs(reader: Reader, folder: Path, store: StoreSettings) -> Path | None:
         return Path(url.removeprefix("file://"))
     if "://" not in url:
         return folder / url
-    scheme = url.partition("://")[0]
-    if scheme == "file":
+    scheme, _, place = url.partition("://")
+    if scheme == "s3" and (found := BUCKET_PLACE.fullmatch(place)):
+        return BucketPlace(bucket=found["bucket"], prefix=found["prefix"] or "")
+    if scheme == "s3":
+        message = "must be s3://BUCKET/PREFIX; credentials, region and endpoint are the environment's (AWS_…)"
+    elif scheme == "file":
         message = "must be file:///FOLDER with three slashes, or a path relative to the configuration's folder"
     else:
-        message = f"this version of Forebay does not keep blobs in {scheme}:// yet; use file:///FOLDER"
+        message = (
+            f"this version of Forebay does not keep blobs in {scheme}:// yet; use file:///FOLDER or s3://BUCKET/PREFIX"
+        )
     reader.wrong(reader.items["blobs"], message)
     return folder
 

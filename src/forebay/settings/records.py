@@ -24,6 +24,13 @@ class StoreSettings(Record, frozen=True, kw_only=True):
     path: Path | None = None
 
 
+class BucketPlace(Record, frozen=True, kw_only=True):
+    """A place in S3: ``prefix`` without a slash at its ends, empty for the whole bucket."""
+
+    bucket: str
+    prefix: str = ""
+
+
 class Settings(Record, frozen=True, kw_only=True):
     """Everything that can be set, from defaults, ``forebay.yaml`` and the environment (``FOREBAY_<NAME>``)."""
 
@@ -38,9 +45,11 @@ class Settings(Record, frozen=True, kw_only=True):
         ),
     ]
     blobs: Annotated[
-        Path | None,  # None: in the store's own database
+        Path | BucketPlace | None,  # None: in the store's own database
         _meaning(
-            "The folder of large bodies, files and outputs: `file:///FOLDER`, or a relative path.",
+            "Where large bodies, files and outputs are kept: the folder `file:///FOLDER`, or a relative path; or "
+            "`s3://BUCKET/PREFIX` (extra `s3`) with the credentials, region and endpoint of the environment "
+            "(`AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_REGION`, `AWS_ENDPOINT_URL`, or the machine's role).",
             TEXT,
             shown="beside the store, `forebay.db.blobs`; in PostgreSQL itself where the store is that",
         ),

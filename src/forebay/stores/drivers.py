@@ -1,4 +1,4 @@
-"""Back ends that load at their first use: who keeps jobs in a file needs no driver of a database."""
+"""Back ends that load at their first use: who keeps all in files needs no driver of a database or of S3."""
 
 from functools import cache
 from importlib import import_module
@@ -6,7 +6,10 @@ from types import ModuleType
 
 from forebay.domain.errors import ConfigurationError
 
-_DRIVERS = {"postgresql": ("forebay.stores.postgres", "asyncpg", "postgres")}  # module, what it needs, the extra
+_DRIVERS = {  # module, what it needs, the extra
+    "postgresql": ("forebay.stores.postgres", "asyncpg", "postgres"),
+    "s3": ("forebay.blobs.objects", "obstore", "s3"),
+}
 
 
 @cache
@@ -18,4 +21,4 @@ def store_driver(name: str) -> ModuleType:
     except ModuleNotFoundError as exc:
         if exc.name != needed:
             raise
-        raise ConfigurationError(f"a {name} store needs {needed}: pip install 'forebay[{extra}]'") from exc
+        raise ConfigurationError(f"{name} needs {needed}: pip install 'forebay[{extra}]'") from exc

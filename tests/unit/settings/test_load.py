@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from forebay.domain.errors import ConfigurationError
 from forebay.domain.target import Limits, Prices, TargetSpec, TargetType
-from forebay.settings import Settings, load_settings, redacted, with_target
+from forebay.settings import BucketPlace, Settings, load_settings, redacted, with_target
 from forebay.targets.clients import HttpLibrary
 
 WHOLE = """
@@ -159,7 +159,7 @@ def test_an_error_of_the_environment_names_the_variable(tmp_path: Path) -> None:
         ("notify: {webhooks: []}", "notify"),
         ("webhook_allow: [10.0.0.0/8]", "webhook_allow"),
         ("store: aws://eu-central-1/x", "aws"),
-        ("blobs: s3://bucket/x", "s3"),
+        ("blobs: gs://bucket/x", "gs"),
     ],
 )
 def test_what_is_documented_but_not_built_is_refused(tmp_path: Path, text: str, what: str) -> None:
@@ -194,6 +194,35 @@ def test_a_store_in_postgresql_keeps_its_blobs_with_it(tmp_path: Path, url: str)
 def test_an_address_of_postgresql_names_its_database(tmp_path: Path, url: str) -> None:
     [problem] = problems(tmp_path, f"store: {url}")
     assert problem.endswith("store: must be postgresql://USER@HOST/DATABASE")
+
+
+@pytest.mark.parametrize(
+    ("url", "place"),
+    [
+        ("s3://bucket", BucketPlace(bucket="bucket")),
+        ("s3://bucket/", BucketPlace(bucket="bucket")),
+        ("s3://my.bucket-1/a", BucketPlace(bucket="my.bucket-1", prefix="a")),
+        ("s3://bucket/a/b_c.d/e=1/", BucketPlace(bucket="bucket", prefix="a/b_c.d/e=1")),
+        ("s3://bucket/${STAGE}", BucketPlace(bucket="bucket", prefix="test")),
+    ],
+)
+def test_blobs_in_a_bucket_are_a_bucket_and_a_prefix(tmp_path: Path, url: str, place: BucketPlace) -> None:
+    for store in ("sqlite:///a.db", "postgresql://host/db"):
+        settings = load(tmp_path, f"store: {store}\nblobs: {url}", {"STAGE": "test"})
+        assert settings.blobs == place
+    assert redacted(settings)["blobs"] == {"bucket": place.bucket, "prefix": place.prefix}
+
+
+@pytest.mark.parametrize(
+    "place",
+    ["", "/x", "B/x", "ab", "bucket//x", "bucket/../x", "bucket/a b", "bucket/x?region=y", "key:secret@bucket/x"],
+)
+def test_a_bucket_that_is_none_is_refused_and_not_repeated(tmp_path: Path, place: str) -> None:
+    [problem] = problems(tmp_path, f"blobs: 's3://{place}'")
+    assert problem == (
+        "forebay.yaml, line 1: blobs: must be s3://BUCKET/PREFIX; credentials, region and endpoint are the"
+        " environment's (AWS_…)"
+    )
 
 
 @pytest.mark.parametrize("blobs", ["file://relative", "ftp://x/y"])
