@@ -14,6 +14,7 @@ SMALLEST_ROUND = 8
 SMALLEST_LIMIT = 4  # below it there is nothing to win by going lower
 STEP = 1.5  # limits whose ratio is below it share a rate
 SMOOTHING = 0.3
+PLATEAU_SHARE = 0.9  # of the rate before a cut: at so much of it, the cut has cost nothing
 
 
 class Slowing:
@@ -27,6 +28,7 @@ class Slowing:
         self._best: float | None = None
         self._rates: dict[int, float] = {}
         self._slow_rounds = 0
+        self._plateau: float | None = None  # the rate at the last limit that was too high
 
     @property
     def is_suspected(self) -> bool:
@@ -48,12 +50,16 @@ class Slowing:
         self._started, self._count, self._latencies = now, 0, 0.0
         self._size = max(limit, SMALLEST_ROUND)
         self._best = average if self._best is None else min(average, self._best * drift)
-        has_gained = self._has_gained(limit, rate)
-        is_slow = average > SLOW_FACTOR * self._best and limit > SMALLEST_LIMIT and not has_gained
+        # Growth passes the levels below too fast to know their rates: a cut that cost nothing is known to be followed.
+        if self._plateau is not None and rate < PLATEAU_SHARE * self._plateau:
+            self._plateau = None
+        is_for_nothing = not self._has_gained(limit, rate) or self._plateau is not None
+        is_slow = average > SLOW_FACTOR * self._best and limit > SMALLEST_LIMIT and is_for_nothing
         self._slow_rounds = self._slow_rounds + 1 if is_slow else 0
         if self._slow_rounds < SLOW_ROUNDS:
             return False
         self._slow_rounds = 0
+        self._plateau = rate
         return True
 
     def _has_gained(self, limit: int, rate: float) -> bool:
