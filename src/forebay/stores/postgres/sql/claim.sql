@@ -5,8 +5,8 @@ SELECT pg_advisory_xact_lock($1, number)
 FROM (SELECT DISTINCT hashtext(lane) AS number FROM unnest($2::text[]) AS q (lane) ORDER BY number) AS numbers;
 
 -- name: look
--- For each want [queue, lane or null, slots, fence]: is there anything, and is any of what would be taken past its deadline
--- (primary key of ready, in the spans [queue, after this urgency, rank and job, below this urgency]); the lane's leases
+-- For each want [queue, lane or null, slots, fence]: is there anything, and is any of what would be taken past its
+-- deadline (primary key of ready, in the spans [queue, after this urgency, rank and job, below this urgency]); the lane's leases
 -- from the fence on, and the oldest of them (leases_fences); then the worker's epoch, whether it runs a suspect
 -- (leases_alone), whether anything fell due (later), and whether the worker is buried: it must be registered again, or
 -- the next sweep takes what it claims.
@@ -21,7 +21,8 @@ SELECT w.place - 1,
        head.has_late
 FROM unnest($1::text[], $2::text[], $3::bigint[], $12::bigint[]) WITH ORDINALITY AS w (queue, lane, slots, fence, place)
 CROSS JOIN LATERAL (
-  SELECT count(*) AS leases, min(l.fence) AS oldest FROM leases l WHERE l.lane = w.lane AND l.fence >= w.fence) AS busy
+  SELECT count(*) AS leases, min(l.fence) AS oldest FROM leases l
+  WHERE l.lane = w.lane AND l.fence + 0 >= w.fence) AS busy
 CROSS JOIN LATERAL (
   SELECT count(*) > 0 AS has_ready, coalesce(bool_or(next.deadline <= $6), false) AS has_late FROM (
     SELECT part.deadline
