@@ -1,14 +1,17 @@
 """Blobs in S3 pass the suite of every blob store, and hold what is particular to objects."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from copy import copy
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 import moto.core.authorization
 import pytest
-from moto.s3.models import FakeBucket
+from moto.s3.exceptions import S3ClientError
+from moto.s3.models import FakeBucket, S3Backend
 
 from forebay.blobs.objects import PART_BYTES, READ_BYTES, SLOW_SECONDS, ObjectBlobs, open_object_blobs
 from forebay.domain.errors import ConfigurationError, NotFound, StoreUnavailable
@@ -18,6 +21,7 @@ from forebay.testing.clock import FakeClock
 from forebay.testing.conformance.blobs import UNKNOWN, BlobStoreSuite, BlobWorld, pieces
 from tests.integration.s3_house import BUCKET, drop_bucket, empty_bucket, set_clock
 
+PATIENCE_SECONDS = 10.0
 MANY_PARTS = bytes(range(256)) * (3 * PART_BYTES // 256) + b"and a rest"
 
 
@@ -82,6 +86,47 @@ class TestObjectBlobs(BlobStoreSuite):
         writing.cancel()
         with pytest.raises(asyncio.CancelledError):
             await writing
+        assert not blobs.bucket.multiparts
+        assert not blobs.names("blobs")
+
+    @pytest.mark.parametrize("verb", ["create_multipart_upload", "complete_multipart_upload"])
+    async def test_a_write_cancelled_as_its_upload_begins_or_ends_leaves_nothing(
+        self, blobs: BucketWorld, monkeypatch: pytest.MonkeyPatch, verb: str
+    ) -> None:
+        loop, begun, may_answer = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
+        work = getattr(S3Backend, verb)
+
+        def work_and_wait(*args: Any, **named: Any) -> Any:
+            done = work(*args, **named)
+            loop.call_soon_threadsafe(begun.set)
+            may_answer.wait(PATIENCE_SECONDS)
+            return done
+
+        monkeypatch.setattr(S3Backend, verb, work_and_wait)
+        writing = asyncio.create_task(blobs.store.write(pieces(MANY_PARTS)))
+        await begun.wait()
+        writing.cancel()
+        loop.call_later(0.05, may_answer.set)
+        with pytest.raises(asyncio.CancelledError):
+            await writing
+        assert not blobs.bucket.multiparts
+        assert not blobs.names("blobs")
+
+    async def test_a_blob_that_s3_does_not_put_together_is_unavailable_and_leaves_no_part(
+        self, blobs: BucketWorld, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        asked = []
+
+        def refuse(*args: Any, **named: Any) -> None:
+            asked.append(args)
+            raise S3ClientError("InternalError", "We encountered an internal error")
+
+        monkeypatch.setattr(S3Backend, "complete_multipart_upload", refuse)
+        with pytest.raises(
+            StoreUnavailable, match=r": 400 Bad Request, InternalError \(We encountered an internal error\)$"
+        ):
+            await blobs.store.write(pieces(MANY_PARTS))
+        assert asked
         assert not blobs.bucket.multiparts
         assert not blobs.names("blobs")
 
@@ -163,7 +208,9 @@ class TestObjectBlobs(BlobStoreSuite):
         self, blobs: BucketWorld, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(moto.core.authorization.settings, "INITIAL_NO_AUTH_ACTION_COUNT", 0)
-        with pytest.raises(ConfigurationError, match=r"may not be used with the credentials[^\n]*$") as told:
+        with pytest.raises(
+            ConfigurationError, match=r"may not be used with the credentials[^\n]*403 Forbidden, InvalidAccessKeyId \("
+        ) as told:
             await opened(blobs.clock, prefix="other")
         assert "AKIAEXAMPLE" not in str(told.value)
 

@@ -7,10 +7,10 @@ The bucket should abort incomplete multipart uploads by a lifecycle rule: a kill
 import asyncio
 import hashlib
 import os
-from collections.abc import AsyncIterator, Awaitable, Iterator, Sequence
+import re
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
-from typing import TypeVar
 
 import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, PermissionDeniedError, UnauthenticatedError
@@ -33,8 +33,8 @@ _STORE_ID = "store-id"
 _BLOBS = "blobs"
 _SLOW = "slow"  # S3 dates an object of parts by its beginning: this one beside it tells that it is younger
 _ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
+_REASON = re.compile(r"<Code>(?P<code>[^<]*)</Code>\s*<Message>(?P<message>[^<]*)</Message>")
 _MISPLACED = ("region", "redirect")  # in what a bucket of another region answers
-T = TypeVar("T")
 
 
 async def open_object_blobs(bucket: str, prefix: str, *, clock: Clock, ids: IdSource) -> "ObjectBlobs":
@@ -87,7 +87,7 @@ class ObjectBlobs:
                 digest.update(piece)
                 size += len(piece)
                 with _unavailable("A blob can't be written now"):
-                    await _settled(writer.write(piece))
+                    await asyncio.shield(writer.write(piece))  # under cancellation ``_abort`` waits for it
         except BaseException as exc:
             await _abort(writer, exc)
             raise
@@ -133,7 +133,7 @@ class ObjectBlobs:
             with _unavailable("A blob can't be written now"):
                 if is_slow:
                     await obstore.put_async(self._objects, f"{_SLOW}/{blob_id}", b"")
-                await _settled(writer.close())
+                await asyncio.shield(writer.close())
         except BaseException as exc:
             await _abort(writer, exc)
             with suppress(StoreUnavailable):  # the answer may be all that was lost; the sweep does it then
@@ -190,18 +190,11 @@ async def _text(objects: S3Store) -> str:
     return bytes(await (await obstore.get_async(objects, _STORE_ID)).bytes_async()).decode().strip()
 
 
-async def _settled(step: Awaitable[T]) -> T:
-    """Waits for the step, even when cancelled: what is under way can't be aborted."""
-    task = asyncio.ensure_future(step)
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait({task})
-        raise
-
-
 async def _abort(writer: "obstore.AsyncWritableFile", cause: BaseException) -> None:
-    """Deletes the parts that were sent, as far as S3 can be reached; after ``close`` there are none."""
+    """Deletes the parts that were sent, as far as S3 can be reached; after ``close`` there are none.
+
+    The writer does one thing at a time: a write or a close that was shielded ends first.
+    """
     with suppress(BaseError, OSError):
         await writer.__aexit__(type(cause), cause, cause.__traceback__)
 
@@ -229,5 +222,8 @@ def _path(blob_id: str) -> str:
 
 
 def _told(exc: BaseException) -> str:
-    """The first line; the rest is XML and what the library knows of itself."""
-    return str(exc).partition("\n")[0].partition(": <?xml")[0]
+    """One line: what S3 answered, or else the first of what the library tells."""
+    line = str(exc).partition("\n")[0].partition(": <?xml")[0]
+    if reason := _REASON.search(str(exc)):
+        return f"{line.rpartition(': ')[2]}, {reason['code']} ({' '.join(reason['message'].split())})"
+    return line
