@@ -214,6 +214,15 @@ class TestObjectBlobs(BlobStoreSuite):
             await opened(blobs.clock, prefix="other")
         assert "AKIAEXAMPLE" not in str(told.value)
 
+    async def test_missing_credentials_are_told_in_a_sentence(
+        self, blobs: BucketWorld, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            monkeypatch.delenv(name)
+        monkeypatch.setenv("AWS_METADATA_ENDPOINT", "http://127.0.0.1:1")
+        with pytest.raises(ConfigurationError, match=r"^There are no credentials for `blobs: s3://forebay-tests/a/b`"):
+            await opened(blobs.clock)
+
 
 async def listed(blobs: BlobWorld) -> list[str]:
     return [blob_id async for blob_id in blobs.store.older_than(blobs.clock.now())]

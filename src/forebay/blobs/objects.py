@@ -34,7 +34,8 @@ _BLOBS = "blobs"
 _SLOW = "slow"  # S3 dates an object of parts by its beginning: this one beside it tells that it is younger
 _ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
 _REASON = re.compile(r"<Code>(?P<code>[^<]*)</Code>\s*<Message>(?P<message>[^<]*)</Message>")
-_MISPLACED = ("region", "redirect")  # in what a bucket of another region answers
+_ROLE_PATHS = ("/latest/api/token", "/latest/meta-data")  # where a machine is asked for its role, without any keys
+_MISPLACED = "incorrectly configured region"  # the library's words for a bucket's redirect to another region
 
 
 async def open_object_blobs(bucket: str, prefix: str, *, clock: Clock, ids: IdSource) -> "ObjectBlobs":
@@ -46,18 +47,8 @@ async def open_object_blobs(bucket: str, prefix: str, *, clock: Clock, ids: IdSo
     try:
         objects = _reach(bucket, prefix)
         store_id = await _bind(objects, ids.new("blobs"))
-    except FileNotFoundError as exc:
-        raise ConfigurationError(f"There is no bucket {bucket!r} for `blobs: {shown}`: make it first") from exc
-    except (PermissionDeniedError, UnauthenticatedError) as exc:
-        raise ConfigurationError(
-            f"`blobs: {shown}` may not be used with the credentials of AWS_ACCESS_KEY_ID and the like: {_told(exc)}"
-        ) from exc
-    except ValueError as exc:
-        raise ConfigurationError(f"`blobs: {shown}` can't be opened: {exc}") from exc
-    except (BaseError, OSError) as exc:
-        if any(word in str(exc) for word in _MISPLACED):
-            raise ConfigurationError(f"`blobs: {shown}`: is AWS_REGION the bucket's? {_told(exc)}") from exc
-        raise StoreUnavailable(f"`blobs: {shown}` can't be reached now: {_told(exc)}") from exc
+    except (BaseError, OSError, ValueError) as exc:
+        raise _refusal(exc, bucket, f"`blobs: {shown}`") from exc
     return ObjectBlobs(objects, store_id, clock=clock, ids=ids)
 
 
@@ -175,6 +166,24 @@ def _reach(bucket: str, prefix: str) -> S3Store:
         client_options={"allow_http": is_plain},
         retry_config={"max_retries": _RETRIES, "retry_timeout": _RETRY_SECONDS},
     )
+
+
+def _refusal(exc: Exception, bucket: str, shown: str) -> ConfigurationError | StoreUnavailable:
+    match exc:
+        case FileNotFoundError():
+            return ConfigurationError(f"There is no bucket {bucket!r} for {shown}: make it first")
+        case PermissionDeniedError() | UnauthenticatedError():
+            return ConfigurationError(
+                f"{shown} may not be used with the credentials of AWS_ACCESS_KEY_ID and the like: {_told(exc)}"
+            )
+        case ValueError():
+            return ConfigurationError(f"{shown} can't be opened: {_told(exc)}")
+    if any(path in str(exc) for path in _ROLE_PATHS):
+        way_out = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give the machine a role"
+        return ConfigurationError(f"There are no credentials for {shown}: {way_out}")
+    if _MISPLACED in str(exc):
+        return ConfigurationError(f"{shown}: is AWS_REGION the bucket's? {_told(exc)}")
+    return StoreUnavailable(f"{shown} can't be reached now: {_told(exc)}")
 
 
 async def _bind(objects: S3Store, new_id: str) -> str:
