@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PYTEST_ARGS ?=
 TEST_PROCESSES ?= 2
+# In processes of their own: a history is a function of its seed in a process that has run nothing else.
+SIMULATIONS := tests/integration/test_simulation.py tests/integration/test_simulation_bites.py
 
 .PHONY: help setup demo dev check format test bench soak docs clean
 
@@ -38,7 +40,8 @@ format: $(READY)  ## Format the code and mend what the linter can
 	$(BIN)/ruff check --fix src tests demo
 
 test: $(READY)  ## Make the environment, start what the tests need, and run them all
-	$(BIN)/pytest -n $(TEST_PROCESSES) --dist worksteal $(PYTEST_ARGS)
+	$(BIN)/pytest -n $(TEST_PROCESSES) $(SIMULATIONS)
+	$(BIN)/pytest -n $(TEST_PROCESSES) --dist worksteal $(SIMULATIONS:%=--ignore=%) $(PYTEST_ARGS)
 
 bench: $(READY)  ## Measure this machine, each figure beside its baseline (BENCH_ARGS="--only durable --check")
 	$(BIN)/forebay bench $(BENCH_ARGS)

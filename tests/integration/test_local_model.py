@@ -104,8 +104,9 @@ async def test_a_prompt_beyond_the_context_is_refused_and_the_server_lives_on(mo
 
 @pytest.mark.skipif(sys.platform != "linux", reason="finds the child in /proc")
 async def test_a_server_killed_in_the_middle_of_a_call_answers_again_at_the_same_address(models: LocalModels) -> None:
+    others = set(children(os.getpid()))  # of tests before this one
     base_url, key = await models.address(NAME)
-    (pid,) = children(os.getpid())
+    (pid,) = set(children(os.getpid())) - others
     call = asyncio.create_task(ask(base_url, key, CHAT | {"max_tokens": 2000, "ignore_eos": True}))
     os.kill(pid, signal.SIGKILL)
     with pytest.raises(aiohttp.ClientError):

@@ -23,7 +23,7 @@ class Slots:
         self._run = run
         self._ended = ended
         self._idle: list[asyncio.Future[Claimed]] = []
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], None] = {}  # in the order of their making, which a set would not keep
         self._is_closed = False
         self.busy = 0
         self.emptied = asyncio.Event()
@@ -39,13 +39,13 @@ class Slots:
                 future.set_result(claimed)
                 return
         task = asyncio.create_task(self._slot(claimed), name="slot")
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks[task] = None
+        task.add_done_callback(self._tasks.__delitem__)
 
     async def close(self) -> None:
         """Breaks off whatever still runs, and ends the slots. A job that will not let go is left behind."""
         self._is_closed = True
-        if left := await stopped(self._tasks.copy()):
+        if left := await stopped(list(self._tasks)):
             log.error("jobs_left_behind", jobs=left)
 
     async def _slot(self, claimed: Claimed) -> None:
