@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PYTEST_ARGS ?=
 TEST_PROCESSES ?= 2
-# In processes of their own: a history is a function of its seed in a process that has run nothing else.
+# In processes of their own: a command that a test ran in the process has cached its loggers, to which the simulation listens.
 SIMULATIONS := tests/integration/test_simulation.py tests/integration/test_simulation_bites.py
 
 .PHONY: help setup demo dev check format test bench soak docs clean

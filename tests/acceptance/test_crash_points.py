@@ -90,7 +90,7 @@ async def test_a_server_that_dies_at_any_point_loses_nothing(tmp_path: Path) -> 
             await until_ended(tmp_path)
             assert await server.terminate() == 0
         jobs = await checked(tmp_path, client.accepted, await counted(session, mock.address))
-        assert len(jobs) > len(IN_SERVERS) / 2
+        assert len(jobs) > len(IN_SERVERS) / 4  # a server that dies at its first step accepts nothing
 
 
 async def test_a_run_that_dies_at_any_point_is_done_by_the_same_command(tmp_path: Path) -> None:
