@@ -1,6 +1,7 @@
 """Opens a store: refuses what is not ours, migrates what is older, and starts the threads."""
 
 import asyncio
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -26,6 +27,7 @@ APPLICATION_ID = (
 MEMORY = ":memory:"
 READERS = 2
 CHECKPOINT_PAGES = 4000  # 16 MB of log before it is copied into the file
+OPENING_PAUSE_SECONDS = 0.02
 STATEMENTS = 200  # kept prepared
 _BLOB_STORE = "blob_store"
 
@@ -66,7 +68,7 @@ async def open_store(
     Raises: StoreRefused: the file is another program's, damaged, or of a newer Forebay. StoreUnavailable: another
     process holds it for longer than ``busy_timeout_seconds``.
     """
-    opened = await asyncio.to_thread(_open, str(path), busy_timeout_seconds)
+    opened = await asyncio.to_thread(_open_patiently, str(path), busy_timeout_seconds)
     hub = Hub(is_shared=bool(opened.readers))
     writer = Writer(opened.connection, clock, ids or IdSource(clock.now), hub.signal, hub.poll)
     hub.wake = writer.wake
@@ -77,6 +79,18 @@ async def open_store(
 class _Opened(NamedTuple):
     connection: apsw.Connection
     readers: list[Session]
+
+
+def _open_patiently(path: str, busy_timeout_seconds: float) -> "_Opened":
+    """Several that make one file at once: SQLite refuses the change to its log without waiting for the others."""
+    deadline = time.monotonic() + busy_timeout_seconds
+    while True:
+        try:
+            return _open(path, busy_timeout_seconds)
+        except StoreUnavailable as unavailable:
+            if not isinstance(unavailable.__cause__, apsw.BusyError) or time.monotonic() >= deadline:
+                raise
+        time.sleep(OPENING_PAUSE_SECONDS)
 
 
 def _open(path: str, busy_timeout_seconds: float) -> _Opened:
