@@ -18,6 +18,7 @@ from forebay.engine.services import Bounds, Services
 from forebay.engine.worker import WorkerOptions, WorkerProcess
 from forebay.models import LocalModels, find_model
 from forebay.policy.resolution import Resolver
+from forebay.policy.vigil import PATIENCE_SECONDS, Vigil
 from forebay.ports import BlobStore, Clock, JobStore, LimitStore, RecordStore
 from forebay.settings import BucketPlace, Settings
 from forebay.stores.drivers import store_driver
@@ -124,18 +125,26 @@ async def open_system(settings: Settings, *, clock: Clock | None = None) -> Asyn
 
 @asynccontextmanager
 async def open_storage(
-    settings: Settings, *, clock: Clock | None = None, ids: IdSource | None = None
+    settings: Settings,
+    *,
+    clock: Clock | None = None,
+    ids: IdSource | None = None,
+    patience_seconds: float = PATIENCE_SECONDS,
 ) -> AsyncIterator[Storage]:
-    """Opens store and blobs alone, for what needs no target. Raises: StoreRefused, ConfigurationError."""
+    """Opens store and blobs alone, for what needs no target. ``patience_seconds``: see Vigil.
+
+    Raises: StoreRefused, ConfigurationError.
+    """
     machine = clock or SystemClock()
     source = ids or IdSource(machine.now)
+    vigil = Vigil(patience_seconds)
     database: Database | None = None
     if settings.store.path is None:  # the shared store, whose times are the database's unless a test gives a clock
-        opened = await store_driver("postgresql").open_store(settings.store.url, clock=clock, ids=source)
+        opened = await store_driver("postgresql").open_store(settings.store.url, clock=clock, ids=source, vigil=vigil)
         store: Store = opened
         database, place = opened.backend, settings.blobs
     else:
-        store = await open_store(settings.store.path, clock=machine)
+        store = await open_store(settings.store.path, clock=machine, vigil=vigil)
         place = settings.blobs or settings.store.path.with_name(settings.store.path.name + ".blobs")
 
     async def reopen(ids: IdSource) -> BlobStore:

@@ -85,7 +85,7 @@ async def _place(settings: Settings) -> AsyncIterator[TransferPlace]:
         hold = partial(driver.hold_archive, driver.read_place(settings.store.url))
     else:
         hold = partial(hold_archive, settings.store.path)
-    async with open_storage(settings) as storage:
+    async with open_storage(settings, patience_seconds=0.0) as storage:
         yield TransferPlace(
             shown=without_password(settings.store.url),
             jobs=storage.store.jobs,

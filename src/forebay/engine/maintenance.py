@@ -1,7 +1,6 @@
 """Maintenance: the sweeps that every node may run at any time, because each is bounded, idempotent and jittered."""
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable
 
 import structlog
@@ -17,11 +16,6 @@ PRUNE_SHARE = 0.1  # of `result_ttl`
 BLOB_SWEEP_SECONDS = 900.0
 ORPHAN_AGE_SECONDS = 3600.0  # a blob is written before the commit that names it
 ORPHANS_AT_ONCE = 500
-CLOCK_JUMP_SECONDS = 2.0  # wall time against the loop's: the clock was set, or the machine slept
-GRACE_SECONDS = (
-    5.0  # a heartbeat's longest pause and a way to the store: who lives shows it before any is taken for dead
-)
-STORE_PAUSE_SECONDS = 0.5  # between looks whether the store is back
 
 
 def prune_seconds(result_ttl_seconds: float) -> float:
@@ -35,8 +29,6 @@ class Maintenance:
     def __init__(self, services: Services, on_recovered: Callable[[Recovered], None]) -> None:
         self._services = services
         self._on_recovered = on_recovered
-        self._ahead = services.clock.now() - asyncio.get_running_loop().time()
-        self._hold_until = 0.0
 
     async def run(self) -> None:
         """Sweeps for ever; ends by cancellation."""
@@ -76,27 +68,6 @@ class Maintenance:
         await self._delete_orphans(batch)
         return True
 
-    async def _let_heartbeats_in(self) -> None:
-        """Waits after a jump of the clock: every lease looks run out then, and none is."""
-        loop = asyncio.get_running_loop()
-        ahead = self._services.clock.now() - loop.time()
-        jump, self._ahead = ahead - self._ahead, ahead
-        if abs(jump) > CLOCK_JUMP_SECONDS:
-            log.warning("clock_jumped", seconds=round(jump, 1))
-            self._hold_until = loop.time() + GRACE_SECONDS
-        await asyncio.sleep(max(0.0, self._hold_until - loop.time()))
-
-    async def _until_back(self) -> None:
-        """Waits until the store answers, and a grace from then on: heartbeats were not taken either, and every worker
-        would be buried by the first that sweeps.
-        """
-        while True:
-            await asyncio.sleep(STORE_PAUSE_SECONDS)
-            with contextlib.suppress(StoreUnavailable):
-                await self._services.jobs.workers()
-                break
-        self._hold_until = asyncio.get_running_loop().time() + GRACE_SECONDS
-
     async def _delete_orphans(self, blob_ids: list[str]) -> None:
         if not blob_ids:
             return
@@ -108,12 +79,10 @@ class Maintenance:
     async def _every(self, seconds: float, step: Callable[[], Awaitable[bool]]) -> None:
         while True:
             is_complete = True
-            await self._let_heartbeats_in()
             try:
                 is_complete = await step()
             except StoreUnavailable as unavailable:
                 log.error("store_unavailable", verb="maintenance", reason=str(unavailable))  # noqa: TRY400
-                await self._until_back()
             except Exception:
                 log.exception("maintenance_failed")
             jitter = 0.5 + self._services.chance.random()

@@ -18,7 +18,6 @@ from forebay.domain.job import ErrorCode, Job, Status
 from forebay.domain.target import Limits, Route, RouteEntry
 from forebay.engine.context import Context
 from forebay.engine.heartbeat import Heartbeat
-from forebay.engine.maintenance import Maintenance
 from forebay.engine.suspects import PAUSE_SECONDS, Suspects
 from forebay.ports import StreamSink
 from forebay.processes import is_gone
@@ -220,17 +219,6 @@ async def test_a_route_whose_targets_are_all_away_waits_without_claiming(open_en
         await worker.run_until_idle()
     assert {(await engine.get(one)).status for one in jobs} == {Status.SUCCEEDED}
     await is_right(engine, *jobs)
-
-
-async def test_a_sweep_waits_for_heartbeats_after_the_clock_jumped(open_engine: OpenEngine) -> None:
-    engine = await open_engine(ScriptedTarget("t"))
-    maintenance = Maintenance(engine.services, lambda _: None)
-    await asyncio.wait_for(maintenance._let_heartbeats_in(), 1)
-    engine.clock.advance(3600)
-    waiting = asyncio.create_task(maintenance._let_heartbeats_in())
-    await asyncio.wait([waiting], timeout=0.05)
-    assert not waiting.done()
-    waiting.cancel()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a zombie is told by /proc")

@@ -1,64 +1,49 @@
-"""A store that comes back: who lives is heard before any is taken for dead, and who starts just then goes on."""
+"""A store that comes back, a clock that is set: who lives keeps its leases, and who starts just then goes on."""
 
-import asyncio
-from typing import Any
+from pathlib import Path
 
-import pytest
-
-from forebay.domain.change import Pruned, Recovered
+from forebay.domain.change import Worker
 from forebay.domain.errors import StoreUnavailable
 from forebay.domain.job import Status
-from forebay.engine import maintenance
-from forebay.engine.maintenance import Maintenance
+from forebay.policy.vigil import Vigil
+from forebay.stores.sqlite import open_store
+from forebay.testing.clock import FakeClock
 from forebay.testing.targets import ScriptedTarget
 
 from .conftest import OpenEngine
-from .faulty import faulty, moves_on, until, with_jobs
+from .faulty import faulty, moves_on, until
+
+YEARS = 3 * 365 * 86_400.0
+LEASE_SECONDS = 30
 
 
-class Away:
-    """A store whose verbs fail until it is back; it remembers what it was asked."""
+class Steady:
+    """A clock that nobody sets."""
 
-    def __init__(self, times: int) -> None:
-        self._times = times
-        self.asked: list[str] = []
-        self.is_swept = asyncio.Event()
+    seconds = 0.0
 
-    async def recover(self) -> Recovered:
-        self._ask("recover")
-        self.is_swept.set()
-        return Recovered(is_complete=True)
-
-    async def workers(self) -> list[Any]:
-        self._ask("workers")
-        return []
-
-    async def prune(self, older_than: float) -> Pruned:
-        del older_than
-        return Pruned(is_complete=True)
-
-    def _ask(self, verb: str) -> None:
-        self.asked.append(verb)
-        if self._times:
-            self._times -= 1
-            raise StoreUnavailable("away")
+    def __call__(self) -> float:
+        self.seconds += 1
+        return self.seconds
 
 
-async def test_nobody_sweeps_a_store_that_was_away_before_it_was_seen_to_be_back_and_heartbeats_had_their_time(
-    open_engine: OpenEngine, monkeypatch: pytest.MonkeyPatch
+async def test_a_worker_whose_heart_beats_keeps_its_leases_when_the_clock_jumps_or_the_store_was_away(
+    tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr(maintenance, "STORE_PAUSE_SECONDS", 0.0)
-    monkeypatch.setattr(maintenance, "GRACE_SECONDS", 0.01)
-    engine = await open_engine(ScriptedTarget("t"))
-    jobs = Away(3)
-    begun_at = asyncio.get_running_loop().time()
-    sweeping = asyncio.create_task(Maintenance(with_jobs(engine.services, jobs), lambda _: None).run())
-    async with asyncio.timeout(20):
-        await jobs.is_swept.wait()
-    sweeping.cancel()
-    await asyncio.gather(sweeping, return_exceptions=True)
-    assert jobs.asked == ["recover", "workers", "workers", "workers", "recover"]
-    assert asyncio.get_running_loop().time() - begun_at >= maintenance.GRACE_SECONDS
+    clock, steady = FakeClock(), Steady()
+    store = await open_store(tmp_path / "forebay.db", clock=clock, vigil=Vigil(5, steady))
+    worker = Worker(id="worker_1", lease_seconds=LEASE_SECONDS, host="elsewhere")
+    await store.jobs.renew(worker)
+    for jump in (YEARS, -YEARS, YEARS, 10 * LEASE_SECONDS):
+        clock.advance(jump)
+        for _ in range(4):
+            await store.jobs.recover()
+        assert (await store.jobs.renew(worker)).is_alive
+    clock.advance(10 * LEASE_SECONDS)
+    for _ in range(6):
+        await store.jobs.recover()
+    assert not (await store.jobs.renew(worker)).is_alive
+    await store.close()
 
 
 async def test_a_worker_whose_store_goes_away_as_it_starts_registers_later(open_engine: OpenEngine) -> None:

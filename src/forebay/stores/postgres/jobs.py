@@ -21,6 +21,7 @@ from forebay.domain.change import (
 from forebay.domain.content import Chunk, Segment
 from forebay.domain.job import Job
 from forebay.domain.query import ROW, JobQuery, Parts
+from forebay.policy.vigil import Vigil
 from forebay.ports import StoreFacts, Watch
 from forebay.processes import IsGone
 from forebay.stores.postgres import asking, find, reads
@@ -43,9 +44,11 @@ Result = TypeVar("Result")
 class PostgresJobs:
     """See JobStore: conditions, atomicity and errors stand there."""
 
-    def __init__(self, backend: Backend, is_gone: IsGone, heads: Heads | None = None) -> None:
+    def __init__(
+        self, backend: Backend, is_gone: IsGone, heads: Heads | None = None, vigil: Vigil | None = None
+    ) -> None:
         self._backend = backend
-        self._sweep = Sweep(is_gone)
+        self._sweep = Sweep(is_gone, vigil or Vigil())
         self._heads = heads or Heads()
 
     @property

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from forebay.domain.change import Worker
 from forebay.domain.errors import StoreRefused
 from forebay.domain.ids import IdSource
+from forebay.policy.vigil import Vigil
 from forebay.ports import Clock
 from forebay.processes import IsGone
 from forebay.stores.postgres.backend import Backend
@@ -22,8 +23,8 @@ _BLOB_STORE = "blob_store"
 class PostgresStore:
     """The three ports on one database, and its closing."""
 
-    def __init__(self, backend: Backend, is_gone: IsGone) -> None:
-        self.jobs = PostgresJobs(backend, is_gone)
+    def __init__(self, backend: Backend, is_gone: IsGone, vigil: Vigil | None = None) -> None:
+        self.jobs = PostgresJobs(backend, is_gone, vigil=vigil)
         self.records = PostgresRecords(backend)
         self.limits = PostgresLimits(backend)
         self.backend = backend
@@ -48,7 +49,12 @@ def never_gone(worker: Worker) -> bool:
 
 
 async def open_store(
-    url: str | Place, *, clock: Clock | None = None, ids: IdSource | None = None, is_gone: IsGone = never_gone
+    url: str | Place,
+    *,
+    clock: Clock | None = None,
+    ids: IdSource | None = None,
+    is_gone: IsGone = never_gone,
+    vigil: Vigil | None = None,
 ) -> PostgresStore:
     """Opens the store. ``clock`` None: times in lease and due decisions are the database's.
 
@@ -57,7 +63,7 @@ async def open_store(
     place = url if isinstance(url, Place) else read_place(url)
     refuse_unless_current(place, await read_layout(place))
     source = ids or (IdSource(clock.now) if clock else IdSource())
-    return PostgresStore(Backend(place, clock, source), is_gone)
+    return PostgresStore(Backend(place, clock, source), is_gone, vigil)
 
 
 async def _bind(tx: Tx, store_ids: Sequence[str]) -> Sequence[str]:

@@ -2,6 +2,7 @@
 
 from forebay.domain.change import Recovered
 from forebay.domain.job import Ending, Status
+from forebay.policy.vigil import Vigil
 from forebay.processes import IsGone
 from forebay.stores.postgres.adding import EXPIRED_ERROR
 from forebay.stores.postgres.ending import End, ask_groups, end_leaves, hasten
@@ -16,8 +17,9 @@ FORGET_AFTER_SECONDS = 86_400.0  # a worker's row after its death: until then it
 class Sweep:
     """The sweep, with its place in the round over the waiting jobs."""
 
-    def __init__(self, is_gone: IsGone) -> None:
+    def __init__(self, is_gone: IsGone, vigil: Vigil) -> None:
         self._is_gone = is_gone
+        self._vigil = vigil
         self._after = ""
 
     async def run(self, tx: Tx, limit: int) -> Recovered:
@@ -43,7 +45,7 @@ class Sweep:
         await tx.run("workers.hold_to_clock", tx.now)
         known = [read_worker(row) for row in await tx.run("workers.all")]
         gone = [one.id for one in known if self._is_gone(one)]
-        dead = [one.id for one in known if one.heartbeat_at + one.lease_seconds < tx.now] + gone
+        dead = self._vigil.dead(known, tx.now) + gone
         if dead:
             await tx.run("workers.bury", dead, tx.now, gone)
         lost = [row[0] for row in await tx.run("rescue.lost", limit)]

@@ -21,6 +21,7 @@ from forebay.domain.change import (
 from forebay.domain.content import Chunk, Segment
 from forebay.domain.job import Job
 from forebay.domain.query import ROW, JobQuery, Parts
+from forebay.policy.vigil import Vigil
 from forebay.ports import StoreFacts, Watch
 from forebay.processes import IsGone
 from forebay.stores.sqlite import asking, find, reads
@@ -42,9 +43,9 @@ Result = TypeVar("Result")
 class SqliteJobs:
     """See JobStore: conditions, atomicity and errors stand there."""
 
-    def __init__(self, backend: Backend, is_gone: IsGone) -> None:
+    def __init__(self, backend: Backend, is_gone: IsGone, vigil: Vigil | None = None) -> None:
         self._backend = backend
-        self._sweep = Sweep(is_gone)
+        self._sweep = Sweep(is_gone, vigil or Vigil())
 
     @property
     def facts(self) -> StoreFacts:

@@ -10,6 +10,7 @@ import apsw
 
 from forebay.domain.errors import StoreRefused, StoreUnavailable
 from forebay.domain.ids import IdSource
+from forebay.policy.vigil import Vigil
 from forebay.ports import Clock
 from forebay.processes import IsGone, is_gone
 from forebay.stores.sqlite.backend import Backend
@@ -35,8 +36,8 @@ _BLOB_STORE = "blob_store"
 class SqliteStore:
     """The three ports on one file, and its closing."""
 
-    def __init__(self, backend: Backend, is_gone: IsGone) -> None:
-        self.jobs = SqliteJobs(backend, is_gone)
+    def __init__(self, backend: Backend, is_gone: IsGone, vigil: Vigil | None = None) -> None:
+        self.jobs = SqliteJobs(backend, is_gone, vigil=vigil)
         self.records = SqliteRecords(backend)
         self.limits = SqliteLimits(backend)
         self._backend = backend
@@ -61,6 +62,7 @@ async def open_store(
     clock: Clock,
     ids: IdSource | None = None,
     is_gone: IsGone = is_gone,
+    vigil: Vigil | None = None,
     busy_timeout_seconds: float = 10.0,
 ) -> SqliteStore:
     """Opens the store, made or migrated where need be; ``:memory:`` is one that nobody else sees.
@@ -73,7 +75,7 @@ async def open_store(
     writer = Writer(opened.connection, clock, ids or IdSource(clock.now), hub.signal, hub.poll)
     hub.wake = writer.wake
     writer.start()
-    return SqliteStore(Backend(writer, opened.readers, hub, clock), is_gone)
+    return SqliteStore(Backend(writer, opened.readers, hub, clock), is_gone, vigil)
 
 
 class _Opened(NamedTuple):

@@ -4,6 +4,7 @@ import math
 
 from forebay.domain.change import Recovered
 from forebay.domain.job import Ending, Status
+from forebay.policy.vigil import Vigil
 from forebay.processes import IsGone
 from forebay.stores.sqlite.adding import EXPIRED_ERROR
 from forebay.stores.sqlite.ending import End, ask_groups, end_leaves, hasten
@@ -18,8 +19,9 @@ FORGET_AFTER_SECONDS = 86_400.0  # a worker's row after its death: until then it
 class Sweep:
     """The sweep, with its place in the round over the waiting jobs."""
 
-    def __init__(self, is_gone: IsGone) -> None:
+    def __init__(self, is_gone: IsGone, vigil: Vigil) -> None:
         self._is_gone = is_gone
+        self._vigil = vigil
         self._after = ""
         self._seen_at = math.inf  # the first sweep looks too: the clock may have been set back while nothing ran
 
@@ -47,9 +49,9 @@ class Sweep:
     def _rescue(self, tx: Tx, limit: int) -> int:
         tx.run("workers.hold_to_clock", tx.now)
         known = [read_worker(row) for row in tx.run("workers.all")]
-        dead = [one.id for one in known if one.heartbeat_at + one.lease_seconds < tx.now or self._is_gone(one)]
+        dead = {*self._vigil.dead(known, tx.now), *(one.id for one in known if self._is_gone(one))}
         if dead:
-            tx.bulk("workers.bury", dead)
+            tx.bulk("workers.bury", sorted(dead))
         lost = [row[0] for row in tx.run("rescue.lost", limit)]
         free_leases(tx, lost, is_counted=True)
         tx.run("workers.forget_buried", tx.now - FORGET_AFTER_SECONDS)

@@ -14,6 +14,7 @@ import apsw
 from forebay.domain.change import Worker
 from forebay.domain.errors import StoreUnavailable
 from forebay.domain.ids import IdSource
+from forebay.policy.vigil import PATIENCE_SECONDS, Vigil
 from forebay.ports import Clock
 from forebay.stores.sqlite.backend import Backend
 from forebay.stores.sqlite.opening import SqliteStore
@@ -141,7 +142,8 @@ def open_for(
     """A process's view of the store, and its watches, which ``signal`` has to reach."""
     hub = Hub(is_shared=False)
     writer = TurnWriter(connection, clock, ids, signal, place)
-    return SqliteStore(Backend(writer, [], hub, clock), is_gone), hub
+    vigil = Vigil(PATIENCE_SECONDS, place.process.main.loop.time)
+    return SqliteStore(Backend(writer, [], hub, clock), is_gone, vigil), hub
 
 
 def verb_of(call: Call) -> str:
