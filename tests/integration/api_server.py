@@ -157,6 +157,10 @@ class Server:
     serving: "asyncio.Task[None]"
     clock: FakeClock
 
+    def system(self, settings: Settings) -> System:
+        """Another server's system on the same store."""
+        return System(settings=settings, services=self.services, store=cast("Any", None))
+
     async def submit(self, **fields: Any) -> dict[str, Any]:
         async with self.http.post("/v1/jobs", json={"body": CHAT, **fields}) as reply:
             assert reply.status == 202, await reply.text()

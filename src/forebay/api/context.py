@@ -7,13 +7,28 @@ from typing import cast
 from starlette.requests import HTTPConnection
 
 from forebay.api.depths import QueueDepths
+from forebay.api.keyring import ANYONE, KeyRing
 from forebay.api.reading import JobReader
 from forebay.api.waiting import Waiting
 from forebay.app import System
+from forebay.domain.errors import Forbidden, Unauthorized
+from forebay.domain.key import Caller, Scope
 from forebay.engine.services import Services
 
-DEFAULT_TENANT = "default"
+__all__ = [
+    "ANYONE",
+    "CALLER",
+    "REQUEST_ID",
+    "Api",
+    "Caller",
+    "api_of",
+    "caller_of",
+    "key_of",
+    "request_id_of",
+    "require",
+]
 REQUEST_ID = "forebay.request_id"  # where the gate leaves it in the ASGI scope
+CALLER = "forebay.caller"  # likewise
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +39,7 @@ class Api:
     reader: JobReader
     waiting: Waiting
     depths: QueueDepths
+    keys: KeyRing
     started_at: float
 
     @property
@@ -31,24 +47,27 @@ class Api:
         return self.system.services
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Caller:
-    """Whose request it is."""
-
-    tenant: str = DEFAULT_TENANT
-
-
-ANYONE = Caller()
-
-
 def api_of(connection: HTTPConnection) -> Api:
     """The server's parts that a request works with."""
     return cast("Api", connection.app.state.api)
 
 
-def caller_of(connection: HTTPConnection) -> Caller:  # noqa: ARG001 - keys will tell callers apart
-    """Who is calling. While no key exists any key is accepted, and everybody is the one tenant there is."""
-    return ANYONE
+def caller_of(connection: HTTPConnection) -> Caller:
+    """Who is calling, as the gate found out; of a socket, ``keys.authenticate`` tells.
+
+    Raises: Unauthorized: nobody has been told apart on this connection.
+    """
+    caller: Caller | None = connection.scope.get(CALLER)
+    if caller is None:
+        raise Unauthorized("No API key was presented on this connection")
+    return caller
+
+
+def require(caller: Caller, scope: Scope) -> None:
+    """For routes that do several things. Raises: Forbidden: the key lacks the scope."""
+    if scope not in caller.scopes:
+        has = " ".join(sorted(caller.scopes)) or "none"
+        raise Forbidden(f"This needs a key with the scope {scope.value!r}; the presented one has {has}", scope=scope)
 
 
 def key_of(connection: HTTPConnection) -> str:

@@ -1,6 +1,7 @@
 """The one table from what went wrong to HTTP, in OpenAI's envelope or, for Anthropic's clients, in theirs."""
 
 import errno
+import math
 from collections.abc import Mapping
 from http import HTTPStatus
 
@@ -12,7 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from forebay.api.context import request_id_of
-from forebay.domain.errors import Conflict, RequestError, StoreUnavailable
+from forebay.domain.errors import Conflict, Forbidden, RequestError, StoreUnavailable, TooMany, Unauthorized
 
 JSON = "application/json"
 NO_RETRY = {"x-should-retry": "false"}  # the official SDKs obey it
@@ -91,10 +92,8 @@ def problem_of(error: Exception) -> Problem:
     """What an exception of ours, or of the framework's, means to a client."""
     match error:
         case RequestError():
-            headers = NO_RETRY if isinstance(error, Conflict) else {}
-            return Problem(
-                status=error.status_code, message=error.message, code=error.code, param=error.param, headers=headers
-            )
+            status, headers = error.status_code, _headers(error)
+            return Problem(status=status, message=error.message, code=error.code, param=error.param, headers=headers)
         case StoreUnavailable():
             message = f"The store is not available now, and nothing was accepted: {error}"
             headers = {"retry-after": STORE_RETRY_SECONDS}
@@ -123,6 +122,21 @@ async def handle_error(request: Request, error: Exception) -> Response:
 async def handle_unforeseen(request: Request, error: Exception) -> Response:
     """The last handler; the framework logs the exception after it."""
     return problem_response(problem_of(error), request)
+
+
+def _headers(error: RequestError) -> Mapping[str, str]:
+    """What a client's library reads beside the body. Source: RFC 6750 for the challenges"""
+    match error:
+        case Conflict():
+            return NO_RETRY
+        case Unauthorized():
+            return {"www-authenticate": 'Bearer realm="forebay", error="invalid_token"'}
+        case Forbidden() if error.scope is not None:
+            return {"www-authenticate": f'Bearer realm="forebay", error="insufficient_scope", scope="{error.scope}"'}
+        case TooMany():
+            return {"retry-after": str(max(1, math.ceil(error.retry_after)))}
+        case _:
+            return {}
 
 
 def _allowed(request: Request, error: HTTPException) -> list[str]:

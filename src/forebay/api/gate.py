@@ -1,4 +1,4 @@
-"""The gate that every request passes: its id, paths without ``/v1``, and browsers that another site sent here."""
+"""The gate that every request passes: its id, paths without ``/v1``, browsers that another site sent here, and keys."""
 
 import ipaddress
 from collections.abc import Awaitable, Callable, Mapping
@@ -12,12 +12,16 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from forebay.api.context import REQUEST_ID
-from forebay.api.errors import Problem, handle_error, handle_unforeseen, problem_response
+from forebay.api.context import CALLER, REQUEST_ID, require
+from forebay.api.errors import Problem, handle_error, handle_unforeseen, problem_of, problem_response
+from forebay.api.keyring import KeyRing, presented_key
+from forebay.api.scopes import OPEN, scope_of
 from forebay.domain.errors import ForebayError
+from forebay.domain.key import Scope as KeyScope
 
 OPEN_PATHS = ("/livez", "/readyz", "/metrics", "/docs", "/openapi.json", "/graphql")  # not under /v1
 VERSION = "/v1"
+POLICY_VIOLATION = 1008  # how a socket is closed. Source: RFC 6455, 7.4.1
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -30,18 +34,28 @@ class Gate:
     """
 
     def __init__(
-        self, app: ASGIApp, *, prefix: str, is_loopback: bool, hot: Mapping[tuple[str, str], Endpoint]
+        self,
+        app: ASGIApp,
+        *,
+        keys: KeyRing,
+        prefix: str,
+        is_loopback: bool,
+        hot: Mapping[tuple[str, str], Endpoint],
     ) -> None:
         self._app = app
+        self._keys = keys
         self._prefix = prefix
         self._numbers = count()
         self._is_loopback = is_loopback
         self._hot = {
-            place: ServerErrorMiddleware(_direct(endpoint), handler=handle_unforeseen)
+            place: ServerErrorMiddleware(_direct(endpoint, scope_of(*place)), handler=handle_unforeseen)
             for place, endpoint in hot.items()
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await self._take_socket(scope, receive, send)
+            return
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -57,18 +71,42 @@ class Gate:
                 message["headers"] = [*message.get("headers", ()), header]
             await send(message)
 
-        refusal = self._refusal(scope)
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        refusal = self._refusal(scope, headers)
+        if refusal is None and path not in OPEN:
+            presented = presented_key(headers)
+            scope[CALLER] = self._keys.known(presented)
+            if scope[CALLER] is None:
+                refusal = await self._look_up(presented, scope)
         if refusal is not None:
             await problem_response(refusal, Request(scope))(scope, receive, send_named)
             return
         app = self._hot.get((scope["method"], path), self._app)
         await app(scope, receive, send_named)
 
-    def _refusal(self, scope: Scope) -> Problem | None:
+    async def _look_up(self, presented: str | None, scope: Scope) -> Problem | None:
+        """Asks the store who calls. Returns why nobody does."""
+        try:
+            scope[CALLER] = await self._keys.authenticate(presented)
+        except ForebayError as error:
+            return problem_of(error)
+        return None
+
+    async def _take_socket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Sockets tell who they are by themselves, after they were opened; from elsewhere none is opened (HTTP 403)."""
+        if not scope["path"].startswith("/v1/"):
+            scope["path"] = own_path(scope["path"])
+        scope[REQUEST_ID] = f"{self._prefix}{next(self._numbers):x}"
+        if self._refusal(scope, dict(scope["headers"])) is not None:
+            await receive()
+            await send({"type": "websocket.close", "code": POLICY_VIOLATION})
+            return
+        await self._app(scope, receive, send)
+
+    def _refusal(self, scope: Scope, headers: Mapping[bytes, bytes]) -> Problem | None:
         """Why no route may see a request: it can't be read, or comes from a page whose user did not mean to send it."""
         if "\0" in scope["path"] or b"%00" in scope["query_string"]:
             return Problem(status=400, message="The address has a NUL character (%00)", code="invalid_value")
-        headers: dict[bytes, bytes] = dict(scope["headers"])
         coding = headers.get(b"content-encoding", b"identity")
         if coding.lower() not in {b"identity", b""}:
             message = f"Send the body as it is: Content-Encoding {coding.decode('latin-1')!r} is not supported"
@@ -101,12 +139,14 @@ def is_loopback_host(host: str) -> bool:
         return False
 
 
-def _direct(endpoint: Endpoint) -> ASGIApp:
-    """The endpoint as an ASGI app that answers what was expected to go wrong."""
+def _direct(endpoint: Endpoint, needed: KeyScope | None) -> ASGIApp:
+    """The endpoint as an ASGI app that asks for its scope, and answers what was expected to go wrong."""
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
         try:
+            if needed is not None:
+                require(scope[CALLER], needed)
             response = await endpoint(request)
         except (ForebayError, HTTPException, ClientDisconnect) as error:
             response = await handle_error(request, error)

@@ -11,12 +11,13 @@ from starlette.types import Receive, Scope, Send
 from forebay.api.admission import admit, load
 from forebay.api.answers import JOB_ID, answer_of
 from forebay.api.bodies import read_body
-from forebay.api.context import Api, Caller, api_of, caller_of
+from forebay.api.context import Api, Caller, api_of, caller_of, require
 from forebay.api.errors import Problem, problem_response
 from forebay.api.idempotency import REPLAYED, Identity, identify
 from forebay.api.jobs import view_response
 from forebay.api.reading import ANSWER
 from forebay.api.requests import BodyHead, parse_head
+from forebay.api.scopes import MODEL_ENDPOINTS
 from forebay.api.streams import stream_of, stream_within
 from forebay.api.waits import until_ended
 from forebay.domain.errors import NotSupported, RequestError
@@ -79,6 +80,7 @@ async def model_endpoint(scope: Scope, receive: Receive, send: Send) -> None:
         raise HTTPException(405, headers={"Allow": "POST"}) if path in MODEL_PATHS else HTTPException(404)
     if path not in MODEL_PATHS and (OURS.match(path) or not is_served(path, api_of(request))):
         raise HTTPException(404)
+    require(caller_of(request), MODEL_ENDPOINTS)
     response = await infer(request)
     await response(scope, receive, send)
 

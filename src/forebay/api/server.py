@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import socket
-import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 
 import uvicorn
@@ -20,8 +19,11 @@ from forebay.api.depths import QueueDepths
 from forebay.api.errors import handle_error, handle_unforeseen
 from forebay.api.gate import Gate, is_loopback_host
 from forebay.api.inference import infer, model_endpoint
+from forebay.api.key_records import is_any_key
+from forebay.api.keyring import KeyRing
 from forebay.api.protocol import Protocol
 from forebay.api.reading import JobReader
+from forebay.api.scopes import guarded
 from forebay.api.waiting import Waiting
 from forebay.app import System
 from forebay.domain.errors import ConfigurationError, ForebayError
@@ -59,6 +61,7 @@ def create_app(system: System, *, host: str = LOOPBACK) -> FastAPI:
         reader=JobReader(services.jobs),
         waiting=Waiting(services.jobs),
         depths=QueueDepths(services.jobs.depths),
+        keys=KeyRing(services.records, services.clock, is_open=is_loopback_host(host)),
         started_at=services.clock.now(),
     )
     app = _Application(
@@ -66,7 +69,7 @@ def create_app(system: System, *, host: str = LOOPBACK) -> FastAPI:
     )
     app.state.api = api
     app.state.is_loopback = is_loopback_host(host)
-    app.router.routes[:0] = ROUTES
+    app.router.routes[:0] = guarded(ROUTES)
     app.router.redirect_slashes = False
     app.router.default = model_endpoint
     for expected in (ForebayError, HTTPException, RequestValidationError, ClientDisconnect):
@@ -96,14 +99,15 @@ async def serve(
     """Serves until cancelled, then lets replies under way finish. ``ready`` is told the URL; signals are the caller's.
     Once ``draining`` was asked for, nobody waits any more but for jobs that run, wherever they do.
 
-    Raises: ConfigurationError: the address can't be listened on.
+    Raises: ConfigurationError: the address can't be listened on, or others reach it and no API key exists.
     """
     app = create_app(system, host=host)
     listener = _listen(host, port)
-    if not is_loopback_host(listener.getsockname()[0]):
-        sys.stderr.write(
-            f"forebay: warning: listening on {host} without API keys: whoever reaches this address may send work\n"
-        )
+    try:
+        await _refuse_strangers(listener, host, system)
+    except BaseException:
+        listener.close()
+        raise
     server = _Server(
         uvicorn.Config(
             app,
@@ -141,6 +145,7 @@ class _Application(FastAPI):
         api: Api = self.state.api
         return Gate(
             super().build_middleware_stack(),
+            keys=api.keys,
             prefix=api.services.ids.new("req"),
             is_loopback=self.state.is_loopback,
             hot=HOT,
@@ -198,6 +203,15 @@ async def _finished(serving: asyncio.Task[None]) -> None:
         except asyncio.CancelledError:
             if serving.done():
                 return
+
+
+async def _refuse_strangers(listener: socket.socket, host: str, system: System) -> None:
+    if is_loopback_host(listener.getsockname()[0]) or await is_any_key(system.services.records):
+        return
+    raise ConfigurationError(
+        f"Whoever reaches {host} could send work: there is no API key yet. Make one with "
+        "`forebay keys create --scope admin --scope submit --scope read`, or listen on 127.0.0.1"
+    )
 
 
 def _listen(host: str, port: int) -> socket.socket:

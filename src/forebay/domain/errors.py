@@ -2,10 +2,13 @@
 
 ForebayError
 ├── RequestError              fix the request (400, or `status_code`)
+│   ├── Unauthorized          401 `invalid_api_key`: present a valid key
+│   ├── Forbidden             403 `insufficient_scope`: the key may not do this
 │   ├── NotFound              404
 │   ├── Conflict              409
 │   │   └── VersionConflict   a record changed since it was read
 │   ├── TooLarge              413
+│   ├── TooMany               429: the tenant's limit; ask again after `retry_after`
 │   ├── NotSupported          400 `not_supported`: documented, but this version does not act on it
 │   └── TemplateFieldMissing  a record lacks a path that the template names
 ├── ConfigurationError        exit 2: forebay.yaml, an option, the environment
@@ -45,6 +48,22 @@ class RequestError(ForebayError):
         self.code = code or type(self).code
 
 
+class Unauthorized(RequestError):
+    status_code = 401
+    code = "invalid_api_key"
+
+
+class Forbidden(RequestError):
+    """``scope``: what the key would need, where a scope is what it lacks."""
+
+    status_code = 403
+    code = "insufficient_scope"
+
+    def __init__(self, message: str, *, scope: str | None = None) -> None:
+        super().__init__(message)
+        self.scope = scope
+
+
 class NotFound(RequestError):
     status_code = 404
     code = "not_found"
@@ -62,6 +81,17 @@ class VersionConflict(Conflict):
 class TooLarge(RequestError):
     status_code = 413
     code = "too_large"
+
+
+class TooMany(RequestError):
+    """``retry_after``: seconds after which it may be accepted."""
+
+    status_code = 429
+    code = "rate_limit_exceeded"
+
+    def __init__(self, message: str, *, retry_after: float, code: str | None = None) -> None:
+        super().__init__(message, code=code)
+        self.retry_after = retry_after
 
 
 class NotSupported(RequestError):

@@ -1,0 +1,102 @@
+"""Which scope each route needs: the one table. A route that is not in it needs `admin`, and a test fails."""
+
+import copy
+from collections.abc import Mapping, Sequence
+
+from starlette.requests import Request
+from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp, Receive, Send
+from starlette.types import Scope as Connection
+
+from forebay.api.context import caller_of, require
+from forebay.domain.errors import Forbidden
+from forebay.domain.key import Scope
+
+OPEN = ("/livez", "/readyz")  # need no key: a balancer has none
+OPERATOR = ("/metrics",)  # tell of every tenant: for keys of the tenant `default` alone
+EACH = None  # the route does several things, and asks `context.require` for each
+
+SUBMIT, READ, ADMIN = Scope.SUBMIT, Scope.READ, Scope.ADMIN
+SCOPES: Mapping[tuple[str, str], Scope | None] = {
+    ("POST", "/v1/jobs"): SUBMIT,
+    ("GET", "/v1/jobs"): READ,
+    ("POST", "/v1/jobs/bulk"): SUBMIT,
+    ("GET", "/v1/jobs/{id}"): READ,
+    ("DELETE", "/v1/jobs/{id}"): ADMIN,
+    ("POST", "/v1/jobs/{id}/cancel"): SUBMIT,
+    ("POST", "/v1/jobs/{id}/retry"): SUBMIT,
+    ("GET", "/v1/jobs/{id}/events"): READ,
+    ("GET", "/v1/dead-letters"): READ,
+    ("POST", "/v1/dead-letters/retry"): SUBMIT,
+    ("POST", "/v1/files"): SUBMIT,
+    ("GET", "/v1/files"): READ,
+    ("GET", "/v1/files/{id}"): READ,
+    ("GET", "/v1/files/{id}/content"): READ,
+    ("DELETE", "/v1/files/{id}"): SUBMIT,
+    ("POST", "/v1/batches"): SUBMIT,
+    ("GET", "/v1/batches"): READ,
+    ("GET", "/v1/batches/{id}"): READ,
+    ("POST", "/v1/batches/{id}/cancel"): SUBMIT,
+    ("POST", "/v1/batches/{id}/retry"): SUBMIT,
+    ("GET", "/v1/batches/{id}/results"): READ,
+    ("POST", "/v1/messages/batches"): SUBMIT,
+    ("GET", "/v1/messages/batches"): READ,
+    ("GET", "/v1/messages/batches/{id}"): READ,
+    ("GET", "/v1/messages/batches/{id}/results"): READ,
+    ("POST", "/v1/messages/batches/{id}/cancel"): SUBMIT,
+    ("DELETE", "/v1/messages/batches/{id}"): SUBMIT,
+    ("POST", "/v1/responses"): SUBMIT,
+    ("GET", "/v1/responses/{id}"): READ,
+    ("POST", "/v1/responses/{id}/cancel"): SUBMIT,
+    ("DELETE", "/v1/responses/{id}"): SUBMIT,
+    ("POST", "/v1/chat/completions"): SUBMIT,
+    ("POST", "/v1/embeddings"): SUBMIT,
+    ("POST", "/v1/messages"): SUBMIT,
+    ("GET", "/v1/targets"): READ,
+    ("GET", "/v1/models"): READ,
+    ("GET", "/v1/models/{id}"): READ,
+    ("POST", "/v1/keys"): ADMIN,
+    ("GET", "/v1/keys"): ADMIN,
+    ("GET", "/v1/keys/{id}"): ADMIN,
+    ("DELETE", "/v1/keys/{id}"): ADMIN,
+    ("GET", "/graphql"): EACH,
+    ("POST", "/graphql"): EACH,
+    ("WEBSOCKET", "/graphql"): EACH,
+    ("WEBSOCKET", "/v1/ws"): EACH,
+    ("GET", "/metrics"): READ,
+    ("GET", "/docs"): READ,
+    ("GET", "/openapi.json"): READ,
+}
+MODEL_ENDPOINTS = SUBMIT  # every POST that is no route
+
+
+def scope_of(method: str, path: str) -> Scope | None:
+    """What a call needs, by the path that a route was made with."""
+    return SCOPES.get(("GET" if method == "HEAD" else method, path), ADMIN)
+
+
+def guarded(routes: Sequence[BaseRoute]) -> list[BaseRoute]:
+    """The same routes, each of which asks for its scope first. Sockets ask when they know who calls."""
+    return [_guarded(route) if isinstance(route, Route) and route.path not in OPEN else route for route in routes]
+
+
+def _guarded(route: Route) -> Route:
+    same = copy.copy(route)
+    same.app = _Guard(route.app, route.path)
+    return same
+
+
+class _Guard:
+    """A route's app behind its scope."""
+
+    def __init__(self, app: ASGIApp, path: str) -> None:
+        self._app = app
+        self._path = path
+
+    async def __call__(self, scope: Connection, receive: Receive, send: Send) -> None:
+        caller = caller_of(Request(scope))
+        if (needed := scope_of(scope["method"], self._path)) is not None:
+            require(caller, needed)
+        if self._path in OPERATOR and not caller.is_operator:
+            raise Forbidden(f"{self._path} tells of every tenant: it needs a key of the tenant 'default'")
+        await self._app(scope, receive, send)
