@@ -1,7 +1,8 @@
 """What a job costs PostgreSQL and its client beside a long queue, and while another session holds a transaction open.
 
 Three stores on one server are worked on by turns: a short queue, a long one, and a short one in whose database a
-transaction keeps a snapshot from the first job to the last.
+transaction keeps a snapshot from the first job to the last. Halfway all are vacuumed and analysed: then the tables that
+jobs pass through seem empty to the planner, and are full of dead rows where the snapshot keeps them.
 """
 
 import time
@@ -21,7 +22,8 @@ from forebay.testing.postgres import PostgresServer
 
 CLIENT_THREAD = "forebay-postgres"
 FLAT = 1.2  # a job may cost so many times what one costs beside the short queue
-HELD = "a transaction held open"
+HELD = "a transaction held open, and an ANALYZE meanwhile"
+ANALYSE = "VACUUM ANALYZE"
 ROUND_JOBS = 2_000
 TOLD = 0.5  # of the rounds: the later ones, whose medians are told
 SLICE = 10_000  # bodies in memory at one time
@@ -50,7 +52,7 @@ async def measure(place: Place, server: PostgresServer, section: str) -> list[Fi
             file = configure(place.new_folder(f"costs-{name}"), NOWHERE, store=await new_store(server, f"costs_{name}"))
             systems[name] = await stack.enter_async_context(open_system(settings_of(file)))
             await _fill(place, systems[name], long if name == "long" else short)
-            server.run("VACUUM ANALYZE", database=f"costs_{name}")
+            server.run(ANALYSE, database=f"costs_{name}")
         await stack.enter_async_context(held_transaction(server.url("costs_held")))
         costs = await _by_turns(place, server, systems)
     return [
@@ -80,6 +82,8 @@ async def _by_turns(place: Place, server: PostgresServer, systems: dict[str, Sys
     for turn in range(rounds):
         place.tell(f"round {turn + 1} of {rounds}: {ROUND_JOBS:,} jobs through each store")
         for name, system in systems.items():
+            if turn == rounds // 2:
+                server.run(ANALYSE, database=f"costs_{name}")
             found[name].append(await _cost(system, server.pid))
     told = max(1, int(rounds * TOLD))
     return {

@@ -176,7 +176,7 @@ async def _lease(tx: Tx, asking: Asking, taken: list[tuple[str, str]]) -> list[C
     worker = asking.worker
     fences: dict[str, int] = dict(await tx.bulk("claim.lease", taken, worker.id, worker.epoch, asking.is_alone, tx.now))
     tx.fences += fences.values()
-    rows = await tx.run("claim.read", [job_id for job_id, _ in taken])
+    rows = await tx.run("claim.read", [job_id for job_id, _ in taken], tx.now)
     decoded = [decode_job(row, body=content_of(*row[-3:])) for row in rows]
     jobs = {job.id: job for job in decoded}
     await _expire_groups(tx, jobs)

@@ -92,7 +92,7 @@ def _statuses(asked: frozenset[Status]) -> str:
     if (Status.QUEUED in asked) != (Status.RUNNING in asked):
         text += " AND " + _among("r.state", asked)
     if asked == {Status.RUNNING}:
-        text += " AND r.fence IS NOT NULL"  # what is in flight is few: the plan starts there
+        text += " AND r.id IN (SELECT job_id FROM leases)"  # what is in flight is few: the plan starts there
     if asked <= TERMINAL:
         text += " AND r.status IN ('succeeded', 'failed', 'cancelled')"  # the condition of jobs_done
     return text

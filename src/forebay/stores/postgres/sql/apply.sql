@@ -1,12 +1,15 @@
 -- name: states
--- What the decision needs of each [fence, job_id] that is still leased so: primary keys. Both rows are held until the
--- commit, in the order of ids; whoever takes a lease away holds them too.
+-- What the decision needs of each [fence, job_id] that is still leased so: primary keys, one probe for each. Both rows
+-- are held until the commit, in the order of ids; whoever takes a lease away holds them too.
 SELECT q.place - 1, l.claimed_at, j.ending, j.is_group, j.notices,
-       EXISTS (SELECT 1 FROM results r WHERE r.job_id = j.id)
-FROM unnest($1::bigint[], $2::text[]) WITH ORDINALITY AS q (fence, job_id, place)
-JOIN leases l ON l.fence = q.fence AND l.job_id = q.job_id
-JOIN jobs j ON j.id = l.job_id
-ORDER BY j.id FOR NO KEY UPDATE OF j, l;
+       EXISTS (SELECT 1 FROM results r WHERE r.job_id = q.job_id OFFSET 0)
+FROM (
+  SELECT * FROM unnest($1::bigint[], $2::text[]) WITH ORDINALITY AS a (fence, job_id, place)
+  ORDER BY job_id COLLATE "C") AS q
+CROSS JOIN LATERAL (
+  SELECT ending, is_group, notices FROM jobs WHERE id = q.job_id LIMIT 1 FOR NO KEY UPDATE) AS j
+CROSS JOIN LATERAL (
+  SELECT claimed_at FROM leases WHERE fence = q.fence AND job_id = q.job_id LIMIT 1 FOR NO KEY UPDATE) AS l;
 
 -- name: complete
 -- Completes attempts over `running` or `unknown`, lease or no lease; primary key of attempts.

@@ -1,11 +1,13 @@
 -- name: insert
 -- Fenced by the primary key of leases, which are held until the commit: who rescues the job waits, and sees the
 -- attempt. A repeat under the same lease changes nothing.
+-- One probe for each: joined, the planner would read a table that seems empty to it from its first dead row on.
 WITH held AS MATERIALIZED (
-  SELECT q.* FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::text[], $5::float8[], $6::text[])
-    AS q (job_id, number, fence, target, started_at, model)
-  JOIN leases l ON l.fence = q.fence AND l.job_id = q.job_id
-  ORDER BY l.fence FOR KEY SHARE OF l
+  SELECT q.* FROM (
+    SELECT * FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::text[], $5::float8[], $6::text[])
+      AS a (job_id, number, fence, target, started_at, model) ORDER BY fence) AS q
+  CROSS JOIN LATERAL (
+    SELECT 1 FROM leases WHERE fence = q.fence AND job_id = q.job_id LIMIT 1 FOR KEY SHARE) AS l
 )
 INSERT INTO attempts (job_id, number, fence, target, started_at, model, outcome)
 SELECT job_id, number, fence, target, started_at, model, 'running' FROM held

@@ -11,7 +11,7 @@ SELECT id FROM jobs WHERE id = ANY($1::text[]) ORDER BY id FOR NO KEY UPDATE SKI
 SELECT j.id, j.status, j.ending, j.is_group, l.fence IS NOT NULL, j.parent_id, j.is_collected, p.status, p.ending,
        j.fixed, p.deadline, j.input_tokens, j.cached_tokens, j.output_tokens, j.reasoning_tokens, j.cost_usd
 FROM jobs j
-LEFT JOIN leases l ON l.job_id = j.id
+LEFT JOIN LATERAL (SELECT fence FROM leases WHERE job_id = j.id LIMIT 1) AS l ON true
 LEFT JOIN jobs p ON p.id = j.parent_id AND j.parent_id <> ''
 WHERE j.id = ANY($1::text[]) AND j.tenant = $2;
 

@@ -66,8 +66,10 @@ ORDER BY q.place
 RETURNING job_id, fence;
 
 -- name: read
-SELECT r.fixed, r.state, r.deadline, r.ending, r.due_at, r.started_at, r.finished_at, r.attempt_count, r.attempts_used,
-  r.rescues, r.lone_rescues, r.progress, r.join_successes, r.join_live, r.join_until, r.taken_succeeded,
-  r.taken_failed, r.taken_cancelled, r.error_code, r.error_message, r.input_tokens, r.cached_tokens, r.output_tokens,
-  r.reasoning_tokens, r.cost_usd, b.text, b.blob_id, b.bytes
-FROM job_rows r LEFT JOIN bodies b ON b.job_id = r.id WHERE r.id = ANY($1::text[]);
+-- As the view job_rows has it, without asking for the leases, which were made just now, at $2: primary keys.
+SELECT j.fixed, CASE WHEN j.status = 'queued' THEN 'running' ELSE j.status END, j.deadline, j.ending, j.due_at,
+  coalesce(j.started_at, $2), j.finished_at, (SELECT count(*) FROM attempts a WHERE a.job_id = j.id), j.attempts_used,
+  j.rescues, j.lone_rescues, j.progress, j.join_successes, j.join_live, j.join_until, j.taken_succeeded,
+  j.taken_failed, j.taken_cancelled, j.error_code, j.error_message, j.input_tokens, j.cached_tokens, j.output_tokens,
+  j.reasoning_tokens, j.cost_usd, b.text, b.blob_id, b.bytes
+FROM jobs j LEFT JOIN bodies b ON b.job_id = j.id WHERE j.id = ANY($1::text[]);

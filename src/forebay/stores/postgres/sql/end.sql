@@ -14,7 +14,7 @@ SELECT j.id, j.status, j.fixed FROM jobs j WHERE j.id = ANY($1::text[]);
 -- name: live_children
 -- jobs_children; `change.lock` holds them before they are looked at.
 SELECT j.id, j.is_group, j.status, l.fence IS NOT NULL
-FROM jobs j LEFT JOIN leases l ON l.job_id = j.id
+FROM jobs j LEFT JOIN LATERAL (SELECT fence FROM leases WHERE job_id = j.id LIMIT 1) AS l ON true
 WHERE j.parent_id = ANY($1::text[]) AND j.parent_id <> '' AND NOT j.is_collected AND j.status IN ('queued', 'waiting');
 
 -- name: lock_children

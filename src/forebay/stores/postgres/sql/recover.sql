@@ -2,12 +2,12 @@
 -- jobs_deadline; a running one ends by its own answer, or when its worker is dead. What someone holds is passed over.
 SELECT j.id FROM jobs j
 WHERE j.deadline <= $1 AND j.status IN ('queued', 'waiting') AND j.ending IS NULL AND NOT j.is_group
-  AND NOT EXISTS (SELECT 1 FROM leases l WHERE l.job_id = j.id)
+  AND NOT EXISTS (SELECT 1 FROM leases l WHERE l.job_id = j.id OFFSET 0)
 ORDER BY j.deadline LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED;
 
 -- name: late_groups
 -- jobs_deadline
-SELECT j.id, j.status = 'queued' AND NOT EXISTS (SELECT 1 FROM leases l WHERE l.job_id = j.id)
+SELECT j.id, j.status = 'queued' AND NOT EXISTS (SELECT 1 FROM leases l WHERE l.job_id = j.id OFFSET 0)
 FROM jobs j
 WHERE j.deadline <= $1 AND j.status IN ('queued', 'waiting') AND j.ending IS NULL AND j.is_group
 ORDER BY j.deadline LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED;

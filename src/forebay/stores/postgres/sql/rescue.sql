@@ -14,7 +14,9 @@ ORDER BY j.id FOR UPDATE OF j, l;
 SELECT l.fence, l.job_id, l.is_alone, l.claimed_at, j.ending, j.is_group, j.rescues, j.lone_rescues, j.fixed,
        EXISTS (SELECT 1 FROM attempts a WHERE a.job_id = l.job_id AND a.fence = l.fence),
        EXISTS (SELECT 1 FROM attempts a WHERE a.job_id = l.job_id AND a.fence = l.fence AND a.outcome = 'running')
-FROM leases l JOIN jobs j ON j.id = l.job_id WHERE l.fence = ANY($1::bigint[]) ORDER BY l.fence;
+FROM (SELECT fence FROM unnest($1::bigint[]) AS a (fence) ORDER BY fence) AS q
+CROSS JOIN LATERAL (SELECT * FROM leases WHERE fence = q.fence LIMIT 1) AS l
+JOIN jobs j ON j.id = l.job_id ORDER BY q.fence;
 
 -- name: doubt
 UPDATE attempts SET outcome = 'unknown' FROM unnest($1::text[], $2::bigint[]) AS q (job_id, fence)
