@@ -13,6 +13,7 @@ from forebay.api.inference import MODEL_PATHS
 from forebay.api.models import ModelList, ModelView
 from forebay.api.operation import AFTER, ID, KEY, NDJSON, STRING, TEXT, Operation, Parameter, limit, query
 from forebay.api.operations_files import FILE_OPERATIONS
+from forebay.api.operations_keys import KEY_OPERATIONS
 from forebay.api.requests import JobRequest
 from forebay.api.targets import TargetList
 from forebay.api.views import JobList, JobView
@@ -203,5 +204,5 @@ _MODEL_ENDPOINTS = tuple(
     for path in MODEL_PATHS
 )
 
-OPERATIONS = _JOBS + FILE_OPERATIONS + _DEAD_LETTERS + _OTHERS + _MODEL_ENDPOINTS
+OPERATIONS = _JOBS + FILE_OPERATIONS + _DEAD_LETTERS + KEY_OPERATIONS + _OTHERS + _MODEL_ENDPOINTS
 ERRORS = ErrorEnvelope

@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp
 
-from forebay.api import batches, dead_letters, files, health, jobs, metrics, models, openapi, targets
+from forebay.api import batches, dead_letters, files, health, jobs, keys, metrics, models, openapi, targets
 from forebay.api.context import Api
 from forebay.api.depths import QueueDepths
 from forebay.api.errors import handle_error, handle_unforeseen
@@ -39,6 +39,7 @@ ROUTES = [
     *batches.ROUTES,
     *dead_letters.ROUTES,
     *targets.ROUTES,
+    *keys.ROUTES,
     *models.ROUTES,
     *health.ROUTES,
     *metrics.ROUTES,

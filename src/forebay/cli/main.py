@@ -37,6 +37,7 @@ COMMANDS = {
     "batches": "forebay.cli.batches",
     "dead-letters": "forebay.cli.dead_letters",
     "targets": "forebay.cli.targets",
+    "keys": "forebay.cli.keys",
     "store": "forebay.cli.store",
     "models": "forebay.cli.models",
     "mock-model": "forebay.cli.mock_model",
