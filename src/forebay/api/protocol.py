@@ -8,6 +8,7 @@ import msgspec
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from forebay.api.errors import ErrorEnvelope, Problem, error_body
+from forebay.api.websocket_protocol import SOCKET_PATHS
 
 LONGEST_HEAD_BYTES = 64 * 1024  # the address and all headers; nginx takes 4 of 8 kB, Node 16 kB in all
 HEAD_SECONDS = 30.0  # from the connection, or a request's first byte, to the end of its head
@@ -57,6 +58,11 @@ class Protocol(HttpToolsProtocol):
             self._deadline.cancel()
             self._deadline = None
         super().connection_lost(exc)
+
+    def _should_upgrade(self) -> bool:
+        """Only where there is a socket, and never in the middle of another request's answer."""
+        is_idle = self.cycle is None or self.cycle.response_complete
+        return is_idle and self.url.partition(b"?")[0] in SOCKET_PATHS and super()._should_upgrade()
 
     def send_400_response(self, msg: str) -> None:
         self._refuse(HTTPStatus.BAD_REQUEST, msg)

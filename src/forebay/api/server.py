@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp
 
-from forebay.api import batches, dead_letters, files, health, jobs, keys, metrics, models, openapi, targets
+from forebay.api import batches, dead_letters, files, health, jobs, keys, metrics, models, openapi, targets, websocket
 from forebay.api.context import Api
 from forebay.api.depths import QueueDepths
 from forebay.api.errors import handle_error, handle_unforeseen
@@ -25,6 +25,7 @@ from forebay.api.protocol import Protocol
 from forebay.api.reading import JobReader
 from forebay.api.scopes import guarded
 from forebay.api.waiting import Waiting
+from forebay.api.websocket_protocol import PING_SECONDS, SocketProtocol
 from forebay.app import System
 from forebay.domain.errors import ConfigurationError, ForebayError
 
@@ -35,6 +36,7 @@ STOP_SECONDS = 10  # for replies under way; waits end at once
 NO_TELEMETRY = TelemetryConfig(tracing=False, metrics=False, logs=False)  # the framework's own; ours is at /metrics
 ROUTES = [
     *jobs.ROUTES,
+    *websocket.ROUTES,
     *files.ROUTES,
     *batches.ROUTES,
     *dead_letters.ROUTES,
@@ -52,6 +54,8 @@ HOT = {
     ("POST", "/v1/embeddings"): infer,
     ("POST", "/v1/messages"): infer,
 }
+SOCKETS = {"/v1/ws": websocket.socket}
+SOCKET_MARGIN_BYTES = 64 * 1024  # of a message around a job's body
 
 
 def create_app(system: System, *, host: str = LOOPBACK) -> FastAPI:
@@ -114,7 +118,11 @@ async def serve(
             app,
             http=Protocol,
             loop="none",
-            ws="none",  # an upgrade is a GET like any other
+            ws=SocketProtocol,  # where there is a socket; elsewhere an upgrade is a GET like any other
+            ws_max_size=system.settings.max_body_bytes + SOCKET_MARGIN_BYTES,
+            ws_ping_interval=PING_SECONDS,
+            ws_ping_timeout=PING_SECONDS,
+            ws_per_message_deflate=False,  # 40 KB and more a socket
             lifespan="on",
             log_config=None,
             access_log=False,
@@ -150,6 +158,7 @@ class _Application(FastAPI):
             prefix=api.services.ids.new("req"),
             is_loopback=self.state.is_loopback,
             hot=HOT,
+            sockets=SOCKETS,
         )
 
 
