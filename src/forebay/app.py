@@ -112,6 +112,7 @@ async def open_system(settings: Settings, *, clock: Clock | None = None) -> Asyn
             specs={spec.name: spec for spec in specs},
             resolver=Resolver(specs, settings.routes),
             routes=settings.routes,
+            tenants=settings.tenants,
             prices=prices,
             bounds=Bounds(
                 max_batch_lines=settings.max_batch_lines,

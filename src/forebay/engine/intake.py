@@ -8,6 +8,7 @@ from forebay.domain.content import INLINE_LIMIT_BYTES, Content
 from forebay.domain.job import Job, Spec
 from forebay.domain.lane import target_of
 from forebay.domain.order import Order
+from forebay.domain.tenant import spec_of
 from forebay.engine.services import Services
 from forebay.policy.usage import estimate_request
 from forebay.ports import BlobStore
@@ -53,6 +54,7 @@ async def make_job(order: Order, services: Services, *, tenant: str = "default")
         awaited=order.awaited,
         priority=order.priority,
         tokens=estimate_request(order.body.encode(), resolution.endpoint).total_tokens,
+        weight=spec_of(tenant, services.tenants).weight,
         created_at=now,
         not_before=order.not_before,
         due_at=start,

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from forebay.domain.ids import IdSource
 from forebay.domain.target import Route, TargetSpec
+from forebay.domain.tenant import TenantSpec
 from forebay.policy.pricing import PriceTable
 from forebay.policy.resolution import Resolver
 from forebay.ports import BlobStore, Clock, JobStore, LimitStore, RecordStore, Target
@@ -37,6 +38,7 @@ class Services:
     specs: Mapping[str, TargetSpec]
     resolver: Resolver
     routes: tuple[Route, ...] = ()
+    tenants: Mapping[str, TenantSpec] = field(default_factory=dict)
     prices: PriceTable
     bounds: Bounds
     meters: MetricsRegistry = field(default_factory=MetricsRegistry)

@@ -10,6 +10,7 @@ from forebay.settings.load import DEFAULT_FILE, LATER
 from forebay.settings.records import Settings
 from forebay.settings.source import ENVIRONMENT
 from forebay.settings.targets import KEYS, LIMITS, PRICES
+from forebay.settings.tenants import TENANTS, tenants_text
 
 HEAD = f"""# Settings
 
@@ -26,7 +27,7 @@ for one that is not set or empty, and `$${{` stands for `${{`. Only values are r
 A duration is `90s`, `15m`, `24h`, `7d`, `1h30m`, or a number of seconds. A size is a number of bytes, or `512kB`,
 `16MiB`, `4GB`.
 """
-MAPPINGS = {"targets", "routes"}
+MAPPINGS = {"targets", "routes", "tenants"}
 
 
 def settings_page() -> str:
@@ -43,6 +44,8 @@ def settings_page() -> str:
         _table(("Key", "Meaning"), _named(PRICES)),
         "## Routes\n\n`routes` maps a model's name to a list of `target` or `target/model`, in order of preference. "
         "`body.model` is rewritten to the entry's model, by default the target's first of `models` without a `*`.\n",
+        tenants_text(),
+        _table(("Key", "Meaning"), _named(TENANTS)),
         "## Not in this version\n\n"
         + ", ".join(f"`{name}`" for name in LATER)
         + ", and stores and blobs other than SQLite, PostgreSQL and a folder, are documented but not built yet: they "

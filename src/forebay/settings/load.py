@@ -15,6 +15,7 @@ from forebay.settings.reading import EMPTY, Reader
 from forebay.settings.records import BucketPlace, Settings, StoreSettings
 from forebay.settings.source import ENVIRONMENT, Item, Problem, Source
 from forebay.settings.targets import read_routes, read_targets
+from forebay.settings.tenants import read_tenants
 from forebay.targets.clients import HttpLibrary
 
 DEFAULT_FILE = "forebay.yaml"
@@ -38,7 +39,7 @@ SCALARS = (
     "result_ttl",
 )
 LATER = ("rules", "pipelines", "notify", "webhook_allow")  # documented; refused until their features are built
-KEYS = (*SCALARS, "targets", "routes", *LATER)
+KEYS = (*SCALARS, "targets", "routes", "tenants", *LATER)
 
 
 def load_settings(path: Path | None, environ: Mapping[str, str]) -> Settings:
@@ -86,6 +87,7 @@ def _settings(reader: Reader, environ: Mapping[str, str], folder: Path, file: Pa
     reader.only(KEYS)
     targets = read_targets(reader)
     routes = read_routes(reader, targets)
+    tenants = read_tenants(reader)
     reader.items = {**reader.items, **_from_environment(environ)}
     for name in LATER:
         if name in reader.items and reader.items[name].value not in (None, "", [], {}):
@@ -96,6 +98,7 @@ def _settings(reader: Reader, environ: Mapping[str, str], folder: Path, file: Pa
         blobs=_blobs(reader, folder, default.store),
         targets=targets,
         routes=routes,
+        tenants=tenants,
         lease_seconds=reader.seconds("lease_seconds") or default.lease_seconds,
         failover_after_seconds=reader.seconds("failover_after") or default.failover_after_seconds,
         http_client=HttpLibrary(reader.choice("http_client", tuple(HttpLibrary)) or default.http_client),

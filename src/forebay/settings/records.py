@@ -7,6 +7,7 @@ from msgspec import Meta
 
 from forebay.domain.record import Record
 from forebay.domain.target import Route, TargetSpec
+from forebay.domain.tenant import TenantSpec
 from forebay.targets.clients import DEFAULT_LIBRARY, HttpLibrary
 
 SECONDS, BYTES, NUMBER, TEXT = "duration", "size", "whole number", "text"
@@ -62,6 +63,10 @@ class Settings(Record, frozen=True, kw_only=True):
         tuple[Route, ...],
         _meaning("Model aliases: targets in order of preference, with failover; see below.", "mapping", shown="none"),
     ] = ()
+    tenants: Annotated[
+        dict[str, TenantSpec],
+        _meaning("What each tenant may have of what all share; see below.", "mapping", shown="none"),
+    ] = {}
     lease_seconds: Annotated[
         float, _meaning("How long after a worker's last heartbeat its jobs are taken back.", SECONDS, shown="30s")
     ] = 30.0

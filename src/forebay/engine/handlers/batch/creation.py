@@ -14,6 +14,7 @@ from forebay.domain.job import Job, Notice, Spec
 from forebay.domain.lane import CONTROL
 from forebay.domain.record import Record
 from forebay.domain.stored import StoredRecord
+from forebay.domain.tenant import spec_of
 from forebay.engine.handlers.batch.reading import pieces_of
 from forebay.engine.services import Services
 from forebay.policy.batch_input import custom_id_of
@@ -50,6 +51,7 @@ def make_batch(order: BatchOrder, services: Services, *, tenant: str = "default"
         origin=order.origin,
         is_group=True,
         priority=order.priority,
+        weight=spec_of(tenant, services.tenants).weight,
         created_at=now,
         due_at=now,
         deadline=now + order.lifespan_seconds,
