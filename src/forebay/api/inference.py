@@ -40,8 +40,8 @@ MODEL_PATHS = (
 
 # What interfaces.md names and this version does not do: refused by name, never queued as if it were a model endpoint.
 NOT_YET = re.compile(
-    r"/graphql$|/v1/(?:events|rules|pipelines|runs|schedules|webhook_deliveries|webhook_endpoints|webhook_event_types"
-    r"|graphql|messages/batches|responses/.+)(?:/|$)"
+    r"/v1/(?:events|rules|pipelines|runs|schedules|webhook_deliveries|webhook_endpoints|webhook_event_types"
+    r"|graphql|responses/.+)(?:/|$)"
 )
 # Below what is ours there are no model endpoints: a misspelt path is never sent to a target.
 OURS = re.compile(r"(?!/v1/)|.*/$|/v1/(?:jobs|files|batches|models|targets|dead-letters|ws|keys)(?:/|$)")

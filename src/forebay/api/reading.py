@@ -37,7 +37,8 @@ class JobReader:
         asked = self._asked.pop(group)
         tenant, parts = group
         try:
-            jobs = await self._jobs.get(tenant, [job_id for job_id, _ in asked], parts)
+            ids = list(dict.fromkeys(job_id for job_id, _ in asked))  # a job that two ask for is read once
+            jobs = dict(zip(ids, await self._jobs.get(tenant, ids, parts), strict=True))
         except BaseException as error:
             for _, future in asked:
                 if not future.done():
@@ -45,6 +46,6 @@ class JobReader:
             if not isinstance(error, Exception):
                 raise
             return
-        for (_, future), job in zip(asked, jobs, strict=True):
+        for job_id, future in asked:
             if not future.done():
-                future.set_result(job)
+                future.set_result(jobs[job_id])

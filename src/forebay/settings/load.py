@@ -37,6 +37,8 @@ SCALARS = (
     "max_batch_bytes",
     "default_deadline",
     "result_ttl",
+    "graphql_max_depth",
+    "graphql_max_cost",
 )
 LATER = ("rules", "pipelines", "notify", "webhook_allow")  # documented; refused until their features are built
 KEYS = (*SCALARS, "targets", "routes", "tenants", *LATER)
@@ -108,6 +110,8 @@ def _settings(reader: Reader, environ: Mapping[str, str], folder: Path, file: Pa
         max_batch_bytes=reader.size("max_batch_bytes") or default.max_batch_bytes,
         default_deadline_seconds=reader.seconds("default_deadline") or default.default_deadline_seconds,
         result_ttl_seconds=reader.seconds("result_ttl") or default.result_ttl_seconds,
+        graphql_max_depth=reader.whole("graphql_max_depth", least=1) or default.graphql_max_depth,
+        graphql_max_cost=reader.whole("graphql_max_cost", least=1) or default.graphql_max_cost,
         file=file,
     )
 

@@ -113,4 +113,14 @@ class Settings(Record, frozen=True, kw_only=True):
             "How long a job and its result are kept after its end; then 404.", SECONDS, key="result_ttl", shown="30d"
         ),
     ] = 30 * 86_400.0
+    graphql_max_depth: Annotated[
+        int, _meaning("How deep an operation of `/graphql` may select; the job view takes 6.", NUMBER)
+    ] = 12
+    graphql_max_cost: Annotated[
+        int,
+        _meaning(
+            "What an operation of `/graphql` may cost: 1 a field, 50 a result or a mutation, times the jobs of a page.",
+            NUMBER,
+        ),
+    ] = 50_000
     file: Path | None = None  # the configuration that was read

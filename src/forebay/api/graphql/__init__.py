@@ -1,0 +1,5 @@
+"""``/graphql``: the jobs of ``/v1/jobs`` as a graph, over HTTP and ``graphql-transport-ws``."""
+
+from forebay.api.graphql.http import ROUTES
+
+__all__ = ["ROUTES"]

@@ -1,0 +1,53 @@
+"""Errors in GraphQL's shape: our own codes stand in ``extensions``, and nothing unforeseen is told to a client."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import structlog
+from graphql import GraphQLError, GraphQLSyntaxError
+
+from forebay.api.errors import problem_of
+from forebay.domain.errors import ForebayError
+
+log = structlog.get_logger(__name__)
+PARSE_FAILED, VALIDATION_FAILED = "graphql_parse_failed", "graphql_validation_failed"
+TOO_COSTLY = "graphql_too_costly"
+_TOO_DEEP = "The document is nested too deeply"
+
+
+def request_error(message: str, code: str = VALIDATION_FAILED) -> GraphQLError:
+    """An error of the whole request."""
+    return GraphQLError(message, extensions={"code": code})
+
+
+def coded(errors: Sequence[GraphQLError] | None) -> None:
+    """Gives each error its code, and takes the words of what was not foreseen."""
+    for error in errors or ():
+        if not (error.extensions or {}).get("code"):
+            _code(error)
+
+
+def formatted(errors: Sequence[GraphQLError]) -> list[dict[str, Any]]:
+    """The errors as a reply has them."""
+    coded(errors)
+    return [dict(error.formatted) for error in errors]
+
+
+def _code(error: GraphQLError) -> None:
+    original = error.original_error
+    match original:
+        case ForebayError() | OSError():
+            problem = problem_of(original)
+            named = {"code": problem.code, "param": problem.param, "status": problem.status}
+            error.message = problem.message
+            error.extensions = {name: value for name, value in named.items() if value is not None}
+        case RecursionError():
+            error.message, error.extensions = _TOO_DEEP, {"code": PARSE_FAILED}
+        case None | GraphQLError() if isinstance(error, GraphQLSyntaxError):
+            error.extensions = {"code": PARSE_FAILED}
+        case None | GraphQLError():
+            error.extensions = {"code": VALIDATION_FAILED}
+        case _:
+            log.error("graphql_failed", exc_info=original)
+            error.message = problem_of(original).message
+            error.extensions = {"code": "internal", "status": 500}
