@@ -13,7 +13,20 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp
 
-from forebay.api import batches, dead_letters, files, health, jobs, keys, metrics, models, openapi, targets, websocket
+from forebay.api import (
+    batches,
+    dead_letters,
+    files,
+    graphql,
+    health,
+    jobs,
+    keys,
+    metrics,
+    models,
+    openapi,
+    targets,
+    websocket,
+)
 from forebay.api.context import Api
 from forebay.api.depths import QueueDepths
 from forebay.api.errors import handle_error, handle_unforeseen
@@ -40,6 +53,7 @@ ROUTES = [
     *files.ROUTES,
     *batches.ROUTES,
     *dead_letters.ROUTES,
+    *graphql.ROUTES,
     *targets.ROUTES,
     *keys.ROUTES,
     *models.ROUTES,
