@@ -262,7 +262,7 @@ async def test_a_405_names_all_methods_of_its_path(server: Server) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["/v1/jobs/x/events", "/v1/rules", "/v1/events", "/v1/keys", "/v1/schedules", "/v1/runs/x", "/graphql", "/v1/ws",
+    ["/v1/rules", "/v1/events", "/v1/keys", "/v1/schedules", "/v1/runs/x", "/graphql",
      "/v1/messages/batches", "/v1/webhook_endpoints/x", "/v1/responses/resp_1"],
 )  # fmt: skip
 async def test_what_a_later_version_has_is_refused_as_not_supported(server: Server, path: str) -> None:

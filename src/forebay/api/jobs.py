@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from forebay.api import job_events
 from forebay.api.admission import admit, load, no_job
 from forebay.api.bodies import read_body, unknown_name
 from forebay.api.bulk import submit_bulk
@@ -20,7 +21,7 @@ from forebay.api.views import view_of
 from forebay.api.waits import until_ended
 from forebay.domain.batch import BATCH, batch_id
 from forebay.domain.change import Lookup, Reply
-from forebay.domain.errors import Conflict, NotSupported, RequestError
+from forebay.domain.errors import Conflict, RequestError
 from forebay.domain.job import DEAD, Job
 from forebay.domain.query import Parts
 
@@ -88,11 +89,6 @@ async def erase(request: Request) -> Response:
     if reply.lookup is not Lookup.DONE:
         raise Conflict(f"Job {job_id!r} is {reply.status}; cancel it first, or wait until it has ended")
     return Response(msgspec.json.encode({"id": job_id, "object": "job", "deleted": True}), media_type=JSON)
-
-
-async def events(_: Request) -> Response:
-    """GET /v1/jobs/{id}/events: not in this version."""
-    raise NotSupported("Job events are not supported yet; use GET /v1/jobs/{id}?wait=", code="not_supported")
 
 
 async def view_response(
@@ -173,5 +169,5 @@ ROUTES = [
     Route("/v1/jobs/{id}", erase, methods=["DELETE"]),
     Route("/v1/jobs/{id}/cancel", cancel, methods=["POST"]),
     Route("/v1/jobs/{id}/retry", retry, methods=["POST"]),
-    Route("/v1/jobs/{id}/events", events, methods=["GET"]),
+    Route("/v1/jobs/{id}/events", job_events.events, methods=["GET"]),
 ]

@@ -67,6 +67,9 @@ def _described(operation: Operation, schemas: Schemas) -> dict[str, Any]:
         content = _content(operation.request, operation.media_type, schemas)
         described["requestBody"] = {"required": operation.media_type != NDJSON, "content": content}
     for status in operation.refusals:
+        if status == HTTPStatus.NO_CONTENT:
+            described["responses"][str(status)] = {"description": "Nothing more will come"}
+            continue
         kind = JobView if status == HTTPStatus.ACCEPTED else ERRORS
         content = {JSON: {"schema": schemas[kind]}}
         described["responses"][str(status)] = {"description": HTTPStatus(status).phrase, "content": content}

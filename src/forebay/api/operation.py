@@ -8,6 +8,7 @@ import msgspec
 Method = Literal["get", "post", "delete"]
 JSON, NDJSON, JSONL = "application/json", "application/x-ndjson", "application/jsonl"
 TEXT, FORM = "text/plain", "multipart/form-data"
+EVENTS = "text/event-stream"
 
 
 class Parameter(msgspec.Struct, frozen=True, kw_only=True):

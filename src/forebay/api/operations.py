@@ -10,8 +10,9 @@ from forebay.api.bulk import Accepted, Refused
 from forebay.api.dead_letters import RetriedList, RetryRequest
 from forebay.api.errors import ErrorEnvelope
 from forebay.api.inference import MODEL_PATHS
+from forebay.api.job_events import EndView, EventView
 from forebay.api.models import ModelList, ModelView
-from forebay.api.operation import AFTER, ID, KEY, NDJSON, STRING, TEXT, Operation, Parameter, limit, query
+from forebay.api.operation import AFTER, EVENTS, ID, KEY, NDJSON, STRING, TEXT, Operation, Parameter, limit, query
 from forebay.api.operations_files import FILE_OPERATIONS
 from forebay.api.operations_keys import KEY_OPERATIONS
 from forebay.api.requests import JobRequest
@@ -49,6 +50,12 @@ _PREFER = Parameter(
     description="`respond-async[, wait=N]`: 202 and the job after N seconds",
 )
 _WAIT = query("wait", {"type": "number", "minimum": 0, "maximum": 60}, "Seconds to wait until the job has ended")
+_LAST_EVENT = Parameter(
+    name="Last-Event-ID",
+    place="header",
+    schema={"type": "string", "pattern": "^[0-9]{1,20}$"},
+    description="The `id` of the last event that was had: what came after it is told",
+)
 _LIMIT = limit(1000, 20)
 _PARENT = query("parent_id", STRING, "A group's children instead of top-level jobs")
 _TARGET = query("target", STRING, "Only of this target")
@@ -124,6 +131,16 @@ _JOBS = (
         answer=Deleted,
         parameters=(ID,),
         refusals=(404, 409),
+    ),
+    Operation(
+        method="get",
+        path="/v1/jobs/{id}/events",
+        summary="Follow what happens to a job, by server-sent events; 204 where the last one was had",
+        tag="jobs",
+        answer=(EventView, EndView),
+        answer_type=EVENTS,
+        parameters=(ID, _LAST_EVENT),
+        refusals=(204, 400, 404),
     ),
     Operation(
         method="post",
