@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from forebay.domain.errors import ConfigurationError as ConfigurationError
     from forebay.domain.errors import ForebayError as ForebayError
     from forebay.domain.errors import Interrupted as Interrupted
+    from forebay.domain.errors import InvalidPattern as InvalidPattern
     from forebay.domain.errors import JobFailed as JobFailed
     from forebay.domain.errors import NotFound as NotFound
     from forebay.domain.errors import RequestError as RequestError
@@ -16,15 +17,20 @@ if TYPE_CHECKING:
     from forebay.domain.function import Reject as Reject
     from forebay.domain.function import Retry as Retry
     from forebay.domain.function import target as target
+    from forebay.policy.matching import EventPattern as EventPattern
+    from forebay.policy.matching import FilterPolicy as FilterPolicy
     from forebay.runs import run as run
 
 _PUBLIC = {
     "AsyncClient": "forebay.client",
     "Client": "forebay.client",
     "ConfigurationError": "forebay.domain.errors",
+    "EventPattern": "forebay.policy.matching",
+    "FilterPolicy": "forebay.policy.matching",
     "ForebayError": "forebay.domain.errors",
     "InferenceRequest": "forebay.domain.function",
     "Interrupted": "forebay.domain.errors",
+    "InvalidPattern": "forebay.domain.errors",
     "JobFailed": "forebay.domain.errors",
     "NotFound": "forebay.domain.errors",
     "Reject": "forebay.domain.function",

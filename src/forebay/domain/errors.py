@@ -10,6 +10,7 @@ ForebayError
 │   ├── TooLarge              413
 │   ├── TooMany               429: the tenant's limit; ask again after `retry_after`
 │   ├── NotSupported          400 `not_supported`: documented, but this version does not act on it
+│   ├── InvalidPattern        400 `invalid_pattern`: an event pattern or filter policy, with where and why
 │   └── TemplateFieldMissing  a record lacks a path that the template names
 ├── ConfigurationError        exit 2: forebay.yaml, an option, the environment
 │   └── StoreRefused          exit 2: a foreign, newer or corrupt store
@@ -27,7 +28,7 @@ ForebayError
 └── Interrupted               the client's: the server went away
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 
@@ -96,6 +97,18 @@ class TooMany(RequestError):
 
 class NotSupported(RequestError):
     code = "not_supported"
+
+
+class InvalidPattern(RequestError):
+    """``path``: the keys and indexes that lead to what is wrong."""
+
+    code = "invalid_pattern"
+
+    def __init__(self, reason: str, path: Sequence[str | int] = ()) -> None:
+        where = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path).removeprefix(".")
+        super().__init__(f"{where}: {reason}" if where else reason)
+        self.reason = reason
+        self.path = tuple(path)
 
 
 class TemplateFieldMissing(RequestError):
