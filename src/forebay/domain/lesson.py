@@ -1,5 +1,7 @@
 """Lessons: what one worker has learned of a target's limits, told to the others on the same store."""
 
+from msgspec.structs import replace
+
 from forebay.domain.record import Record
 
 
@@ -14,3 +16,12 @@ class Lesson(Record, frozen=True, kw_only=True):
     refused_share: float = 0.0  # of the teller's calls since it told its last lesson
     per_second: float | None = None  # of all workers together
     pause_seconds: float = 0.0  # from now on nothing is sent for so long
+    since_seconds: float = 0.0  # for so long the teller has been sending: what others found since includes it
+
+    def aged(self, seconds: float) -> "Lesson":
+        """As it is heard so long after it was told."""
+        return replace(
+            self,
+            pause_seconds=max(0.0, self.pause_seconds - seconds),
+            since_seconds=self.since_seconds + seconds if self.since_seconds else 0.0,
+        )

@@ -65,16 +65,23 @@ class LearnedConcurrency:
 
     @property
     def found(self) -> int:
-        """The limit that held, beside a ceiling; 0 while none was met."""
-        if self._ceiling is None:
+        """The limit that held, beside a ceiling; 0 while none was met, or it is climbing back to it."""
+        if self._raised_at is not None:
+            return max(1, int(self._limit - self._step))
+        if self._ceiling is None or self._limit + 1 < self._ceiling:
             return 0
-        return max(1, int(self._limit if self._raised_at is None else self._ceiling))
+        return self.limit
+
+    @property
+    def is_bounded(self) -> bool:
+        """Whether a ceiling was met."""
+        return self._ceiling is not None
 
     def scale(self, share: float) -> None:
         """There are fewer workers on the target, or more: the same room for all of them together."""
         if self._ceiling is not None:
-            self._ceiling = max(2.0, self._ceiling * share)
-            self._set(self._limit * share)
+            self._ceiling = max(2.0, math.floor(self._ceiling * share + 0.5))
+            self._set(min(self._limit * share, self._ceiling - 1))
 
     def approach(self, share: int) -> None:
         """The workers on the target have found room for so many each: all take the same share in the end."""

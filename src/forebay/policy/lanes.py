@@ -7,7 +7,7 @@ from forebay.domain.attempt import Outcome
 from forebay.domain.lesson import Lesson
 from forebay.policy.breaker import Breaker
 from forebay.policy.concurrency import LearnedConcurrency
-from forebay.policy.pace import LearnedPace
+from forebay.policy.pace import Found, LearnedPace
 from forebay.policy.rate_headers import RateHints
 from forebay.policy.refusals import FEW_AT_ONCE, Cause, Refusals
 
@@ -22,6 +22,7 @@ FIRST_DOUBT_SECONDS = 1.0  # after one refused connection or 503: a route's othe
 RATE_SHARE = 0.9  # of the rate that a target tells: who sends so much is refused for its rate
 FIRST_SHARE = 0.7  # of what is possible: what was measured may be the end of a pause
 HEARING_SECONDS = 2.0  # until all workers have a new pace: what is refused before says nothing of it
+TOLD_PAUSE_SECONDS = 2.0  # shorter ones are over before the others could have heard of them
 BLOCK_SECONDS = 0.1  # of work reserved at once: a write per call would cost more than it controls
 
 
@@ -45,12 +46,14 @@ class LaneState:
         self._told: float | None = None  # calls a second, as the target's headers have it
         self._paused_until = 0.0
         self._pause_learned = 0.0  # … by this worker itself: what was heard is not told again, or it would never end
+        self._pause_told = 0.0  # … and long enough to be told
         self._throttled_since: float | None = None
         self._doubts = 0  # calls that found nobody, one after the other
         self._doubted_at = float("-inf")
         self._doubted_until = 0.0
         self._peers: dict[str, Lesson] = {}
         self._is_following = False
+        self._began_at: float | None = None  # when the first call was sent
         self._sent_told = self._refused_told = 0  # by the last lesson
         self._refused_minded = 0  # by what was heard last
 
@@ -66,6 +69,8 @@ class LaneState:
             return 0
         if self._breaker.is_half_open(now):
             return max(0, 1 - self._breaker.probes_out(in_flight))
+        if self._began_at is None:
+            self._began_at = now
         self._pace.look(now, self._sent - self._refused)
         slots = min(self._concurrency.slots(now, in_flight), self._pace.slots(now))
         return slots if self._remaining is None else min(slots, max(0 if in_flight else 1, int(self._remaining)))
@@ -107,7 +112,8 @@ class LaneState:
             accepted_per_second=self._pace.measured(now, self._sent - self._refused) or 0.0,
             refused_share=min(1.0, refused / max(sent, 1)),
             per_second=None if pace is None else pace * self.workers,
-            pause_seconds=max(0.0, self._pause_learned - now),
+            pause_seconds=max(0.0, self._pause_told - now),
+            since_seconds=0.0 if self._began_at is None else max(0.0, now - self._began_at),
         )
 
     def hear(self, teller: str, lessons: Sequence[Lesson], now: float) -> None:
@@ -117,18 +123,15 @@ class LaneState:
         """
         peers = {lesson.teller: lesson for lesson in lessons if lesson.teller != teller}
         gone = len(self._peers.keys() - peers.keys())
-        new = sum(not peers[name].limit for name in peers.keys() - self._peers.keys())
+        new = sum(now - peers[name].since_seconds > self._reacted_at for name in peers.keys() - self._peers.keys())
         share = self.workers / (self.workers - gone + new)
         self._concurrency.scale(share)
         self._pace.scale(share)
         self._peers = peers
+        self._refusals.workers = self.workers
         for lesson in peers.values():
             self._paused_until = max(self._paused_until, now + lesson.pause_seconds)
-        found = {name: lesson.limit for name, lesson in peers.items() if lesson.limit}
-        if found:
-            found[teller] = self._concurrency.found or min(found.values())
-            place = sorted(found, reverse=True).index(teller)
-            self._concurrency.approach((sum(found.values()) + place) // len(found))
+        self._divide(teller)
         first = min(peers, default=teller)
         self._is_following = first < teller
         self._concurrency.is_probing = not self._is_following
@@ -138,12 +141,21 @@ class LaneState:
             self._mind(now)
         self._refused_minded = self._refused
 
+    def _divide(self, teller: str) -> None:
+        """Moves towards the same share of the room at once that all have; none, while one of them still looks."""
+        found = {name: lesson.limit for name, lesson in self._peers.items() if lesson.limit}
+        is_settled = len(found) == len(self._peers) and self._concurrency.found
+        if found and (is_settled or not self._concurrency.is_bounded):
+            found[teller] = self._concurrency.found or min(found.values())
+            place = sorted(found, reverse=True).index(teller)
+            self._concurrency.approach((sum(found.values()) + place) // len(found))
+
     def _mind(self, now: float) -> None:
         """Lowers the pace of all for what the others alone were refused."""
         share = sum(lesson.refused_share for lesson in self._peers.values()) / self.workers
         if share and self._refusals.cause is Cause.RATE and self._pace.per_second is not None:
             self._reacted_at = now
-            self._pace.refused(now, self._sent - self._refused, share, None, self._pace.per_second)
+            self._pace.refused(now, self._sent - self._refused, share, None, Found(0.0, self._pace.per_second))
 
     def _follow(self, lesson: Lesson, now: float) -> None:
         self._refusals.suspect(Cause(lesson.cause), self._concurrency.limit)
@@ -247,23 +259,29 @@ class LaneState:
                 pause = max(pause, min(latency_seconds, LONGEST_HEARING_SECONDS))
         elif self._refusals.cause is not Cause.CHANCE:
             self._concurrency.refused_with_others()
-        self._pause(now + pause)
+        self._pause(now, pause)
 
-    def _pause(self, until: float) -> None:
+    def _pause(self, now: float, seconds: float) -> None:
+        until = now + seconds
         self._pause_learned = max(self._pause_learned, until)
+        if seconds >= TOLD_PAUSE_SECONDS:
+            self._pause_told = max(self._pause_told, until)
         self._paused_until = max(self._paused_until, until)
 
     def _react(self, now: float, heard_seconds: float, level: int, retry_after: float) -> float:
         """Answers a refusal by what it is about. Returns how long to pause: the longer, the more in a row."""
         accepted = self._sent - self._refused
         refusals, before = self._refusals, self._refusals.cause
-        is_proven = self._concurrency.is_proven(now)
+        # Beside other workers all that held may be refused for one more that they have tried; far less may not.
+        is_tried = bool(self._peers) and level >= self._concurrency.limit
+        is_proven = self._concurrency.is_proven(now) and not is_tried
         refused, self._refused_then = self._refused - self._refused_then, self._refused
         # Those that were sent while this refusal was on its way may be refused too.
         unheard = int(self._concurrency.opening_rate * heard_seconds)
         between = max(0, self._sent - self._sent_then - 1 - unheard)
         calls = self.workers if before is Cause.RATE else 1  # of all workers, for one of this: they share the rate
-        is_heard = not self._peers or before is Cause.CHANCE or now - self._reacted_at >= HEARING_SECONDS
+        is_least = self._concurrency.limit == 1  # there is nothing left to lower
+        is_heard = not self._peers or is_least or before is Cause.CHANCE or now - self._reacted_at >= HEARING_SECONDS
         is_news = is_heard and not self._is_following  # the first worker judges
         refusals.add(between * calls, refused * calls, self._concurrency.limit, is_proven=is_proven, is_news=is_news)
         measured = self._pace.measured(now, accepted)
@@ -282,10 +300,11 @@ class LaneState:
         if refusals.cause is Cause.CONCURRENCY and before is Cause.RATE:
             self._pace.forget()
         if refusals.cause is Cause.CONCURRENCY or level >= self._concurrency.limit or not (is_proven or is_in_row):
-            # Beside other workers a level that held may be refused for what they have sent.
-            is_moved = is_in_row or refusals.is_test or is_proven
-            is_halved = refusals.cause is Cause.CONCURRENCY and is_moved
-            if is_halved or level > FEW_AT_ONCE or refusals.in_row > 1:  # one refusal of few calls may be chance
+            is_halved = refusals.cause is Cause.CONCURRENCY and (is_in_row or refusals.is_test or is_proven)
+            is_one_of_few = level <= FEW_AT_ONCE and refusals.in_row <= 1  # may be chance
+            if is_halved or is_tried or not is_one_of_few:
+                if is_halved and self._peers:  # others may have taken the room while this one paused
+                    level = max(level, self._concurrency.limit // 2 + 1)
                 self._concurrency.refused(now, level, is_halved=is_halved, pause_seconds=retry_after)
             else:
                 self._concurrency.stand(now, retry_after)
@@ -293,10 +312,12 @@ class LaneState:
         if refusals.cause is Cause.RATE and not (is_paced and (is_in_row or self._is_following)):
             if before is not Cause.RATE:
                 self._concurrency.restore(1, now)
-            possible = max(refusals.anchor, self._concurrency.limit) / max(self._concurrency.latency, 1e-3)
+            most = 1 if is_least else max(refusals.anchor, self._concurrency.limit)
+            possible = most / max(self._concurrency.latency, 1e-3)
             others = sum(lesson.accepted_per_second for lesson in self._peers.values())
             mean = ((measured or 0.0) + others) / self.workers
-            self._pace.refused(now, accepted, refusals.share, told, max(mean, FIRST_SHARE * possible))
+            found = Found(mean, max(mean, FIRST_SHARE * possible))
+            self._pace.refused(now, accepted, refusals.share, told, found)
         if not is_in_row:
             return 0.0
         pause = min(FIRST_PAUSE_SECONDS * float(1 << min(refusals.in_row - 1, MAX_EXPONENT)), LONGEST_PAUSE_SECONDS)
@@ -319,7 +340,7 @@ class LaneState:
                 continue
             # The reset tells when the whole allowance is back; the first piece of it is back sooner.
             pause = reset_seconds / limit if limit else reset_seconds
-            self._pause(now + pause)
+            self._pause(now, pause)
 
 
 def block_size(per_second: float, seconds: float = BLOCK_SECONDS) -> float:

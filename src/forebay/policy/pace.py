@@ -5,6 +5,8 @@ AWS's adaptive retry mode (docs.aws.amazon.com/sdkref, "Retry behavior") learns 
 refused one every few seconds; here probes become rarer.
 """
 
+from typing import NamedTuple
+
 SAFE_SHARE = 0.98  # of what was accepted
 LEAST_SHARE = 0.5  # of the pace before it: one cut is no deeper
 FIRST_STEP = 1.03
@@ -21,6 +23,13 @@ SPAN_CALLS = 20
 UNLIMITED = 1 << 20
 SLOWEST = 1 / 20  # calls a second
 USED_SHARE = 0.8  # a pace that is not used up says nothing about more
+
+
+class Found(NamedTuple):
+    """Calls a second of one worker: accepted of late, on the mean of all workers, and what may be possible."""
+
+    used: float
+    possible: float
 
 
 class LearnedPace:
@@ -73,9 +82,9 @@ class LearnedPace:
             return None
         return (accepted - before) / (now - began_at)
 
-    def refused(self, now: float, accepted: int, share: float, told: float | None, found: float) -> None:
-        """Lowers the pace by the share of calls that were refused of late; at first to what was ``found``, or to what
-        the target tells.
+    def refused(self, now: float, accepted: int, share: float, told: float | None, found: "Found") -> None:
+        """Lowers the pace by the share of calls that were refused of late, or to what was used of it; at first to what
+        is thought ``possible``, or to what the target tells.
         """
         self._mark, self._marked_at = accepted, now
         if self._before is not None and self.per_second is not None:
@@ -83,7 +92,12 @@ class LearnedPace:
             self._probe_calls = min(self._probe_calls * 2, LONGEST_PROBE_CALLS)
             self._step = FIRST_STEP
             return
-        rate = found if self.per_second is None else self.per_second * max(1 - share, LEAST_SHARE)
+        if self.per_second is None:
+            rate = found.possible
+        elif 0 < found.used < USED_SHARE * self.per_second:  # pauses held the calls back, not the pace
+            rate = max(found.used, LEAST_SHARE * self.per_second)
+        else:
+            rate = self.per_second * max(1 - share, LEAST_SHARE)
         if told is not None:
             rate = min(rate, told)
         if self.per_second is None:

@@ -38,6 +38,7 @@ class Refusals:
         self.cause = Cause.CONCURRENCY
         self.in_row = 0  # with nothing accepted between them
         self.anchor = 0.0  # the limit before refusals came soon after each other
+        self.workers = 1  # that share the target: a few calls at once of each are not few
         self.is_test = False  # the limit is to be halved: that shows whether it helps
         self._vain = 0
         self._accepted = 0  # calls since something was changed, so that it shows what it did
@@ -100,12 +101,13 @@ class Refusals:
 
     def _judge_cuts(self, accepted: int, limit: float, *, is_proven: bool) -> None:
         is_back = self._halved_from * SAME_LEVEL <= limit <= self._halved_from / SAME_LEVEL
-        if (is_back and accepted <= SOON_ROUNDS * limit) or (is_proven and limit <= SMALLEST_LIMIT):
+        is_least = limit * self.workers <= SMALLEST_LIMIT and (is_proven or (self.workers > 1 and limit <= 1))
+        if (is_back and accepted <= SOON_ROUNDS * limit) or is_least:
             self.suspect(Cause.RATE, limit)
         elif self._vain < VAIN:
             if is_proven:
                 self._halved_from = limit
-        elif limit > max(LOWER_LEVEL * self.anchor, SMALLEST_LIMIT):
+        elif limit > max(LOWER_LEVEL * self.anchor, SMALLEST_LIMIT / self.workers):
             self.is_test = True
             self._change(limit / 2)
         else:

@@ -4,8 +4,6 @@ import heapq
 import random
 from dataclasses import dataclass, field
 
-from msgspec.structs import replace
-
 from forebay.domain.attempt import Outcome
 from forebay.domain.lesson import Lesson
 from forebay.policy.lanes import LaneState
@@ -118,11 +116,7 @@ class Crowd:
             return
         member.hears_at = self.now + self.hearing_seconds
         self._told[member.name] = (self.now, member.lane.lesson("t", member.name, self.now))
-        heard = [
-            replace(lesson, pause_seconds=max(0.0, lesson.pause_seconds - (self.now - at)))
-            for at, lesson in self._told.values()
-            if self.now - at < LASTING_SECONDS
-        ]
+        heard = [lesson.aged(self.now - at) for at, lesson in self._told.values() if self.now - at < LASTING_SECONDS]
         member.lane.hear(member.name, heard, self.now)
 
     def _send(self, member: Member) -> None:

@@ -15,10 +15,12 @@ from .simulation import START
 WORKERS = 4
 
 
-def _crowd(wall: Wall, latency_seconds: float, *, is_told: bool = False, retry_after: float | None = None) -> Crowd:
-    crowd = Crowd(wall, latency_seconds, is_told=is_told, retry_after=retry_after)
+def _crowd(
+    wall: Wall, latency_seconds: float, *, is_told: bool = False, retry_after: float | None = None, seed: int = 5
+) -> Crowd:
+    crowd = Crowd(wall, latency_seconds, is_told=is_told, retry_after=retry_after, chance=random.Random(seed))
     for number in range(WORKERS):
-        crowd.join(LaneState(None, random.Random(number)))
+        crowd.join(LaneState(None, random.Random(100 * seed + number)))
     return crowd
 
 
@@ -30,6 +32,22 @@ def test_four_workers_find_a_ceiling_that_is_all_of_theirs(latency_seconds: floa
     assert crowd.served.rate(20, 30) >= 0.9 * 37 / latency_seconds
     assert crowd.served.rate(30, 60) >= 0.9 * 37 / latency_seconds
     assert crowd.served.refused_share(0, 60) < 0.02
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("retry_after", [None, 1.0])
+@pytest.mark.parametrize("latency_seconds", [0.05, 0.2, 0.5])
+def test_four_workers_use_a_ceiling_up_whenever_each_of_them_met_it(
+    latency_seconds: float, retry_after: float | None, seed: int
+) -> None:
+    crowd = _crowd(Wall(room=37), latency_seconds, retry_after=retry_after, seed=seed)
+    crowd.run(40)
+    crowd.wall.room = 12
+    crowd.run(60)
+    assert crowd.served.rate(10, 40) >= 0.9 * 37 / latency_seconds
+    assert crowd.served.rate(50, 100) >= 0.88 * 12 / latency_seconds
+    assert crowd.served.refused_share(0, 40) < 0.01
+    assert crowd.served.refused_share(45, 100) < 0.02
 
 
 def test_each_worker_has_the_same_share_in_the_end() -> None:
@@ -72,6 +90,36 @@ def test_four_workers_share_a_rate_that_nobody_tells() -> None:
     crowd.run(120)
     assert crowd.served.rate(60, 120) >= 0.85 * 10
     assert crowd.served.refused_share(60, 120) < 0.02
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("workers", [1, WORKERS])
+def test_a_rate_whose_refusals_ask_to_wait_is_not_taken_for_chance(workers: int, seed: int) -> None:
+    crowd = Crowd(Wall(per_minute=600), 0.2, retry_after=1.0, chance=random.Random(seed))
+    for number in range(workers):
+        crowd.join(LaneState(None, random.Random(100 * seed + number)))
+    crowd.run(120)
+    assert crowd.served.rate(10, 60) >= 0.75 * 10
+    assert crowd.served.refused_share(10, 120) < 0.02
+
+
+def test_a_short_pause_is_over_before_the_others_could_hear_of_it() -> None:
+    lane = LaneState(None, random.Random(1))
+    lane.free_slots(START, 0)
+    lane.sent()
+    lane.record(Outcome.THROTTLED, latency_seconds=0.1, now=START, status_code=429, retry_after=1.0)
+    assert lane.free_slots(START + 0.5, 0) == 0
+    assert lane.lesson("t", "a", START).pause_seconds == 0
+
+
+@pytest.mark.parametrize(("since_seconds", "share"), [(60.0, 1.0), (1.0, 0.5)])
+def test_only_who_came_after_a_ceiling_was_found_takes_a_part_of_it(since_seconds: float, share: float) -> None:
+    crowd = Crowd(Wall(room=37), 0.2)
+    lane = crowd.join(LaneState(None, random.Random(1))).lane
+    crowd.run(30)
+    found = lane.limit
+    lane.hear("a", [Lesson(target="t", teller="b", since_seconds=since_seconds)], crowd.now)
+    assert lane.limit == pytest.approx(found * share, abs=1)
 
 
 def test_a_pause_is_heard_but_not_told_again() -> None:

@@ -8,7 +8,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
 import msgspec
-from msgspec.structs import replace
 
 from forebay.domain.lesson import Lesson
 from forebay.ports import Grant, Rate
@@ -63,7 +62,7 @@ class PostgresLimits:
     async def heard(self, targets: Sequence[str]) -> list[Lesson]:
         async def read(session: Session) -> list[Lesson]:
             now = await self._backend.now(session)
-            return [_aged(row, now) for row in await session.run("limits.heard", list(targets), now)]
+            return [_decode(row[0]).aged(now - row[1]) for row in await session.run("limits.heard", list(targets), now)]
 
         return await self._backend.read(read)
 
@@ -119,8 +118,3 @@ async def _tell(tx: Tx, tellings: Sequence[_Telling]) -> Sequence[None]:
         await tx.bulk("limits.tell", rows, tx.now, tx.now + lasting_seconds)
         await tx.run("limits.unlearn", tx.now)
     return [None] * len(tellings)
-
-
-def _aged(row: Row, now: float) -> Lesson:
-    lesson = _decode(row[0])
-    return replace(lesson, pause_seconds=max(0.0, lesson.pause_seconds - (now - row[1])))

@@ -8,12 +8,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import msgspec
-from msgspec.structs import replace
 
 from forebay.domain.lesson import Lesson
 from forebay.ports import Grant, Rate
 from forebay.stores.sqlite.backend import Backend
-from forebay.stores.sqlite.transaction import Row, Tx
+from forebay.stores.sqlite.transaction import Tx
 from forebay.stores.sqlite.writer import Order
 
 _encode = msgspec.json.Encoder().encode
@@ -62,7 +61,7 @@ class SqliteLimits:
     async def heard(self, targets: Sequence[str]) -> list[Lesson]:
         now = self._backend.clock.now()
         rows = await self._backend.read(lambda session: session.bulk("limits.heard", targets, now))
-        return [_aged(row, now) for row in rows]
+        return [_decode(row[0]).aged(now - row[1]) for row in rows]
 
 
 def _reserve(tx: Tx, askings: Sequence[_Asking]) -> Sequence[Grant]:
@@ -117,8 +116,3 @@ def _tell(tx: Tx, tellings: Sequence[_Telling]) -> Sequence[None]:
         tx.bulk("limits.tell", rows, tx.now, tx.now + lasting_seconds)
         tx.run("limits.unlearn", tx.now)
     return [None] * len(tellings)
-
-
-def _aged(row: Row, now: float) -> Lesson:
-    lesson = _decode(row[0])
-    return replace(lesson, pause_seconds=max(0.0, lesson.pause_seconds - (now - row[1])))
