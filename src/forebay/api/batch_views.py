@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from forebay.api.batch_admission import asked_to_cancel_at
 from forebay.api.context import Api
 from forebay.domain.attempt import Usage
 from forebay.domain.batch import (
@@ -30,7 +31,6 @@ from forebay.domain.query import Parts
 from forebay.engine.intake import load_text
 from forebay.ports import BlobStore
 
-CANCELLING = "batch_cancel"  # records: when a batch was asked to be cancelled
 WITH_RESULT = Parts(result=True)
 
 
@@ -130,7 +130,7 @@ def status_of(job: Job) -> str:
 async def _view(job: Job, tally: Tally, api: Api) -> BatchView:
     args, cursor, status = args_of(job.spec.args), cursor_of(job.progress), status_of(job)
     ended = _second(job.finished_at)
-    report = await _report(job, api.services.blobs)
+    report = await report_of(job, api.services.blobs)
     return BatchView(
         id=batch_id(job.id),
         endpoint=args.endpoint,
@@ -181,13 +181,17 @@ async def _error_file(job: Job, cursor: Cursor, tally: Tally, api: Api) -> str |
 async def _cancelling_at(job: Job, status: str, api: Api) -> int | None:
     if status not in {"cancelling", "cancelled"}:
         return None
-    record = await api.services.records.get(job.tenant, CANCELLING, job.id)
-    # A batch may also be cancelled as a job (`/v1/jobs/{id}/cancel`): then the first time that is known will do.
-    fallback = cursor_of(job.progress).finalizing_at or job.finished_at or api.services.clock.now()
-    return int(record.created_at if record else fallback)
+    return int(await cancelling_moment(job, api))
 
 
-async def _report(job: Job, blobs: BlobStore) -> Report | None:
+async def cancelling_moment(job: Job, api: Api) -> float:
+    """When it was asked to be cancelled. As a job (`/v1/jobs/{id}/cancel`): the first time that is known after it."""
+    asked_at = await asked_to_cancel_at(job, api)
+    return asked_at or cursor_of(job.progress).finalizing_at or job.finished_at or api.services.clock.now()
+
+
+async def report_of(job: Job, blobs: BlobStore) -> Report | None:
+    """What an ended batch says of itself; None before, and when it was erased."""
     if job.result is None:
         return None
     try:

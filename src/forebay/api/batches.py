@@ -8,21 +8,21 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
+from forebay.api.batch_admission import admit_batch, ask_to_cancel, known_batch
 from forebay.api.batch_requests import order_of, parse_batch
-from forebay.api.batch_views import CANCELLING, WITH_RESULT, BatchView, status_of, views_of
+from forebay.api.batch_views import WITH_RESULT, BatchView, status_of, views_of
 from forebay.api.bodies import read_body
 from forebay.api.context import Api, Caller, api_of, caller_of
 from forebay.api.errors import JSON
 from forebay.api.file_content import Content, from_byte, progress_headers
-from forebay.api.idempotency import REPEAT_SECONDS, REPLAYED, Identity, check_same, identify
+from forebay.api.idempotency import REPLAYED, identify
 from forebay.api.listing import read_limit
 from forebay.domain.batch import BATCH, ERRORS, OUTPUT, args_of, batch_id, job_id_of
 from forebay.domain.content import Segment
-from forebay.domain.errors import Conflict, NotFound, VersionConflict
+from forebay.domain.errors import Conflict, NotFound
 from forebay.domain.job import Job, Status
 from forebay.domain.query import JobQuery
-from forebay.domain.stored import StoredRecord
-from forebay.engine.handlers.batch import BatchOrder, make_batch, retry_input
+from forebay.engine.handlers.batch import BatchOrder, retry_input
 from forebay.ports import BlobStore
 
 MOST_LISTED = 100  # Source: OpenAI's API reference
@@ -45,8 +45,8 @@ async def create(request: Request) -> Response:
     body = await read_body(request, api.system.settings.max_body_bytes)
     parsed = parse_batch(body)
     identity = identify(request, body, body_key=parsed.idempotency_key)
-    if known := await _known(identity, api, caller):
-        return await _response(await load_batch(known, api, caller), api, headers=REPLAYED)
+    if known := await known_batch(identity, api, caller):
+        return await _response(await load_batch(batch_id(known), api, caller), api, headers=REPLAYED)
     return await _admit(await order_of(parsed, identity, api, caller), api, caller)
 
 
@@ -88,8 +88,7 @@ async def cancel(request: Request) -> Response:
         if job.status is not Status.CANCELLED:
             raise Conflict(f"Cannot cancel a batch with status {status_of(job)!r}.", code="invalid_request_error")
         return await _response(job, api)
-    await _note_cancelling(job, api)
-    await api.services.jobs.cancel(caller.tenant, [job.id])
+    await ask_to_cancel(job, api)
     job = await load_batch(batch_id(job.id), api, caller)
     if job.is_terminal and job.status is not Status.CANCELLED:  # it ended in this moment
         raise Conflict(f"Cannot cancel a batch with status {status_of(job)!r}.", code="invalid_request_error")
@@ -114,8 +113,8 @@ async def retry(request: Request) -> Response:
     api, caller = api_of(request), caller_of(request)
     body = await read_body(request, api.system.settings.max_body_bytes)
     identity = identify(request, body)
-    if known := await _known(identity, api, caller):
-        return await _response(await load_batch(known, api, caller), api, headers=REPLAYED)
+    if known := await known_batch(identity, api, caller):
+        return await _response(await load_batch(batch_id(known), api, caller), api, headers=REPLAYED)
     job = await load_batch(request.path_params["id"], api, caller)
     if not job.is_terminal:
         raise Conflict(f"Batch {batch_id(job.id)!r} is {status_of(job)!r}; it can be retried when it has ended")
@@ -145,41 +144,9 @@ async def load_batch(named: str, api: Api, caller: Caller) -> Job:
 
 async def _admit(order: BatchOrder, api: Api, caller: Caller) -> Response:
     """Adds the batch, or finds the one that an equal request made at the same moment. Raises: Conflict."""
-    job = make_batch(order, api.services, tenant=caller.tenant)
-    [added] = await api.services.jobs.add([job])
-    if not added.is_new:
-        check_same(added.fingerprint, order.fingerprint)
+    added = await admit_batch(order, api, caller)
     headers = {} if added.is_new else REPLAYED
     return await _response(await load_batch(batch_id(added.id), api, caller), api, headers=headers)
-
-
-async def _known(identity: Identity, api: Api, caller: Caller) -> str | None:
-    """The batch that an equal request made before. Raises: Conflict: its key stands for another body."""
-    jobs = api.services.jobs
-    if identity.is_repeat:
-        since = api.services.clock.now() - REPEAT_SECONDS
-        query = JobQuery(tenant=caller.tenant, parent_id=None, origin=identity.origin, created_after=since, limit=1)
-        if repeated := await jobs.find(query):
-            return batch_id(repeated[0].id)
-    if identity.key and (found := await jobs.find(JobQuery(tenant=caller.tenant, key=identity.key, limit=1))):
-        check_same(found[0].fingerprint, identity.fingerprint)
-        return batch_id(found[0].id)
-    return None
-
-
-async def _note_cancelling(job: Job, api: Api) -> None:
-    """Keeps when it was first asked to be cancelled, as long as the batch may be read."""
-    record = StoredRecord(
-        kind=CANCELLING,
-        id=job.id,
-        tenant=job.tenant,
-        created_at=api.services.clock.now(),
-        expires_at=job.deadline + 2 * api.services.bounds.result_ttl_seconds,
-    )
-    try:
-        await api.services.records.put(record)
-    except VersionConflict:
-        return  # it was asked before
 
 
 async def _streamed(content: Content, blobs: BlobStore) -> AsyncIterator[bytes]:

@@ -12,7 +12,7 @@ from forebay.api.errors import JSON, ErrorBody, error_body, problem_of
 from forebay.api.jobs import retry_each
 from forebay.api.listing import page, read_limit, split
 from forebay.api.requests import Name
-from forebay.domain.batch import BATCH
+from forebay.domain.batch import BATCH_KINDS
 from forebay.domain.change import Reply
 from forebay.domain.errors import RequestError
 from forebay.domain.job import Status
@@ -104,7 +104,7 @@ async def _retry_found(asked: RetryRequest, api: Api, caller: Caller) -> Retried
         tenant=caller.tenant,
         parent_id=asked.parent_id or ROOTS_ONLY,
         statuses=_DEAD,
-        without_kinds=frozenset({BATCH}),
+        without_kinds=BATCH_KINDS,
         target=asked.target,
         code=asked.code,
         limit=STEP,

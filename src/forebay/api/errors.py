@@ -4,6 +4,7 @@ import errno
 import math
 from collections.abc import Mapping
 from http import HTTPStatus
+from typing import Any
 
 import msgspec
 from fastapi.exceptions import RequestValidationError
@@ -12,6 +13,7 @@ from starlette.requests import ClientDisconnect, HTTPConnection, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from forebay.api.anthropic_errors import type_of_status
 from forebay.api.context import request_id_of
 from forebay.domain.errors import Conflict, Forbidden, RequestError, StoreUnavailable, TooMany, Unauthorized
 
@@ -19,18 +21,10 @@ JSON = "application/json"
 NO_RETRY = {"x-should-retry": "false"}  # the official SDKs obey it
 STORE_RETRY_SECONDS = "1"
 EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC, errno.EDQUOT})
+GRAPHQL_PATHS = ("/graphql", "/v1/graphql")
 CLIENT_CLOSED_REQUEST = 499  # nobody reads it. Source: nginx
 
 _OPENAI_TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
-_ANTHROPIC_TYPES = {
-    401: "authentication_error",
-    403: "permission_error",
-    404: "not_found_error",
-    413: "request_too_large",
-    429: "rate_limit_error",
-    504: "timeout_error",
-    529: "overloaded_error",
-}
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,13 +65,25 @@ def error_body(problem: Problem) -> ErrorBody:
     return ErrorBody(message=problem.message, type=kind, param=problem.param, code=problem.code)
 
 
+def graphql_error(problem: Problem) -> dict[str, Any]:
+    """The problem as GraphQL's clients read it. Source: https://spec.graphql.org/draft/#sec-Errors"""
+    extensions = {"code": problem.code, "param": problem.param, "status": problem.status}
+    named = {name: value for name, value in extensions.items() if value is not None}
+    return {"message": problem.message, "extensions": named}
+
+
 def error_document(problem: Problem, connection: HTTPConnection) -> bytes:
     """The problem's JSON, in the shape that this client understands."""
+    if connection.scope["path"] in GRAPHQL_PATHS:
+        return msgspec.json.encode({"errors": [graphql_error(problem)]})
     if not is_anthropic(connection):
         return msgspec.json.encode(ErrorEnvelope(error=error_body(problem)))
-    fallback = "api_error" if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR else "invalid_request_error"
-    kind = _ANTHROPIC_TYPES.get(problem.status, fallback)
-    error = {"type": kind, "message": problem.message, "code": problem.code, "param": problem.param}
+    error = {
+        "type": type_of_status(problem.status),
+        "message": problem.message,
+        "code": problem.code,
+        "param": problem.param,
+    }
     return msgspec.json.encode({"type": "error", "error": error, "request_id": request_id_of(connection)})
 
 

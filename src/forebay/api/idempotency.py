@@ -8,6 +8,7 @@ from starlette.requests import Request
 
 from forebay.api.context import key_of
 from forebay.domain.errors import Conflict, RequestError
+from forebay.domain.passed import Passed
 from forebay.domain.record import Record
 
 LONGEST_KEY = 255
@@ -26,8 +27,10 @@ class Identity(Record, frozen=True, kw_only=True):
     is_repeat: bool = False  # the SDK says that it has sent this before
 
 
-def identify(request: Request, body: bytes, *, body_key: str | None = None) -> Identity:
+def identify(request: Request, body: bytes, *, body_key: str | None = None, passed: Passed | None = None) -> Identity:
     """Reads the request's identity; ``body_key`` is the body's ``idempotency_key``, which the header overrules.
+
+    ``passed``: what goes upstream beside the body is a part of the request.
 
     Raises: RequestError: the key is empty or too long.
     """
@@ -38,9 +41,12 @@ def identify(request: Request, body: bytes, *, body_key: str | None = None) -> I
     if presented is not None:
         key = scoped_key(path, presented)
         fingerprint = fingerprint_of(body)
+        if passed is not None:
+            fingerprint = _digest(fingerprint.encode(), msgspec.json.encode(passed))
     repeats = headers.get(_REPEAT_HEADER)
     if repeats is not None:
-        origin = _digest(key_of(request).encode(), path.encode(), body)
+        beside = () if passed is None else (msgspec.json.encode(passed),)
+        origin = _digest(key_of(request).encode(), path.encode(), body, *beside)
     is_repeat = repeats is not None and _COUNT.fullmatch(repeats) is not None
     return Identity(key=key, fingerprint=fingerprint, origin=origin, is_repeat=is_repeat)
 

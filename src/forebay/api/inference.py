@@ -44,7 +44,9 @@ NOT_YET = re.compile(
     r"|graphql|responses/.+)(?:/|$)"
 )
 # Below what is ours there are no model endpoints: a misspelt path is never sent to a target.
-OURS = re.compile(r"(?!/v1/)|.*/$|/v1/(?:jobs|files|batches|models|targets|dead-letters|ws|keys)(?:/|$)")
+OURS = re.compile(
+    r"(?!/v1/)|.*/$|/v1/(?:jobs|files|batches|messages/batches|models|targets|dead-letters|ws|keys)(?:/|$)"
+)
 _PREFERENCE = re.compile(r"\s*([a-z-]+)\s*(?:=\s*\"?([^\";]*)\"?)?\s*(?:;[^,]*)?", re.IGNORECASE)
 
 

@@ -19,7 +19,7 @@ from forebay.api.listing import jobs_query, page
 from forebay.api.requests import order_of, parse_request
 from forebay.api.views import view_of
 from forebay.api.waits import until_ended
-from forebay.domain.batch import BATCH, batch_id
+from forebay.domain.batch import BATCH, MESSAGE_BATCH, batch_id
 from forebay.domain.change import Lookup, Reply
 from forebay.domain.errors import Conflict, RequestError
 from forebay.domain.job import DEAD, Job
@@ -119,6 +119,9 @@ def _kept(job: Job) -> RequestError | None:
     if job.kind == BATCH:
         path = f"POST /v1/batches/{batch_id(job.id)}/retry"
         message = f"Job {job.id!r} is a batch, which never changes once it has ended; {path} makes a new one"
+        return Conflict(message, code="is_batch")
+    if job.kind == MESSAGE_BATCH:
+        message = f"Job {job.id!r} is a message batch, which never changes once it has ended; make a new one"
         return Conflict(message, code="is_batch")
     if job.status in DEAD and job.body is None:
         return Conflict(f"The request of job {job.id!r} was erased: nothing is left to send again", code="erased")

@@ -6,14 +6,17 @@ from typing import Any
 import msgspec
 
 from forebay.domain.job import OnUnknown
+from forebay.domain.passed import Passed
 from forebay.domain.record import Record
 
 BATCH = "batch"  # the job's kind
+MESSAGE_BATCH = "message_batch"  # the same work, asked for on Anthropic's wire: each wire sees its own alone
+BATCH_KINDS = frozenset({BATCH, MESSAGE_BATCH})
 OUTPUT = "output"  # the streams of segments
 ERRORS = "errors"
 LEDGER = "ledger"
 MOST_ERRORS = 1_000  # of one input file. Source: wire.md
-_JOB, _BATCH, _FILE = "job_", "batch_", "file-"
+_JOB, _BATCH, _MESSAGE_BATCH, _FILE = "job_", "batch_", "msgbatch_", "file-"
 _OUTPUT_MARK, _ERRORS_MARK = "o", "e"  # a 27th character, which no other id has
 
 
@@ -41,6 +44,9 @@ class BatchArgs(Record, frozen=True, kw_only=True):
     timeout_seconds: float | None = None
     on_unknown: OnUnknown = OnUnknown.RETRY
     data_class: str | None = None
+    passed: Passed | None = None
+    requests: int | None = None  # lines, where they were counted before the batch was made
+    is_each_alone: bool = False  # a line whose model nobody serves fails alone, and not the whole batch
 
 
 class Cursor(Record, frozen=True, kw_only=True):
@@ -80,6 +86,8 @@ class Report(Record, frozen=True, kw_only=True):
     total: int = 0
     completed: int = 0
     failed: int = 0
+    cancelled: int = 0  # of the failed: overtaken by the batch's cancelling
+    expired: int = 0  # or by its deadline
     errors: tuple[BatchError, ...] = ()
 
 
@@ -105,6 +113,16 @@ def batch_id(job_id: str) -> str:
 def job_id_of(named: str) -> str:
     """The job of a batch; of any other text, an id that no job has."""
     return _JOB + named.removeprefix(_BATCH) if named.startswith(_BATCH) else ""
+
+
+def message_batch_id(job_id: str) -> str:
+    """``job_…`` as Anthropic's wire calls its batch."""
+    return _MESSAGE_BATCH + job_id.removeprefix(_JOB)
+
+
+def message_batch_job_id(named: str) -> str:
+    """The job of a message batch; of any other text, an id that no job has."""
+    return _JOB + named.removeprefix(_MESSAGE_BATCH) if named.startswith(_MESSAGE_BATCH) else ""
 
 
 def stream_file_id(job_id: str, stream: str) -> str:

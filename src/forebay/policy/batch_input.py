@@ -57,7 +57,7 @@ class InputCheck:
         self._judge_model = judge_model
         self._max_lines = max_lines
         self._good_models: set[object] = set()
-        self._hashes = [array("Q") for _ in range(_BUCKETS)]
+        self._seen = SeenIds()
 
     @property
     def is_over(self) -> bool:
@@ -73,7 +73,7 @@ class InputCheck:
             self.count += 1
             custom_id = self._good_id(raw) if is_text else None
             if custom_id is not None:
-                self._remember(custom_id)
+                self._seen.add(custom_id)
                 continue
             self._diagnose(raw)
             if self.is_over:
@@ -91,7 +91,7 @@ class InputCheck:
             self.errors.append(BatchError(code="empty_file", message="The file has no requests"))
         if self.is_over:
             return frozenset()
-        return frozenset(islice(self._repeated(), MOST_ERRORS))
+        return self._seen.repeated()
 
     def _good_id(self, raw: bytes) -> str | None:
         """The id of a line without fault; None has it looked at closely."""
@@ -105,19 +105,6 @@ class InputCheck:
         if line.url != self._endpoint or line.method != _POST or is_too_deep(raw):
             return None
         return line.custom_id or None
-
-    def _remember(self, custom_id: str) -> None:
-        number = hash(custom_id) & _HASH_MASK
-        self._hashes[number % _BUCKETS].append(number)
-
-    def _repeated(self) -> Iterator[int]:
-        for bucket in self._hashes:
-            last = None
-            for number in sorted(bucket):
-                if number == last:
-                    yield number
-                last = number
-            del bucket[:]
 
     def _diagnose(self, raw: bytes) -> None:
         """Says all that is wrong with one line; a line whose model is new may have no fault."""
@@ -146,7 +133,7 @@ class InputCheck:
     def _check_envelope(self, line: dict[str, Any]) -> None:
         custom_id, method, url = line.get("custom_id"), line.get("method"), line.get("url")
         if isinstance(custom_id, str) and custom_id:
-            self._remember(custom_id)
+            self._seen.add(custom_id)
         elif custom_id not in _ABSENT:
             self._add("invalid_value", "'custom_id' must be a string", "custom_id")
         if method not in (*_ABSENT, _POST):
@@ -177,6 +164,30 @@ class InputCheck:
     def _add(self, code: str, message: str, param: str | None = None) -> None:
         if len(self.errors) < MOST_ERRORS:
             self.errors.append(BatchError(code=code, message=message, line=self.lines, param=param))
+
+
+class SeenIds:
+    """The ids of a file at eight bytes each."""
+
+    def __init__(self) -> None:
+        self._hashes = [array("Q") for _ in range(_BUCKETS)]
+
+    def add(self, custom_id: str) -> None:
+        number = hash(custom_id) & _HASH_MASK
+        self._hashes[number % _BUCKETS].append(number)
+
+    def repeated(self) -> frozenset[int]:
+        """The hashes of ids that seem to stand twice, for a DuplicateCheck; at most as many as errors are told."""
+        return frozenset(islice(self._repeated(), MOST_ERRORS))
+
+    def _repeated(self) -> Iterator[int]:
+        for bucket in self._hashes:
+            last = None
+            for number in sorted(bucket):
+                if number == last:
+                    yield number
+                last = number
+            del bucket[:]
 
 
 class DuplicateCheck:

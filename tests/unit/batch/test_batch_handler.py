@@ -23,8 +23,10 @@ from tests.unit.batch.driver import QUEUE, TARGET, Driver, good, refused, reques
 
 
 def report(job: Job) -> dict[str, object]:
+    """What a batch says of itself, without what is nothing."""
     assert job.result is not None
-    return msgspec.json.decode(job.result.body.text or "")
+    members: dict[str, object] = msgspec.json.decode(job.result.body.text or "")
+    return {name: value for name, value in members.items() if value}
 
 
 def ids(lines: list[dict[str, object]]) -> list[object]:
@@ -41,7 +43,7 @@ async def test_every_line_is_answered_once_and_no_more_than_a_window_has_rows(dr
     assert sorted(map(str, ids(await driver.lines(job_id)))) == sorted(f"line-{number}" for number in range(3000))
     assert len(await driver.lines(job_id, LEDGER)) == 3000
     assert (job.taken.succeeded, job.cost_usd) == (3000, 1500.0)
-    assert report(job) == {"total": 3000, "completed": 3000, "failed": 0, "errors": []}
+    assert report(job) == {"total": 3000, "completed": 3000}
     assert await driver.services.jobs.find(JobQuery(tenant="default", parent_id=job_id)) == []
 
 
@@ -129,7 +131,7 @@ async def test_a_cancelled_batch_publishes_what_was_paid_for_and_a_line_for_ever
     assert (await driver.job(job_id)).ending is Ending.CANCEL
     job = await driver.finish(job_id)
     assert job.status is Status.CANCELLED
-    assert report(job) == {"total": 1000, "completed": 10, "failed": 990, "errors": []}
+    assert report(job) == {"total": 1000, "completed": 10, "failed": 990, "cancelled": 990}
     errors = await driver.lines(job_id, ERRORS)
     assert len(await driver.lines(job_id)) == 10
     assert {line["error"]["code"] for line in errors} == {"batch_cancelled"}  # type: ignore[index]
@@ -200,7 +202,7 @@ async def test_a_dead_letter_retried_in_a_running_batch_is_waited_for(driver: Dr
     [dead] = await driver.services.jobs.find(JobQuery(tenant="default", parent_id=job_id, statuses=DEAD))
     await driver.services.jobs.retry("default", [dead.id])
     job = await driver.finish(job_id)
-    assert report(job) == {"total": 2, "completed": 2, "failed": 0, "errors": []}
+    assert report(job) == {"total": 2, "completed": 2}
 
 
 async def test_a_line_whose_model_is_no_longer_configured_fails_alone(tmp_path: Path) -> None:
@@ -292,7 +294,7 @@ async def test_a_step_never_exceeds_what_a_store_takes_at_once(driver: Driver) -
         return (refused if int(job.key) % 5 == 0 else good)(job)
 
     job = await driver.finish(job_id, reply)  # type: ignore[arg-type]
-    assert report(job) == {"total": 700, "completed": 560, "failed": 140, "errors": []}
+    assert report(job) == {"total": 700, "completed": 560, "failed": 140}
     assert len(await driver.lines(job_id, ERRORS)) == 140
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from forebay.domain.batch import BATCH
+from forebay.domain.batch import BATCH_KINDS
 from forebay.engine.context import Handler
 from forebay.engine.handlers.batch import handle_batch
 from forebay.engine.handlers.infer import InferHandler
@@ -13,4 +13,4 @@ from forebay.engine.services import Services
 
 def make_handlers(services: Services, lanes: Lanes) -> Mapping[str, Handler]:
     """The built-in kinds."""
-    return {INFER: InferHandler(services, lanes), BATCH: handle_batch}
+    return {INFER: InferHandler(services, lanes), **dict.fromkeys(BATCH_KINDS, handle_batch)}

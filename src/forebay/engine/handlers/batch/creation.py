@@ -35,6 +35,7 @@ class BatchOrder(Record, frozen=True, kw_only=True):
     fingerprint: str = ""
     origin: str = ""
     on_end: tuple[Notice, ...] = ()
+    kind: str = BATCH
 
 
 def make_batch(order: BatchOrder, services: Services, *, tenant: str = "default") -> Job:
@@ -43,7 +44,7 @@ def make_batch(order: BatchOrder, services: Services, *, tenant: str = "default"
     args = order.args
     return Job(
         id=services.ids.new("job"),
-        kind=BATCH,
+        kind=order.kind,
         queue=CONTROL,
         tenant=tenant,
         key=order.key,

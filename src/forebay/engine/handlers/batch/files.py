@@ -2,7 +2,7 @@
 
 import msgspec
 
-from forebay.domain.batch import OUTPUT, BatchArgs, batch_id, stream_file_id
+from forebay.domain.batch import BATCH, OUTPUT, BatchArgs, batch_id, stream_file_id
 from forebay.domain.content import Segment
 from forebay.domain.errors import VersionConflict
 from forebay.domain.file import BATCH_OUTPUT, FILE, FileData, encoded
@@ -14,7 +14,9 @@ JSONL = "application/jsonl"
 
 
 async def open_file(batch: Job, stream: str, services: Services) -> None:
-    """Makes the file that will have the stream's lines. Idempotent."""
+    """Makes the file that will have the stream's lines. Idempotent. Only OpenAI's wire knows a batch by its files."""
+    if batch.kind != BATCH:
+        return
     record = StoredRecord(
         kind=FILE,
         id=stream_file_id(batch.id, stream),
@@ -33,6 +35,8 @@ async def close_file(batch: Job, stream: str, args: BatchArgs, services: Service
 
     ``last`` is the segment that will stand in it with the commit that follows.
     """
+    if batch.kind != BATCH:
+        return
     file_id = stream_file_id(batch.id, stream)
     segments = await services.jobs.segments(batch.id, stream)
     size = sum(segment.bytes for segment in segments) + (last.bytes if last else 0)

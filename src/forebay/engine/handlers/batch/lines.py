@@ -5,6 +5,7 @@ import msgspec
 from forebay.domain.attempt import Attempt, Usage
 from forebay.domain.batch import BatchArgs
 from forebay.domain.errors import NotFound
+from forebay.domain.infer_args import InferArgs, with_args
 from forebay.domain.job import Ending, ErrorCode, Job, JobError, Result, Status
 from forebay.engine.intake import load_text
 from forebay.ports import BlobStore
@@ -82,14 +83,19 @@ def ending_error(ending: Ending) -> JobError:
 
 def child_args(args: BatchArgs) -> str | None:
     """``spec.args`` of every line."""
-    return None if args.schema is None else _ENCODER.encode({"schema": args.schema}).decode()
+    return with_args(None, InferArgs(schema=args.schema, passed=args.passed))
+
+
+def overtaken_by(job: Job) -> Ending | None:
+    """How the batch's end overtook a dead line, if it did."""
+    if job.status is Status.CANCELLED:
+        return Ending.CANCEL
+    return Ending.EXPIRE if job.error is not None and job.error.code == ErrorCode.EXPIRED else None
 
 
 def _error(job: Job) -> JobError:
-    if job.status is Status.CANCELLED:
-        return _ENDINGS[Ending.CANCEL]
-    if job.error is not None and job.error.code == ErrorCode.EXPIRED:
-        return _ENDINGS[Ending.EXPIRE]
+    if ending := overtaken_by(job):
+        return _ENDINGS[ending]
     return job.error or JobError(code=ErrorCode.INTERNAL, message="The request failed without a reason")
 
 

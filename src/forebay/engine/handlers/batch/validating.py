@@ -65,6 +65,8 @@ def _judge(args: BatchArgs, services: Services) -> Callable[[str | None], BatchE
     known: dict[str | None, BatchError | None] = {}
 
     def judge(model: str | None) -> BatchError | None:
+        if args.is_each_alone:
+            return None
         asked = args.model or model
         if asked not in known:
             known[asked] = _refusal(args, asked, services)

@@ -1,0 +1,51 @@
+"""``spec.args`` of an ``infer`` job: what its call needs beside the body. Other members are their owners' affair."""
+
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+
+from forebay.domain.passed import Passed
+from forebay.domain.record import Record
+
+REMEMBERED = 256  # the lines of a batch share theirs
+
+
+class FormFile(Record, frozen=True, kw_only=True):
+    """A file that the body names: what was read of its record, so that the call does not need it any more."""
+
+    blob_id: str
+    bytes: int
+    filename: str
+    content_type: str
+
+
+class InferArgs(Record, frozen=True, kw_only=True, omit_defaults=True):
+    """``schema`` is read by the validation. ``files`` are those of the body, by id; ``is_form``: it came as a form."""
+
+    schema: Any = None
+    passed: Passed | None = None
+    files: dict[str, FormFile] = {}
+    is_form: bool = False
+
+
+NO_ARGS = InferArgs()
+
+
+def infer_args(text: str | None) -> InferArgs:
+    """Reads a job's arguments."""
+    return NO_ARGS if text is None else _decoded(text)
+
+
+def with_args(text: str | None, more: InferArgs) -> str | None:
+    """The arguments with these members set; all others stay."""
+    added = msgspec.to_builtins(more)
+    if not added:
+        return text
+    members: dict[str, Any] = msgspec.json.decode(text) if text else {}
+    return msgspec.json.encode(members | added).decode()
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _decoded(text: str) -> InferArgs:
+    return msgspec.json.decode(text, type=InferArgs)
