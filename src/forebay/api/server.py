@@ -70,7 +70,7 @@ HOT = {
     ("POST", "/v1/embeddings"): infer,
     ("POST", "/v1/messages"): infer,
 }
-SOCKETS = {"/v1/ws": websocket.socket}
+SOCKETS = {"/v1/ws": websocket.socket, **graphql.SOCKETS}
 SOCKET_MARGIN_BYTES = 64 * 1024  # of a message around a job's body
 
 

@@ -1,6 +1,7 @@
 """What goes out on one socket: messages, in their order, to a client that must take them in time."""
 
 import asyncio
+from collections.abc import Mapping
 
 import msgspec
 from starlette.types import Send
@@ -31,7 +32,7 @@ class Outgoing:
         self._send = send
         self._is_closed = False
 
-    async def tell(self, message: Message) -> None:
+    async def tell(self, message: Message | Mapping[str, object]) -> None:
         """Sends one message. Raises: Closed."""
         if self._is_closed:
             raise Closed

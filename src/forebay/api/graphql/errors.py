@@ -6,7 +6,7 @@ from typing import Any
 import structlog
 from graphql import GraphQLError, GraphQLSyntaxError
 
-from forebay.api.errors import problem_of
+from forebay.api.errors import graphql_error, problem_of
 from forebay.domain.errors import ForebayError
 
 log = structlog.get_logger(__name__)
@@ -37,10 +37,8 @@ def _code(error: GraphQLError) -> None:
     original = error.original_error
     match original:
         case ForebayError() | OSError():
-            problem = problem_of(original)
-            named = {"code": problem.code, "param": problem.param, "status": problem.status}
-            error.message = problem.message
-            error.extensions = {name: value for name, value in named.items() if value is not None}
+            shown = graphql_error(problem_of(original))
+            error.message, error.extensions = shown["message"], shown["extensions"]
         case RecursionError():
             error.message, error.extensions = _TOO_DEEP, {"code": PARSE_FAILED}
         case None | GraphQLError() if isinstance(error, GraphQLSyntaxError):

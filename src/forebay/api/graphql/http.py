@@ -1,7 +1,6 @@
 """``/graphql`` over HTTP. Source: https://graphql.github.io/graphql-over-http/draft/ (July 2025)."""
 
 from collections.abc import Mapping
-from functools import lru_cache
 from http import HTTPStatus
 from typing import Any
 
@@ -17,15 +16,14 @@ from strawberry.types.graphql import OperationType
 
 from forebay.api.bodies import decode, read_body
 from forebay.api.context import api_of, caller_of
-from forebay.api.errors import JSON, problem_of
+from forebay.api.errors import GRAPHQL_PATHS, JSON, problem_of
 from forebay.api.graphql.errors import formatted, request_error
 from forebay.api.graphql.operation import Operation
 from forebay.api.graphql.scalars import encoded
-from forebay.api.graphql.schema import Schema, make_schema
+from forebay.api.graphql.schema import schema
 from forebay.domain.errors import ForebayError, NotSupported, RequestError
 from forebay.policy.json_text import DEEPEST, is_too_deep
 
-PATH = "/graphql"
 GRAPHQL_JSON = "application/graphql-response+json"
 ANY = ("*/*", "application/*", JSON)
 _READING = frozenset({OperationType.QUERY})
@@ -44,12 +42,6 @@ class Asked(msgspec.Struct, kw_only=True):
 
 _ASKED = msgspec.json.Decoder(Asked)
 _OBJECT = msgspec.json.Decoder(dict[str, Any])
-
-
-@lru_cache(maxsize=1)
-def schema() -> Schema:
-    """Made with the first request: most servers are never asked in GraphQL."""
-    return make_schema()
 
 
 async def graphql(request: Request) -> Response:
@@ -170,4 +162,4 @@ def _refused(status: int, error: GraphQLError, media_type: str, headers: Mapping
     return Response(encoded({"errors": formatted([error])}), status, headers=dict(headers or {}), media_type=media_type)
 
 
-ROUTES = [Route(path, graphql, methods=["GET", "POST"]) for path in (PATH, "/v1" + PATH)]
+ROUTES = [Route(path, graphql, methods=["GET", "POST"]) for path in GRAPHQL_PATHS]

@@ -1,7 +1,9 @@
 """The schema: what may be asked. Each resolver does what its route of ``/v1/jobs`` does."""
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+import contextlib
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
+from functools import lru_cache
+from typing import Any, cast
 
 import msgspec
 import strawberry
@@ -17,6 +19,7 @@ from forebay.api.graphql.errors import coded
 from forebay.api.graphql.nodes import Job, JobConnection, JobEdge, JobInput, JobStatus, PageInfo, given, job_node
 from forebay.api.graphql.operation import Info, clean
 from forebay.api.graphql.scalars import SCALARS, Json, Time
+from forebay.api.graphql.updates import updates
 from forebay.api.idempotency import Identity, fingerprint_of, scoped_key
 from forebay.api.listing import DEFAULT_LIMIT, HIGHEST_LIMIT, jobs_query
 from forebay.api.requests import order_of, parse_request
@@ -94,6 +97,21 @@ class Mutation:
     cancel: Job = strawberry.mutation(resolver=_cancel, description="Asks a job to end; an ended one stays as it is")
 
 
+async def _job_updates(info: Info, ids: list[strawberry.ID]) -> AsyncGenerator[Job | None, None]:
+    async with contextlib.aclosing(updates(info.context, list(ids))) as found:
+        async for update in found:
+            yield cast("Job", update)  # an exception among them is told as this event's error
+
+
+@strawberry.type
+class Subscription:
+    job_updates: AsyncGenerator[Job | None, None] = strawberry.subscription(
+        resolver=_job_updates,
+        description="Each job at once as it is, again when its status has changed, and at last when it has ended; "
+        "an id that is no job's is null, with an error of code `not_found`. Completes when all have ended",
+    )
+
+
 class Schema(strawberry.Schema):
     """Errors carry our codes, and the framework logs none of a client's making."""
 
@@ -105,11 +123,13 @@ class Schema(strawberry.Schema):
         coded(errors)
 
 
-def make_schema() -> Schema:
-    """The schema; one serves a whole process."""
+@lru_cache(maxsize=1)
+def schema() -> Schema:
+    """The schema; one serves a whole process. Made when it is first needed: most servers are never asked."""
     return Schema(
         query=Query,
         mutation=Mutation,
+        subscription=Subscription,
         extensions=[Bounds],
         config=StrawberryConfig(scalar_map=SCALARS),
     )
