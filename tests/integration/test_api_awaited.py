@@ -192,9 +192,7 @@ async def test_a_request_that_is_no_object_is_refused(server: Server, data: byte
     assert refused["error"]["type"] == "invalid_request_error"
 
 
-async def test_background_responses_and_forms_are_refused_as_not_supported(server: Server) -> None:
-    body = {"model": "gpt-model", "input": "x", "background": True}
-    assert (await server.post("/v1/responses", 400, json=body))["error"]["code"] == "not_supported"
+async def test_forms_are_refused_as_not_supported(server: Server) -> None:
     headers = {"content-type": "multipart/form-data; boundary=x"}
     refused = await server.post("/v1/audio/transcriptions", 400, data=b"--x--", headers=headers)
     assert refused["error"]["code"] == "not_supported"

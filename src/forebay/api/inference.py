@@ -24,7 +24,6 @@ from forebay.domain.errors import NotSupported, RequestError
 from forebay.domain.order import Order
 
 LONGEST_AWAIT_SECONDS = timedelta(days=31).total_seconds()  # the job's own deadline ends it before
-RESPONSES = "/v1/responses"
 
 # Those that are documented by name. Any other POST that a target serves is passed on as well.
 MODEL_PATHS = (
@@ -104,12 +103,12 @@ async def infer(request: Request) -> Response:
     if preference.is_async:
         headers["preference-applied"] = preference.applied
         early = await _early(admitted.id, order, preference, request, headers) if preference.wait_seconds else None
-        return early or await _accepted(admitted.id, api, caller, headers)
+        return early or await accepted(admitted.id, api, caller, headers)
     if order.is_stream:
         return await stream_of(admitted.id, request, api, caller.tenant, headers)
     job = await until_ended(admitted.id, LONGEST_AWAIT_SECONDS, api, caller.tenant, parts=ANSWER, request=request)
     if not job.is_terminal:
-        return _stopping(job.id, request)
+        return stopping(job.id, request)
     return await answer_of(job, request, api, headers)
 
 
@@ -118,8 +117,6 @@ def _order(request: Request, data: bytes, identity: Identity, preference: Prefer
         raise NotSupported("Model endpoints take JSON; forms are not supported yet", code="not_supported")
     path: str = request.scope["path"]
     head = _head(data, path)
-    if path == RESPONSES and head.background is True:
-        raise NotSupported("Background responses are not supported yet", param="background", code="not_supported")
     return Order(
         body=data.decode(),
         model=head.model,
@@ -156,14 +153,14 @@ async def _early(
     return await answer_of(job, request, api, headers) if job.is_terminal else None
 
 
-async def _accepted(job_id: str, api: Api, caller: Caller, headers: dict[str, str]) -> Response:
+async def accepted(job_id: str, api: Api, caller: Caller, headers: dict[str, str]) -> Response:
     """202, and where the job is."""
     job = await load(job_id, api, caller)
     headers |= {"location": f"/v1/jobs/{job_id}", JOB_ID: job_id}
     return await view_response(job, api, status_code=202, headers=headers)
 
 
-def _stopping(job_id: str, request: Request) -> Response:
+def stopping(job_id: str, request: Request) -> Response:
     """The server is going and the job goes on: the SDKs send again by themselves, and then join it."""
     headers = {"retry-after": "1", "x-should-retry": "true", JOB_ID: job_id}
     message = "The server is stopping; the job goes on: send again, or read it at /v1/jobs"

@@ -12,10 +12,12 @@ from forebay.api.views import JobList, summary_of
 from forebay.domain.errors import RequestError
 from forebay.domain.job import Status
 from forebay.domain.query import ROOTS_ONLY, JobQuery
+from forebay.domain.webhook import NOTIFY, SUBSCRIBE
+from forebay.engine.handlers.erase import ERASE
 
 DEFAULT_LIMIT = 20
 HIGHEST_LIMIT = 1000
-NOTIFY = "notify"
+HIDDEN = frozenset({NOTIFY, SUBSCRIBE, ERASE})  # what we make ourselves
 FILTERS = ("status", "kind", "target", "model", "parent_id", "created_after", "created_before", "limit", "after")
 _METADATA = "metadata["
 

@@ -48,6 +48,12 @@ KEY = Parameter(
     schema={"type": "string", "minLength": 1, "maxLength": 255},
     description="A repeat under the same key answers as the first did; another body is a 409",
 )
+PREFER = Parameter(
+    name="Prefer",
+    place="header",
+    schema=STRING,
+    description="`respond-async[, wait=N]`: 202 and the job after N seconds",
+)
 AFTER = query("after", STRING, "The last id of the page before")
 
 

@@ -12,13 +12,28 @@ from forebay.api.errors import ErrorEnvelope
 from forebay.api.inference import MODEL_PATHS
 from forebay.api.job_events import EndView, EventView
 from forebay.api.models import ModelList, ModelView
-from forebay.api.operation import AFTER, EVENTS, ID, KEY, NDJSON, STRING, TEXT, Operation, Parameter, limit, query
+from forebay.api.operation import (
+    AFTER,
+    EVENTS,
+    ID,
+    KEY,
+    NDJSON,
+    PREFER,
+    STRING,
+    TEXT,
+    Operation,
+    Parameter,
+    limit,
+    query,
+)
 from forebay.api.operations_files import FILE_OPERATIONS
 from forebay.api.operations_keys import KEY_OPERATIONS
+from forebay.api.operations_responses import RESPONSE_OPERATIONS
 from forebay.api.requests import JobRequest
 from forebay.api.targets import TargetList
 from forebay.api.views import JobList, JobView
 from forebay.domain.job import Status
+from forebay.domain.response import ENDPOINT
 
 
 class Deleted(msgspec.Struct, kw_only=True):
@@ -43,12 +58,6 @@ class ModelRequest(msgspec.Struct, kw_only=True):
     stream: bool = False
 
 
-_PREFER = Parameter(
-    name="Prefer",
-    place="header",
-    schema=STRING,
-    description="`respond-async[, wait=N]`: 202 and the job after N seconds",
-)
 _WAIT = query("wait", {"type": "number", "minimum": 0, "maximum": 60}, "Seconds to wait until the job has ended")
 _LAST_EVENT = Parameter(
     name="Last-Event-ID",
@@ -215,11 +224,12 @@ _MODEL_ENDPOINTS = tuple(
         tag="model endpoints",
         request=ModelRequest,
         answer=bytes,
-        parameters=(KEY, _PREFER),
+        parameters=(KEY, PREFER),
         refusals=(202, 400, 404, 409, 413, 502, 503, 504),
     )
     for path in MODEL_PATHS
+    if path != ENDPOINT
 )
 
-OPERATIONS = _JOBS + FILE_OPERATIONS + _DEAD_LETTERS + KEY_OPERATIONS + _OTHERS + _MODEL_ENDPOINTS
+OPERATIONS = _JOBS + FILE_OPERATIONS + _DEAD_LETTERS + KEY_OPERATIONS + _OTHERS + _MODEL_ENDPOINTS + RESPONSE_OPERATIONS
 ERRORS = ErrorEnvelope

@@ -64,7 +64,6 @@ class BodyHead(msgspec.Struct):
 
     model: Any = None
     stream: Any = None
-    background: Any = None
 
 
 FIELDS = tuple(field.name for field in msgspec.structs.fields(JobRequest))

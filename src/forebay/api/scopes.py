@@ -57,6 +57,7 @@ SCOPES: Mapping[tuple[str, str], Scope | None] = {
     ("GET", "/v1/models/{id}"): READ,
     ("POST", "/v1/keys"): ADMIN,
     ("GET", "/v1/keys"): ADMIN,
+    ("GET", "/v1/responses/{id}/input_items"): READ,
     ("GET", "/v1/keys/{id}"): ADMIN,
     ("DELETE", "/v1/keys/{id}"): ADMIN,
     **{(method, path): EACH for method in ("GET", "POST", "WEBSOCKET") for path in ("/graphql", "/v1/graphql")},

@@ -25,6 +25,7 @@ from forebay.api import (
     metrics,
     models,
     openapi,
+    responses,
     targets,
     websocket,
 )
@@ -56,6 +57,7 @@ ROUTES = [
     *message_batches.ROUTES,
     *dead_letters.ROUTES,
     *graphql.ROUTES,
+    *responses.ROUTES,
     *targets.ROUTES,
     *keys.ROUTES,
     *models.ROUTES,
@@ -66,7 +68,7 @@ ROUTES = [
 HOT = {
     ("POST", "/v1/jobs"): jobs.submit,
     ("POST", "/v1/chat/completions"): infer,
-    ("POST", "/v1/responses"): infer,
+    ("POST", "/v1/responses"): responses.create,
     ("POST", "/v1/embeddings"): infer,
     ("POST", "/v1/messages"): infer,
 }

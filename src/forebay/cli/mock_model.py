@@ -44,6 +44,7 @@ def mock_model(
         Told, typer.Option(help="What is said of the limits: x-ratelimit-* and Retry-After, the latter, or nothing.")
     ] = Told.ALL,
     api_key: Annotated[str | None, typer.Option(help="Ask for this key.")] = None,
+    chat_only: Annotated[bool, typer.Option("--chat-only", help="Serve no /v1/responses, as many servers.")] = False,
     model: Annotated[list[str] | None, typer.Option(help="A name that /v1/models lists; may be repeated.")] = None,
     seed: Annotated[int, typer.Option(help="Of jitter and faults.")] = 0,
 ) -> None:
@@ -61,6 +62,7 @@ def mock_model(
         retry_after_seconds=retry_after,
         told=told,
         api_key=api_key,
+        chat_only=chat_only,
         seed=seed,
     )
     if concurrency is not None:

@@ -15,6 +15,14 @@ class TargetType(StrEnum):
     LOCAL = "local"  # a small local model, started and guarded by Forebay
 
 
+class ResponsesMode(StrEnum):
+    """How a target serves ``/v1/responses``."""
+
+    AUTO = "auto"  # as its server does: learned from what it answers
+    NATIVE = "native"  # passed on
+    CHAT = "chat"  # made from chat completions
+
+
 class Limits(Record, frozen=True, kw_only=True):
     """What a target is known to allow; None is unknown and learned."""
 
@@ -48,10 +56,16 @@ class TargetSpec(Record, frozen=True, kw_only=True):
     prices: Prices | None = None
     headers: dict[str, str] = {}
     timeout_seconds: float | None = None  # for calls whose job names none
+    responses: ResponsesMode = ResponsesMode.AUTO  # openai
 
     def __repr__(self) -> str:
         """Without the key and the headers, which are secrets."""
         return f"TargetSpec(name={self.name!r}, type={self.type.value!r}, models={self.models!r})"
+
+    @property
+    def speaks_chat_only(self) -> bool:
+        """Whether it is known that Responses must be made from chat completions."""
+        return self.type is TargetType.LOCAL or self.responses is ResponsesMode.CHAT
 
     @property
     def exact_models(self) -> tuple[str, ...]:

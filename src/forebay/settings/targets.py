@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from forebay.domain.target import Limits, Prices, Route, RouteEntry, TargetSpec, TargetType
+from forebay.domain.target import Limits, Prices, ResponsesMode, Route, RouteEntry, TargetSpec, TargetType
 from forebay.models import CATALOGUE
 from forebay.policy.nearest import hint
 from forebay.settings.reading import NOTHING, Reader
@@ -53,6 +53,11 @@ KEYS = {
     "models": Key(ALL, "exact names and patterns (`gpt-*`) that it serves, in order of preference"),
     "modality": Key(ALL, "what it works on, for people; `text` by default"),
     "placement": Key(ALL, "`edge`, `onprem` or `cloud`, for people"),
+    "responses": Key(
+        frozenset({OPENAI}),
+        "how it serves `/v1/responses`: `native`, `chat` (made from chat completions), or `auto`, by what its server"
+        " answers (the default; a server that knows no such path is asked for chat completions from then on)",
+    ),
     "limits": Key(ALL, "what it allows; see below"),
     "prices": Key(ALL, "USD per million tokens, where the library's are not wanted; see below"),
     "headers": Key(CALLED, "further headers of every call; never printed"),
@@ -93,6 +98,7 @@ def _target(name: str, reader: Reader) -> TargetSpec | None:
         prices=_prices(reader.mapping("prices")),
         headers=_headers(reader.mapping("headers")),
         timeout_seconds=reader.seconds("timeout"),
+        responses=ResponsesMode(reader.choice("responses", list(ResponsesMode)) or ResponsesMode.AUTO),
     )
 
 

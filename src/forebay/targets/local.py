@@ -7,11 +7,12 @@ import msgspec
 
 from forebay.domain.errors import ConfigurationError, TargetTimeout, TargetUnavailable
 from forebay.domain.inference import Call, InferenceResult
-from forebay.domain.target import TargetSpec
+from forebay.domain.target import ResponsesMode, TargetSpec
 from forebay.policy.pricing import PriceTable
 from forebay.ports import StreamSink
 from forebay.targets.http import HttpClient
 from forebay.targets.model_server import ModelServer
+from forebay.targets.responses import ResponsesServer
 
 
 class LocalServer(Protocol):
@@ -27,7 +28,7 @@ class LocalServer(Protocol):
 
 
 class LocalTarget:
-    """Serves every endpoint: llama.cpp's server speaks Anthropic's messages too."""
+    """Serves every endpoint: llama.cpp's server speaks Anthropic's messages too. Responses are made from chat."""
 
     def __init__(self, spec: TargetSpec, http: HttpClient, table: PriceTable, local: LocalServer) -> None:
         """Raises: ConfigurationError: the target names no model."""
@@ -58,7 +59,8 @@ class LocalTarget:
             message = f"target {self.name!r}: the model server did not start within {call.timeout_seconds:g} s"
             raise TargetTimeout(message) from exc
         rest = max(until - loop.time(), 0.001)
-        return await server.call(msgspec.structs.replace(call, timeout_seconds=rest), sink)
+        responses = ResponsesServer(server, self.name, ResponsesMode.CHAT)
+        return await responses.call(msgspec.structs.replace(call, timeout_seconds=rest), sink)
 
     async def check(self) -> str:
         return await (await self._reached()).check()

@@ -10,6 +10,7 @@ from forebay.ports import StreamSink
 from forebay.targets.endpoint import checked_url
 from forebay.targets.http import HttpClient
 from forebay.targets.model_server import ModelServer
+from forebay.targets.responses import ResponsesServer
 
 ANTHROPIC_ENDPOINT = "/v1/messages"
 
@@ -22,6 +23,7 @@ class OpenAiTarget:
         self._name = spec.name
         headers = {"authorization": f"Bearer {spec.api_key}"} if spec.api_key else {}
         self._server = ModelServer(spec, http, table, checked_url(spec, spec.base_url, "base_url"), headers)
+        self._responses = ResponsesServer(self._server, spec.name, spec.responses)
 
     @property
     def name(self) -> str:
@@ -31,7 +33,7 @@ class OpenAiTarget:
         return endpoint != ANTHROPIC_ENDPOINT
 
     def call(self, call: Call, sink: StreamSink | None = None) -> Coroutine[Any, Any, InferenceResult]:
-        return self._server.call(call, sink)
+        return self._responses.call(call, sink)
 
     async def check(self) -> str:
         return await self._server.check()

@@ -13,8 +13,9 @@ from forebay.domain.job import ErrorCode, Job, JobError, Result
 from forebay.domain.lane import ROUTE_PREFIX
 from forebay.engine.context import Context
 from forebay.engine.handlers.budget import Budget, Budgets
+from forebay.engine.handlers.response_streams import Sink, begins_again, open_sink
 from forebay.engine.handlers.results import inline_result, refusal, result_of
-from forebay.engine.handlers.streams import ChunkSink, was_streamed
+from forebay.engine.handlers.streams import was_streamed
 from forebay.engine.handlers.validation import Validation, with_feedback
 from forebay.engine.intake import load_text
 from forebay.engine.lanes import Lane, Lanes
@@ -32,7 +33,7 @@ class _Sent(NamedTuple):
 
     attempt: Attempt
     budget: Budget | None
-    sink: ChunkSink | None
+    sink: Sink | None
 
     async def close_stream(self) -> bool:
         """Writes the rest of the stream. True if anything of it was ever sent."""
@@ -58,7 +59,7 @@ class InferHandler:
         lane = self._lanes.by_name[context.claimed.lane]
         if lane.gate and not await lane.gate.passed(context.claimed.fence):
             return Snooze(after_seconds=0.0)
-        if spec.stream and await was_streamed(job, self._services):
+        if spec.stream and not begins_again(job) and await was_streamed(job, self._services):
             return Failed(error=_interrupted())
         remaining = job.deadline - self._services.clock.now()
         if remaining <= 0:
@@ -89,8 +90,8 @@ class InferHandler:
     async def _call(self, job: Job, call: Call, lane: Lane, context: Context, budget: Budget | None) -> Answer:
         clock = self._services.clock
         attempt = next_attempt(context.claimed, target=lane.name, model=call.model, now=clock.now())
+        sink = await open_sink(job, context.claimed.fence, self._services) if call.is_stream else None
         await context.begin(attempt)
-        sink = ChunkSink(job.id, context.claimed.fence, self._services) if call.is_stream else None
         sent = _Sent(attempt, budget, sink)
         try:
             result = await self._services.targets[lane.name].call(call, sink)
@@ -142,7 +143,7 @@ class InferHandler:
         if not may_be_charged(error):
             self._lanes.by_name[sent.attempt.target].correct(job.tokens, 0)
             await sent.settle(0.0)
-        if is_cut:
+        if is_cut and not begins_again(job):
             return Failed(error=_interrupted(error.message))
         failure = JobError(code=judgement.code, message=error.message)
         answered: Result | None = await until_stored("result", lambda: refusal(error, self._services))

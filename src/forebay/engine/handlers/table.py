@@ -6,6 +6,7 @@ from forebay.domain.batch import BATCH_KINDS
 from forebay.engine.context import Handler
 from forebay.engine.handlers.batch import handle_batch
 from forebay.engine.handlers.infer import InferHandler
+from forebay.engine.handlers.erase import ERASE, handle_erase
 from forebay.engine.intake import INFER
 from forebay.engine.lanes import Lanes
 from forebay.engine.services import Services
@@ -13,4 +14,10 @@ from forebay.engine.services import Services
 
 def make_handlers(services: Services, lanes: Lanes) -> Mapping[str, Handler]:
     """The built-in kinds."""
-    return {INFER: InferHandler(services, lanes), **dict.fromkeys(BATCH_KINDS, handle_batch)}
+    return {
+        INFER: InferHandler(services, lanes),
+        ERASE: handle_erase,
+        NOTIFY: NotifyHandler(lanes.couriers),
+        SUBSCRIBE: handle_subscribe,
+        **dict.fromkeys(BATCH_KINDS, handle_batch),
+    }

@@ -57,6 +57,7 @@ class MockOptions(Record, frozen=True, kw_only=True):
     capacity: int | None = None  # more calls than this at once share it: their latency grows in proportion
     overload: int | None = None  # more calls than this at once are answered 503
     api_key: str | None = None  # required if set
+    chat_only: bool = False  # there is no ``/v1/responses`` here, as on many servers
     models: tuple[str, ...] = ("mock",)  # what ``/v1/models`` lists; any model is answered
     stream_words_per_event: int = 1
     stream_interval_ms: float = 0.0

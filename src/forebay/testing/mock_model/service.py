@@ -21,6 +21,7 @@ from forebay.testing.mock_model.request import tokens_of
 _VERSION = "/v1"
 _MODELS = "/models"
 _MESSAGES = "/messages"
+_RESPONSES = "/responses"
 THROTTLED = 429
 
 
@@ -50,7 +51,9 @@ class MockService:
             self._error(connection, 401, "the API key is missing or wrong", path)
         elif http.method == "GET" and path.startswith(_MODELS):
             self._list_models(connection, path)
-        elif http.method == "POST" and path in answers.ENDPOINTS:
+        elif (
+            http.method == "POST" and path in answers.ENDPOINTS and not (self.options.chat_only and path == _RESPONSES)
+        ):
             self._infer(connection, http, path)
         else:
             self._error(connection, 404, f"no {http.method} {http.path} here", path)
