@@ -6,8 +6,6 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PYTEST_ARGS ?=
 TEST_PROCESSES ?= 2
-# In processes of their own: a command that a test ran in the process has cached its loggers, to which the simulation listens.
-SIMULATIONS := tests/integration/test_simulation.py tests/integration/test_simulation_bites.py
 
 .PHONY: help setup demo dev check format test bench soak docs clean
 
@@ -40,8 +38,7 @@ format: $(READY)  ## Format the code and mend what the linter can
 	$(BIN)/ruff check --fix src tests demo
 
 test: $(READY)  ## Make the environment, start what the tests need, and run them all
-	$(BIN)/pytest -n $(TEST_PROCESSES) $(SIMULATIONS)
-	$(BIN)/pytest -n $(TEST_PROCESSES) --dist worksteal $(SIMULATIONS:%=--ignore=%) $(PYTEST_ARGS)
+	$(BIN)/pytest -n $(TEST_PROCESSES) --dist worksteal $(PYTEST_ARGS)
 
 bench: $(READY)  ## Measure this machine, each figure beside its baseline (BENCH_ARGS="--only durable --check")
 	$(BIN)/forebay bench $(BENCH_ARGS)

@@ -18,6 +18,7 @@ from forebay.domain.query import JobQuery
 from forebay.stores.sqlite import SqliteStore, open_store
 from forebay.testing.calls import Calls, mismatches
 from forebay.testing.history import History, read_history, violations
+from forebay.testing.processes import LONGEST_SECONDS
 
 STORE = "forebay.db"
 CONFIGURATION = """
@@ -40,7 +41,7 @@ def order(name: str, **fields: Any) -> dict[str, Any]:
 
 @asynccontextmanager
 async def http() -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60)) as session:
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=LONGEST_SECONDS)) as session:
         yield session
 
 
@@ -63,7 +64,22 @@ async def counted(session: aiohttp.ClientSession, mock: str) -> Any:
     return await get(session, f"{mock.removesuffix('/v1')}/mock/calls?ids=1")
 
 
-async def until(claim: Callable[[], Awaitable[bool]], *, seconds: float = 40) -> None:
+async def change(session: aiohttp.ClientSession, mock: str, **options: Any) -> None:
+    """Changes the mock model's options."""
+    async with session.post(f"{mock.removesuffix('/v1')}/mock/options", json=options) as reply:
+        assert reply.status == 200, await reply.text()
+
+
+async def hold(session: aiohttp.ClientSession, mock: str, *, after: int = 0) -> None:
+    """From now on calls beyond so many get no answer, until they are let go: what is in flight stays there."""
+    await change(session, mock, hold_after=after)
+
+
+async def let_go(session: aiohttp.ClientSession, mock: str) -> None:
+    await change(session, mock, hold_after=None)
+
+
+async def until(claim: Callable[[], Awaitable[bool]], *, seconds: float = LONGEST_SECONDS) -> None:
     """Waits until the claim is true of another process, which can't signal us."""
     async with asyncio.timeout(seconds):
         while not await claim():
@@ -86,7 +102,7 @@ async def opened(folder: Path) -> AsyncIterator[SqliteStore]:
         await store.close()
 
 
-async def until_ended(folder: Path, *, seconds: float = 40) -> None:
+async def until_ended(folder: Path, *, seconds: float = LONGEST_SECONDS) -> None:
     """Waits until no job is live."""
     query = JobQuery(tenant=None, parent_id=None, statuses=LIVE, limit=1)
     async with opened(folder) as store:

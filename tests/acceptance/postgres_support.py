@@ -15,6 +15,7 @@ from forebay.testing.calls import Calls, mismatches
 from forebay.testing.history import read_history, violations
 from forebay.testing.homes import Inside
 from forebay.testing.postgres import PostgresServer, postgres_server
+from forebay.testing.processes import LONGEST_SECONDS
 
 from .faults_support import until
 
@@ -57,7 +58,7 @@ async def looked_into(store: str) -> AsyncIterator[Inside]:
         await opened.close()
 
 
-async def until_ended(inside: Inside, *, seconds: float = 40) -> None:
+async def until_ended(inside: Inside, *, seconds: float = LONGEST_SECONDS) -> None:
     """Waits until no job is live."""
     query = JobQuery(tenant=None, parent_id=None, statuses=LIVE, limit=1)
 

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from forebay.testing.processes import LONGEST_SECONDS
+
 COMMAND = (sys.executable, "-m", "forebay")
-LONGEST_SECONDS = 60.0
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -101,7 +102,9 @@ class Mock:
 
     def _ask(self, path: str, body: Any = None) -> Any:
         data = None if body is None else json.dumps(body).encode()
-        with urllib.request.urlopen(urllib.request.Request(self.url + path, data=data), timeout=10) as reply:
+        with urllib.request.urlopen(
+            urllib.request.Request(self.url + path, data=data), timeout=LONGEST_SECONDS
+        ) as reply:
             return json.loads(reply.read())
 
 
@@ -114,7 +117,7 @@ def mock_model(folder: Path, *arguments: str) -> Iterator[Mock]:
         assert found is not None
         yield Mock(found.group())
         process.send_signal(signal.SIGTERM)
-        process.wait(10)
+        process.wait(LONGEST_SECONDS)
 
 
 def until(is_true: Callable[[], bool], what: str) -> None:

@@ -14,7 +14,7 @@ from forebay.bench.mock import Program, compiled, mock_model
 from forebay.bench.run import SECTIONS, Request, run_bench
 from forebay.bench.sizes import Sizes, sized
 from forebay.bench.wire import wire
-from tests.acceptance.run_support import forebay, started, until
+from tests.acceptance.run_support import LONGEST_SECONDS, forebay, started, until
 
 SMALL = Sizes(
     jobs=400,
@@ -68,7 +68,7 @@ def test_a_bench_that_is_stopped_leaves_no_process_and_no_file(number: signal.Si
         until(lambda: len(children.read_text().split()) == 3, "mock, server and worker")
         pids = children.read_text().split()
         process.send_signal(number)
-        assert process.wait(60) == (130 if number is signal.SIGINT else 1)
+        assert process.wait(LONGEST_SECONDS) == (130 if number is signal.SIGINT else 1)
     assert [pid for pid in pids if Path(f"/proc/{pid}").exists()] == []
     assert list(tmp_path.iterdir()) == []
 

@@ -11,7 +11,19 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.run_support import Ended, Mock, forebay, mock_model, read_lines, started, until, write_lines
+from tests.acceptance.run_support import (
+    LONGEST_SECONDS,
+    Ended,
+    Mock,
+    forebay,
+    mock_model,
+    read_lines,
+    started,
+    until,
+    write_lines,
+)
+
+ENDING_SECONDS = 25  # below the 30 of a drain
 
 
 class Served:
@@ -50,7 +62,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, mock: Mock) -> Iterator[Ser
 
 
 def test_a_job_goes_through_all_its_commands(server: Served) -> None:
-    submitted = server("jobs", "submit", "--model", "mock", "--prompt", "hi", "--wait", "30", "--json")
+    submitted = server("jobs", "submit", "--model", "mock", "--prompt", "hi", "--wait", "300", "--json")
     assert (submitted.code, submitted.json["status"]) == (0, "succeeded"), submitted.err
     job_id = submitted.json["id"]
     assert server("jobs", "get", job_id, "--json").json["result"]["status_code"] == 200
@@ -63,13 +75,13 @@ def test_a_job_goes_through_all_its_commands(server: Served) -> None:
 
 
 def test_a_dead_letter_is_listed_shown_retried_and_purged(server: Served) -> None:
-    failed = server("jobs", "submit", "--model", "mock", "--prompt", "x [[fault:422]]", "--wait", "30", "--json")
+    failed = server("jobs", "submit", "--model", "mock", "--prompt", "x [[fault:422]]", "--wait", "300", "--json")
     assert (failed.code, failed.json["status"]) == (1, "failed")
     job_id = failed.json["id"]
     assert job_id in server("dead-letters", "list").out
     assert server("dead-letters", "show", job_id, "--json").json["error"]["code"] == "target_rejected"
     assert server("dead-letters", "retry", job_id).code == 0
-    assert server("jobs", "wait", job_id, "--timeout", "30").code == 1
+    assert server("jobs", "wait", job_id, "--timeout", "300").code == 1
     assert server("dead-letters", "purge", job_id).code == 0
 
 
@@ -102,7 +114,7 @@ def test_sigterm_drains_and_ctrl_c_is_130(tmp_path: Path, mock: Mock) -> None:
         folder.mkdir()
         with served(folder, mock) as running:
             running.process.send_signal(number)
-            assert running.process.wait(30) == code
+            assert running.process.wait(LONGEST_SECONDS) == code
 
 
 def test_a_port_in_use_is_one_sentence(tmp_path: Path) -> None:
@@ -122,13 +134,13 @@ def test_worker_processes_are_guarded_and_end_with_the_server(tmp_path: Path, mo
     with served(tmp_path, mock, "--workers", "2") as running:
         until(lambda: len(workers()) == 2, "two workers")
         assert running.process.pid not in workers()
-        submitted = running("jobs", "submit", "--model", "mock", "--prompt", "hi", "--wait", "30", "--json")
+        submitted = running("jobs", "submit", "--model", "mock", "--prompt", "hi", "--wait", "300", "--json")
         assert submitted.json["status"] == "succeeded"
         killed = workers()[0]
         subprocess.run(["kill", "-9", str(killed)], check=True)
         until(lambda: len([pid for pid in workers() if pid != killed]) == 2, "a worker in its place")
         running.process.send_signal(signal.SIGTERM)
-        assert running.process.wait(60) == 0
+        assert running.process.wait(LONGEST_SECONDS) == 0
     assert workers() == []
 
 
@@ -158,12 +170,12 @@ def test_a_batch_goes_through_all_its_commands(server: Served) -> None:
 
 
 def test_a_second_ctrl_c_ends_the_worker_processes_too(tmp_path: Path) -> None:
-    with mock_model(tmp_path, "--latency-ms", "60000") as slow, served(tmp_path, slow, "--workers", "2") as server:
+    with mock_model(tmp_path, "--latency-ms", "600000") as slow, served(tmp_path, slow, "--workers", "2") as server:
         assert server("jobs", "submit", "--model", "mock", "--prompt", "hi").code == 0
         until(lambda: slow.in_flight == 1, "a call under way")
         server.process.send_signal(signal.SIGINT)
         with pytest.raises(subprocess.TimeoutExpired):
             server.process.wait(1)  # the call under way is waited for
         server.process.send_signal(signal.SIGINT)
-        server.process.communicate(timeout=10)  # the workers hold the pipes as long as they live
+        server.process.communicate(timeout=ENDING_SECONDS)  # the workers hold the pipes as long as they live
         assert server.process.returncode == 130

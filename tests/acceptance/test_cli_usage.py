@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.run_support import COMMAND, environment, forebay, started, write_lines
+from tests.acceptance.run_support import COMMAND, LONGEST_SECONDS, environment, forebay, started, write_lines
 
 COMMANDS = [
     *(["run"], ["serve"], ["worker"], ["mock-model"], ["doctor"]),
@@ -81,7 +81,7 @@ def wrong_usage(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=LONGEST_SECONDS,
     )
     found: list[dict[str, Any]] = json.loads(ended.stdout)
     return found
@@ -116,7 +116,11 @@ for line in sys.argv[1:]:
 def test_every_command_has_help_with_an_example_and_the_common_options(folder: Path) -> None:
     lines = [" ".join(command) for command in COMMANDS]
     subprocess.run(
-        [sys.executable, "-c", HELP, *lines], cwd=folder, env=environment(COLUMNS="200"), check=True, timeout=60
+        [sys.executable, "-c", HELP, *lines],
+        cwd=folder,
+        env=environment(COLUMNS="200"),
+        check=True,
+        timeout=LONGEST_SECONDS,
     )
 
 
@@ -166,7 +170,13 @@ def test_an_unreachable_server_is_exit_1_with_a_hint(folder: Path) -> None:
 def test_a_reader_that_goes_away_is_no_traceback(folder: Path) -> None:
     shell = f"{' '.join(COMMAND)} run --help | head -c 1 > /dev/null"
     ended = subprocess.run(
-        ["bash", "-c", shell], cwd=folder, env=environment(), capture_output=True, text=True, timeout=60, check=False
+        ["bash", "-c", shell],
+        cwd=folder,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=LONGEST_SECONDS,
+        check=False,
     )
     assert ended.stderr == ""
 

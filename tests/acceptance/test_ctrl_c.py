@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 
 from forebay.processes import exists
-from forebay.testing.processes import ADDRESS, AT_ONCE, WORKER, Running
+from forebay.testing.processes import ADDRESS, AT_ONCE, LONGEST_SECONDS, WORKER, Running
 
 from .faults_support import checked, configure, counted, http, order, submit, until, until_in_flight
 from .processes import started
 
-ENDING_SECONDS = 15  # far below the 30 of a drain
+ENDING_SECONDS = 25  # below the 30 of a drain
 AGAIN_SECONDS = 0.05
 JOB, BATCH = "job_01m7yg00000000000000000000", "batch_01m7yg00000000000000000000"
 REQUEST = '{"model": "mock", "messages": []}'
@@ -60,7 +60,7 @@ async def test_a_command_that_waits_for_a_server_ends_at_once(name: str, tmp_pat
     async with _silent_server() as (address, is_asked):
         command = (*OVER_HTTP[name], "--server", address)
         async with started(*command, folder=tmp_path, ready=AT_ONCE) as running:
-            await asyncio.wait_for(is_asked.wait(), ENDING_SECONDS)
+            await asyncio.wait_for(is_asked.wait(), LONGEST_SECONDS)
             await _interrupted(running)
     assert set(os.listdir(tmp_path)) <= {"in.jsonl", "out.jsonl.partial.jsonl"}
 
@@ -84,7 +84,7 @@ async def test_what_works_off_jobs_says_that_it_stops_and_ends_at_once_when_aske
             running.send(signal.SIGINT)
             await until(lambda: _says(running, "Stopping"))
             assert running.is_alive, "calls are under way"
-            await _interrupted(running)
+            await _interrupted(running, within_seconds=ENDING_SECONDS)
             await until(lambda: _are_gone(children))
             jobs = await checked(tmp_path, ids, await counted(session, mock.address), is_over=False)
         assert {job.status.value for job in jobs.values()} <= {"queued", "running"}
@@ -99,7 +99,7 @@ async def test_a_check_of_targets_ends_at_once(tmp_path: Path) -> None:
     async with _silent_server() as (address, is_asked):
         configure(tmp_path, f"{address}/v1")
         async with started("targets", "check", folder=tmp_path, ready=AT_ONCE) as running:
-            await asyncio.wait_for(is_asked.wait(), ENDING_SECONDS)
+            await asyncio.wait_for(is_asked.wait(), LONGEST_SECONDS)
             await _interrupted(running)
 
 
@@ -117,16 +117,16 @@ async def test_a_pull_ends_at_once_and_keeps_nothing(tmp_path: Path) -> None:
         environment = {"FOREBAY_CACHE": str(tmp_path / "cache"), "PIP_INDEX_URL": f"{address}/simple"}
         command = ("models", "pull", "smollm2-135m")
         async with started(*command, folder=tmp_path, ready=AT_ONCE, **environment) as running:
-            await asyncio.wait_for(is_asked.wait(), ENDING_SECONDS)
+            await asyncio.wait_for(is_asked.wait(), LONGEST_SECONDS)
             children = _children(running.process.pid)
             await _interrupted(running)
             await until(lambda: _are_gone(children))
     assert [name for name in os.listdir(tmp_path / "cache") if "pull" in name] == []
 
 
-async def _interrupted(running: Running) -> None:
+async def _interrupted(running: Running, within_seconds: float = LONGEST_SECONDS) -> None:
     """Ctrl-C, and again while it still ends; then it must have said one sentence about it, and no more."""
-    async with asyncio.timeout(ENDING_SECONDS):
+    async with asyncio.timeout(within_seconds):
         ended = asyncio.create_task(running.process.wait())
         while not ended.done():
             running.send(signal.SIGINT)

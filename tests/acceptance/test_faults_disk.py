@@ -10,7 +10,7 @@ import pytest
 
 from forebay.domain.job import Status
 
-from .faults_support import checked, configure, counted, http, order, submit, until, until_ended
+from .faults_support import checked, configure, counted, hold, http, let_go, order, submit, until, until_ended
 from .processes import Running, started
 from .run_support import forebay
 from .test_faults_store import try_to_submit, until_accepted
@@ -32,9 +32,10 @@ def disk(tmp_path: Path) -> Iterator[Path]:
 
 
 async def test_a_disk_that_is_full_refuses_new_work_and_loses_no_answer(disk: Path, tmp_path: Path) -> None:
-    async with started("mock-model", "--port", "0", "--latency-ms", "600", folder=tmp_path) as mock, http() as session:
+    async with started("mock-model", "--port", "0", folder=tmp_path) as mock, http() as session:
         configure(disk, mock.address)
         async with started("serve", "--port", "0", folder=disk) as server:
+            await hold(session, mock.address)
             ids = await submit(session, server.address, [order(f"job {number:03d}.") for number in range(16)])
 
             async def are_sent() -> bool:
@@ -46,6 +47,7 @@ async def test_a_disk_that_is_full_refuses_new_work_and_loses_no_answer(disk: Pa
             large = order("large " + "x" * 60_000)  # what is left of the log's last page holds no such job
             status, error = await try_to_submit(session, server.address, "refused", body=large["body"])
             assert (status, error["error"]["code"]) == (503, "store_unavailable")
+            await let_go(session, mock.address)
             await until(lambda: _says(server, "apply"))
             filler.unlink()
             ids.append(await until_accepted(session, server.address, "after"))

@@ -51,7 +51,6 @@ DEAD = {-signal.SIGKILL, -signal.SIGSEGV, 3}
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(180)
 async def test_lines_that_kill_their_workers_become_dead_letters_and_none_of_their_500_neighbours_does(
     tmp_path: Path,
 ) -> None:
@@ -80,7 +79,6 @@ async def test_lines_that_kill_their_workers_become_dead_letters_and_none_of_the
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(180)
 async def test_a_server_with_worker_processes_outlives_a_line_that_kills_them(tmp_path: Path) -> None:
     _configure(tmp_path)
     lines = [_line(number, "sigkill" if number == LINES // 2 else "harmless") for number in range(LINES)]
@@ -90,7 +88,7 @@ async def test_a_server_with_worker_processes_outlives_a_line_that_kills_them(tm
         async def is_over() -> bool:
             return not await _is_any_live(tmp_path)
 
-        await until(is_over, seconds=120)
+        await until(is_over)
         view = await get(session, f"{server.address}/v1/batches/{batch}")
         errors = await _content(session, server.address, view["error_file_id"])
         assert await server.terminate() == 0
@@ -100,7 +98,6 @@ async def test_a_server_with_worker_processes_outlives_a_line_that_kills_them(tm
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
 async def test_plain_kills_however_many_make_no_dead_letter(tmp_path: Path) -> None:
     _configure(tmp_path)
     lines = [_line(number, "harmless") for number in range(LINES)]
@@ -171,7 +168,7 @@ async def _run_workers(folder: Path) -> None:
         async def is_over(one: Any = worker) -> bool:
             return not one.is_alive or not await _is_any_live(folder)
 
-        await until(is_over, seconds=90)
+        await until(is_over)
         if not await _is_any_live(folder):
             assert await worker.terminate() in {0, *DEAD}
             return

@@ -16,8 +16,22 @@ import apsw
 import pytest
 
 from forebay.domain.job import Status
+from forebay.testing.processes import LONGEST_SECONDS
 
-from .faults_support import STORE, checked, configure, counted, http, opened, order, submit, until, until_ended
+from .faults_support import (
+    STORE,
+    checked,
+    configure,
+    counted,
+    hold,
+    http,
+    let_go,
+    opened,
+    order,
+    submit,
+    until,
+    until_ended,
+)
 from .processes import Running, started
 from .run_support import forebay
 
@@ -33,7 +47,7 @@ async def try_to_submit(session: aiohttp.ClientSession, server: str, name: str, 
 
 async def until_accepted(session: aiohttp.ClientSession, server: str, name: str) -> str:
     """Repeats under the same key, as clients do."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(LONGEST_SECONDS):
         while True:
             with contextlib.suppress(aiohttp.ClientError):
                 status, view = await try_to_submit(session, server, name)
@@ -44,14 +58,16 @@ async def until_accepted(session: aiohttp.ClientSession, server: str, name: str)
 
 @pytest.mark.skipif(sys.platform != "linux", reason="prlimit is Linux's")
 async def test_a_full_disk_refuses_new_work_and_loses_no_answer(tmp_path: Path) -> None:
-    async with started("mock-model", "--port", "0", "--latency-ms", "400", folder=tmp_path) as mock, http() as session:
+    async with started("mock-model", "--port", "0", folder=tmp_path) as mock, http() as session:
         configure(tmp_path, mock.address)
         async with started("serve", "--port", "0", folder=tmp_path) as server:
+            await hold(session, mock.address)
             ids = await submit(session, server.address, [order(f"job {number:03d}.") for number in range(16)])
             await until(lambda: _has_calls(session, mock, 16))
             resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
             status, error = await try_to_submit(session, server.address, "refused")
             assert (status, error["error"]["code"]) == (503, "store_unavailable")
+            await let_go(session, mock.address)
             await until(lambda: _is_said(server, "apply"))
             resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, UNLIMITED)
             ids.append(await until_accepted(session, server.address, "after"))
@@ -90,7 +106,7 @@ async def test_file_descriptors_used_up_cost_no_job_an_attempt(tmp_path: Path) -
             assert status in {200, 503}
             resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
             accepted += await _submitted(session, server.address, small)  # the same keys
-            await until_ended(tmp_path, seconds=60)
+            await until_ended(tmp_path)
             assert await server.terminate() == 0
         jobs = await checked(tmp_path, accepted, await counted(session, mock.address))
         assert {(job.status, job.attempts_used) for job in jobs.values()} == {(Status.SUCCEEDED, 0)}
@@ -170,7 +186,7 @@ async def _post(session: aiohttp.ClientSession, server: str, body: dict[str, Any
 
 async def _submitted(session: aiohttp.ClientSession, server: str, orders: list[dict[str, Any]]) -> list[str]:
     """Repeats under the same keys while connections of before are still being reset."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(LONGEST_SECONDS):
         while True:
             with contextlib.suppress(aiohttp.ClientError):
                 return await submit(session, server, orders)

@@ -4,13 +4,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from forebay.domain.job import Job
+from forebay.testing.processes import LONGEST_SECONDS
 
-from .faults_support import checked, configure, counted, http, order, outcomes, submit, until_ended
+from .faults_support import checked, configure, counted, history_of, http, order, outcomes, submit, until, until_ended
 from .processes import start, started
 
 OF_EACH = 25
 JOBS = 120
 MAX_ATTEMPTS = 2
+HANGING_SECONDS = 8  # time enough for the second call, which is answered at once
 
 
 class Expected(NamedTuple):
@@ -48,7 +50,7 @@ async def test_every_way_of_failing_has_its_own_end_and_count(tmp_path: Path) ->
         async with started("serve", "--port", "0", folder=tmp_path) as server:
             orders = [_order(marker, number) for number in range(OF_EACH) for marker in FAULTS]
             ids = await submit(session, server.address, orders)
-            await until_ended(tmp_path, seconds=60)
+            await until_ended(tmp_path)
             assert await server.terminate() == 0
         jobs = await checked(tmp_path, ids, await counted(session, mock.address))
         assert len(jobs) == OF_EACH * len(FAULTS)
@@ -64,9 +66,10 @@ async def test_a_target_that_goes_away_and_comes_back_costs_no_job_an_attempt(tm
         async with started("serve", "--port", "0", folder=tmp_path) as server:
             await mock.kill()
             ids = await submit(session, server.address, [order(f"job {number:04d}.") for number in range(JOBS)])
+            await until(lambda: _is_refused(tmp_path))
             back = await start("mock-model", "--port", port, "--latency-ms", "5", folder=tmp_path)
             try:
-                await until_ended(tmp_path, seconds=60)
+                await until_ended(tmp_path)
                 assert await server.terminate() == 0
                 calls = await counted(session, back.address)
             finally:
@@ -77,10 +80,14 @@ async def test_a_target_that_goes_away_and_comes_back_costs_no_job_an_attempt(tm
         assert 0 < refused < JOBS, "the breaker spares most jobs a call that is refused"
 
 
+async def _is_refused(folder: Path) -> bool:
+    return bool(outcomes((await history_of(folder)).jobs.values())["unavailable"])
+
+
 def _order(marker: str, number: int) -> dict[str, Any]:
     return order(
         f"{number} {marker}",
-        timeout=1 if "hang" in marker else 30,
+        timeout=HANGING_SECONDS if "hang" in marker else LONGEST_SECONDS,
         max_attempts=MAX_ATTEMPTS,
         metadata={"marker": marker},
     )

@@ -5,18 +5,31 @@ from pathlib import Path
 
 from forebay.engine.heartbeat import EXIT_STILL
 
-from .faults_support import checked, configure, counted, history_of, http, order, outcomes, submit, until, until_ended
+from .faults_support import (
+    checked,
+    configure,
+    counted,
+    history_of,
+    hold,
+    http,
+    let_go,
+    order,
+    outcomes,
+    submit,
+    until,
+    until_ended,
+)
 from .faults_support import until_in_flight as in_flight
 from .processes import started, started_worker
 
 JOBS = 240
 CAP = 6
-AT_ONCE_SECONDS = 20  # far below the lease of 300: the dead worker's jobs were not waited for
+AT_ONCE_SECONDS = 150  # below the lease of 300: the dead worker's jobs were not waited for
 
 
 async def test_two_workers_keep_one_cap_and_one_takes_over_when_the_other_dies(tmp_path: Path) -> None:
     async with (
-        started("mock-model", "--port", "0", "--latency-ms", "60", "--jitter", "0.5", folder=tmp_path) as mock,
+        started("mock-model", "--port", "0", "--latency-ms", "20", "--jitter", "0.5", folder=tmp_path) as mock,
         http() as session,
     ):
         configure(tmp_path, mock.address, concurrency=CAP, lease=300)
@@ -25,14 +38,11 @@ async def test_two_workers_keep_one_cap_and_one_takes_over_when_the_other_dies(t
             started_worker(folder=tmp_path) as doomed,
             started_worker(folder=tmp_path) as survivor,
         ):
+            await hold(session, mock.address, after=JOBS // 2)
             ids = await submit(session, server.address, [order(f"job {number:04d}.") for number in range(JOBS)])
-
-            async def is_half_done() -> bool:
-                return bool((await counted(session, mock.address))["total"] > JOBS // 2)
-
-            await until(is_half_done)
             await in_flight(session, mock.address, CAP)
             await doomed.kill()
+            await let_go(session, mock.address)
             await until_ended(tmp_path, seconds=AT_ONCE_SECONDS)
             assert await survivor.terminate() == 0
         calls = await counted(session, mock.address)
@@ -73,7 +83,7 @@ async def answer(request):
 """
 BLOCKED = """
 store: sqlite:///forebay.db
-lease_seconds: 1
+lease_seconds: 3
 targets:
   blocker: {type: python, function: "blocker:answer", models: [mock], limits: {concurrency: 8}}
 """

@@ -17,7 +17,7 @@ from forebay.testing.calls import Calls, mismatches
 from forebay.testing.history import History, read_history, violations
 from tests.integration.postgres_house import empty_place, server
 
-from .faults_support import CONFIGURATION, counted, get, http, order, submit, until, until_in_flight
+from .faults_support import CONFIGURATION, counted, get, hold, http, let_go, order, submit, until
 from .processes import started
 from .run_support import Ended, forebay
 
@@ -37,7 +37,7 @@ CALLED = 3  # of these, before the move
 async def test_a_batch_in_mid_run_is_finished_by_the_store_it_was_moved_to(
     tmp_path: Path, number: signal.Signals, form: str
 ) -> None:
-    async with started("mock-model", "--port", "0", "--latency-ms", "40", folder=tmp_path) as mock, http() as session:
+    async with started("mock-model", "--port", "0", "--latency-ms", "10", folder=tmp_path) as mock, http() as session:
         old, new = await _homes(tmp_path, mock.address, number.name.lower())
         ids = await _break_off(session, mock.address, old, number)
         await _move(old, new, tmp_path / form)
@@ -88,14 +88,15 @@ async def _break_off(session: aiohttp.ClientSession, mock: str, folder: Path, nu
         await until(lambda: _have_ended(folder, ids[1:]))
         refused = await _command("store", "export", "early.tar", folder=folder)
         assert (refused.code, "stop every server and worker" in refused.err) == (2, True)
+        await hold(session, mock, after=CALLED + LINES // 2)
         batch = await _post_batch(session, running.address)
 
         async def is_half_done() -> bool:
-            return bool((await counted(session, mock))["total"] > LINES // 2)
+            return bool((await counted(session, mock))["total"] == CALLED + LINES // 2 + CONCURRENCY)
 
         await until(is_half_done)
-        await until_in_flight(session, mock, CONCURRENCY)
         running.send(number)
+        await let_go(session, mock)
         await running.ended()
     return [*ids, batch]
 

@@ -4,27 +4,23 @@ from pathlib import Path
 
 import pytest
 
-from forebay.testing.chaos import Chaos, Plan
+from forebay.testing.chaos import Chaos, Least, Plan
 from forebay.testing.postgres import postgres_server
 
 SEED = 20261122
 SECONDS = 6.0
-LEAST_KILLS = 10
+LEAST = Least(accepted=20, kills=10, readings=1)
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
 async def test_whatever_is_killed_stopped_or_cut_off_nothing_is_lost_and_nothing_is_answered_twice(
     tmp_path: Path,
 ) -> None:
-    plan = Plan(seed=SEED, seconds=SECONDS, longest_pause=0.4)
+    plan = Plan(seed=SEED, seconds=SECONDS, longest_pause=0.4, least=LEAST)
     with postgres_server() as server:
         report = await Chaos(plan, tmp_path, server).run()
     assert report.violations == []
-    assert report.accepted > 20
-    assert report.kills.total() > LEAST_KILLS
+    assert report.runs > 0
     happened = " ".join(report.kills)
     assert all(word in happened for word in ("database stopped", "backend", "network cut"))
-    assert report.runs > 0
-    assert report.readings > 1
     assert report.calls["answered"] >= report.accepted / 2 + plan.batch_lines

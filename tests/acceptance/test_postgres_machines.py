@@ -15,12 +15,13 @@ import pytest
 from forebay.testing.postgres import PostgresServer
 from forebay.testing.processes import Running
 
-from .faults_support import counted, get, http, order, until
+from .faults_support import counted, get, hold, http, let_go, order, until
 from .faults_support import until_in_flight as in_flight
 from .postgres_support import checked, looked_into, machine, made_server, made_store, until_ended
 from .processes import started, started_worker
 
 SLOW_MS = 300
+LEASE_SECONDS = 5  # a busy machine renews within it
 CHAT = "/v1/chat/completions"
 
 
@@ -48,6 +49,12 @@ class House:
 
     async def calls(self) -> Any:
         return await counted(self.session, self.mock.address)
+
+    async def hold(self, *, after: int = 0) -> None:
+        await hold(self.session, self.mock.address, after=after)
+
+    async def let_go(self) -> None:
+        await let_go(self.session, self.mock.address)
 
     async def slow_down(self, latency_ms: float) -> None:
         await self.post(f"{self.mock.address.removesuffix('/v1')}/mock/options", json={"latency_ms": latency_ms})
@@ -84,7 +91,7 @@ async def test_who_waits_on_one_server_gets_what_a_worker_elsewhere_commits(
         await here.slow_down(SLOW_MS)
         _, made = await here.post(f"{here.a.address}/v1/jobs", json=order("polled"))
         polled, awaited, streamed = await asyncio.gather(
-            get(here.session, f"{here.a.address}/v1/jobs/{made['id']}?wait=30"),
+            get(here.session, f"{here.a.address}/v1/jobs/{made['id']}?wait=60"),
             here.post(here.a.address + CHAT, json=asked("awaited")),
             _streamed(here, "streamed"),
         )
@@ -101,7 +108,7 @@ async def test_a_batch_that_one_server_made_is_read_on_the_other_while_it_runs(
 ) -> None:
     count = 40
     async with house(database, tmp_path) as here, here.worker("c"):
-        await here.slow_down(100)
+        await here.hold(after=count // 2)
         batch_id = await _batch(here, here.a, count)
         parts: list[str] = []
 
@@ -109,6 +116,8 @@ async def test_a_batch_that_one_server_made_is_read_on_the_other_while_it_runs(
             batch = await get(here.session, f"{here.b.address}/v1/batches/{batch_id}")
             if batch["output_file_id"] is not None:
                 parts.append(await _text(here, f"/v1/files/{batch['output_file_id']}/content?offset={_lines(parts)}"))
+            if _lines(parts):
+                await here.let_go()
             return bool(batch["status"] == "completed") and _lines(parts) == count
 
         await until(is_whole)
@@ -143,17 +152,18 @@ async def test_a_server_without_workers_that_drains_lets_its_clients_have_calls_
     database: PostgresServer, tmp_path: Path
 ) -> None:
     async with house(database, tmp_path) as here:
-        await here.slow_down(1500)
+        await here.hold()
         async with here.worker("c", "--targets", "mock"):
             running = asyncio.create_task(here.post(here.a.address + CHAT, json=asked("running")))
             _, made = await here.post(f"{here.b.address}/v1/jobs", json=order("polled"))
-            polled = asyncio.create_task(get(here.session, f"{here.a.address}/v1/jobs/{made['id']}?wait=30"))
+            polled = asyncio.create_task(get(here.session, f"{here.a.address}/v1/jobs/{made['id']}?wait=60"))
             idle = asyncio.create_task(_asked_like_an_sdk(here, here.a, retries=0))
             await in_flight(here.session, here.mock.address, 2)
             await until(lambda: _has_jobs(here, 3))
             here.a.send(signal.SIGTERM)
             assert (await idle)[0] == 503, "its job does not run: nobody here serves it"
             assert not running.done()
+            await here.let_go()
             assert (await running)[0] == 200
             assert (await polled)["status"] == "succeeded"
             assert await here.a.ended() == 0
@@ -167,14 +177,16 @@ async def test_a_worker_that_drains_hands_back_and_another_machine_does_the_rest
     database: PostgresServer, tmp_path: Path
 ) -> None:
     async with house(database, tmp_path) as here:
-        await here.slow_down(400)
+        await here.hold()
         lines = "\n".join(json.dumps(order(f"job {number}.")) for number in range(40))
         async with here.worker("c") as first:
             async with here.session.post(f"{here.a.address}/v1/jobs/bulk", data=lines) as reply:
                 ids = [json.loads(line)["id"] for line in (await reply.text()).splitlines()]
             await in_flight(here.session, here.mock.address, 8)
             async with here.worker("d"):
-                assert await first.terminate() == 0
+                first.send(signal.SIGTERM)
+                await here.let_go()
+                assert await first.ended() == 0
                 async with looked_into(here.store) as inside:
                     await until_ended(inside)
         jobs = await checked(here.store, ids, await here.calls())
@@ -185,13 +197,14 @@ async def test_a_worker_that_drains_hands_back_and_another_machine_does_the_rest
 async def test_a_worker_that_stood_still_beyond_its_lease_changes_nothing(
     database: PostgresServer, tmp_path: Path
 ) -> None:
-    async with house(database, tmp_path, lease=2) as here, here.worker("c") as stale:
-        await here.slow_down(SLOW_MS)
+    async with house(database, tmp_path, lease=LEASE_SECONDS) as here, here.worker("c") as stale:
+        await here.hold()
         _, made = await here.post(f"{here.a.address}/v1/jobs", json=order("stopped"))
         await in_flight(here.session, here.mock.address, 1)
         stale.send(signal.SIGSTOP)
+        await here.let_go()
         async with here.worker("d"):
-            polled = await get(here.session, f"{here.a.address}/v1/jobs/{made['id']}?wait=30")
+            polled = await get(here.session, f"{here.a.address}/v1/jobs/{made['id']}?wait=60")
             assert polled["status"] == "succeeded"
             stale.send(signal.SIGCONT)
             await until(lambda: _says(stale.log, "leases_lost"))

@@ -13,7 +13,7 @@ import pytest
 from forebay.testing.postgres import PostgresServer
 from forebay.testing.processes import AT_ONCE, Running
 
-from .faults_support import counted, http, until
+from .faults_support import counted, hold, http, let_go, until
 from .postgres_support import checked, looked_into, machine, made_server, made_store, until_ended
 from .processes import started, started_worker
 
@@ -80,11 +80,12 @@ async def test_runs_of_two_machines_at_once_each_get_their_own(database: Postgre
 async def test_a_run_of_another_machine_at_the_same_path_is_left_alone(
     database: PostgresServer, tmp_path: Path
 ) -> None:
-    async with house(database, tmp_path, 400) as here:
+    async with house(database, tmp_path, 5) as here:
         folder = machine(tmp_path / "data", here.store, here.mock.address)
         first, second = (_named(tmp_path, host) for host in ("ant", "bee"))
         write_input(folder, "ant")
         async with started_worker(folder=folder):
+            await hold(here.session, here.mock.address)
             left = command("out.jsonl", "--detach")
             async with started(*left, folder=folder, ready=AT_ONCE, is_fresh=True, PYTHONPATH=first) as one:
                 assert await one.ended() == 0, await one.said()
@@ -92,8 +93,9 @@ async def test_a_run_of_another_machine_at_the_same_path_is_left_alone(
             write_input(folder, "bee")  # what stands at this path on the other machine
             other = started(*command("out.jsonl"), folder=folder, ready=AT_ONCE, is_fresh=True, PYTHONPATH=second)
             async with other as two:
+                await until(lambda: _says(two, "ant runs other requests"))
+                await let_go(here.session, here.mock.address)
                 assert await two.ended() == 0, await two.said()
-                assert any("ant runs other requests" in line for line in await two.said())
             assert answers(folder / "out.jsonl") == expected("bee")
             async with looked_into(here.store) as inside:
                 await until_ended(inside)
@@ -124,6 +126,10 @@ def _named(folder: Path, host: str) -> str:
     place.mkdir()
     (place / "sitecustomize.py").write_text(NAME_HOST.format(host=host))
     return str(place)
+
+
+async def _says(running: Running, text: str) -> bool:
+    return any(text in line for line in running.log)
 
 
 async def _has_calls(here: House) -> bool:

@@ -136,7 +136,7 @@ async def test_a_store_keeps_to_the_blobs_that_it_was_first_opened_with(
         machine(tmp_path, store, mock.address)
         async with started(*SERVE, folder=tmp_path) as server:
             [job_id] = await submit(session, server.address, [{**order("x" * 200_000), "idempotency_key": "large"}])
-            view = await get(session, f"{server.address}/v1/jobs/{job_id}?wait=30")
+            view = await get(session, f"{server.address}/v1/jobs/{job_id}?wait=60")
             assert view["status"] == "succeeded"
         assert "blobs" not in " ".join(os.listdir(tmp_path)), (
             "a large body is in the database, unless a folder is named"

@@ -30,7 +30,6 @@ Acknowledged = list[tuple[int, list[str]]]  # when, which
 
 
 @pytest.mark.skipif(shutil.which("cc") is None and shutil.which("gcc") is None, reason="no C compiler")
-@pytest.mark.timeout(200)
 async def test_whenever_the_power_is_cut_the_disk_holds_all_that_was_acknowledged(tmp_path: Path) -> None:
     live, known = tmp_path / "live", tmp_path / "journal"
     live.mkdir()

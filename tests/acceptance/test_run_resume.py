@@ -7,7 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.run_support import Ended, Mock, forebay, mock_model, read_lines, started, until, write_lines
+from tests.acceptance.run_support import (
+    LONGEST_SECONDS,
+    Ended,
+    Mock,
+    forebay,
+    mock_model,
+    read_lines,
+    started,
+    until,
+    write_lines,
+)
 
 RECORDS = 400
 SUMMARY = {"records", "succeeded", "failed", "reused", "calls", "usage", "cost_usd", "seconds", "output", "errors"}
@@ -44,16 +54,16 @@ def test_a_run_that_was_stopped_goes_on_and_pays_only_for_what_was_in_flight(
     tmp_path: Path, mock: Mock, number: signal.Signals
 ) -> None:
     write_lines(tmp_path / "in.jsonl", [{"text": f"t{n}"} for n in range(RECORDS)])
-    mock.change(latency_ms=50)
-    mock.reset()
+    mock.change(hold_after=RECORDS // 4)
     with started(*command(mock, "--concurrency", "8"), cwd=tmp_path) as process:
-        until(lambda: mock.answered >= RECORDS // 4, "a quarter of the answers")
+        until(lambda: (mock.answered, mock.in_flight) == (RECORDS // 4, 8), "a quarter of the answers")
         process.send_signal(number)
-        process.wait(30)
+        mock.change(hold_after=RECORDS // 4 + 8)  # what is in flight may finish, and no other call
+        process.wait(LONGEST_SECONDS)
     if number is signal.SIGINT:
         assert process.returncode == 130
     assert not (tmp_path / "out.jsonl").exists()
-    mock.change(latency_ms=0)
+    mock.change(hold_after=None)
     ended = run(mock, tmp_path)
     assert ended.code == 0, ended.err
     assert outputs(tmp_path) == [f"echo: Say t{n}" for n in range(RECORDS)]
@@ -93,14 +103,13 @@ def test_a_changed_prompt_sends_again_and_the_old_one_is_remembered(tmp_path: Pa
 
 def test_a_killed_run_with_another_prompt_keeps_what_both_share(tmp_path: Path, mock: Mock) -> None:
     write_lines(tmp_path / "in.jsonl", [{"text": f"t{n}"} for n in range(RECORDS)])
-    mock.change(latency_ms=50)
-    mock.reset()
+    mock.change(hold_after=RECORDS // 4)
     with started(*command(mock, "--concurrency", "8"), cwd=tmp_path) as process:
-        until(lambda: mock.answered >= RECORDS // 4, "a quarter of the answers")
+        until(lambda: (mock.answered, mock.in_flight) == (RECORDS // 4, 8), "a quarter of the answers")
         process.kill()
-        process.wait(30)
+        process.wait(LONGEST_SECONDS)
     assert run(mock, tmp_path, "--dry-run").json["already_paid"] >= RECORDS // 4 - 8  # answers may be on their way
-    mock.change(latency_ms=0)
+    mock.change(hold_after=None)
     write_lines(tmp_path / "in.jsonl", [{"text": f"t{n}"} for n in range(1, RECORDS + 1)])
     ended = run(mock, tmp_path)
     assert ended.code == 0, ended.err

@@ -19,7 +19,7 @@ def set_up_logging(level: str) -> None:
         processors=[*shared, structlog.processors.format_exc_info, _renderer()],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
         logger_factory=_stderr_logger,
-        cache_logger_on_first_use=True,
+        cache_logger_on_first_use=False,  # 3 us an event, of which a job has none; who listens later hears all
     )
     formatter = structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=shared,

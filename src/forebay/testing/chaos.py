@@ -32,7 +32,7 @@ from forebay.testing.slots import Kind, Slot
 from forebay.testing.watching import Watcher
 
 LEASE_SECONDS = 2
-STANDSTILL_SECONDS = 60.0  # nothing ends for so long: something is lost
+STANDSTILL_SECONDS = 240.0  # nothing ends for so long: something is lost
 POLL_SECONDS = 0.05
 TROUBLED_SHARE = 0.4  # of acts, until each trouble of the store itself was had once
 WATCH_SECONDS = 1.0  # between two readings of the store
@@ -57,8 +57,18 @@ class Plan:
     batch_lines: int = 300
     run_records: int = 100
     longest_pause: float = 1.0  # between two acts
+    least: "Least | None" = None  # what must have happened before the time may be up
     armed: float = 0.5
     mock: tuple[str, ...] = ("--latency-ms", "20", "--jitter", "0.5")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Least:
+    """How much must have happened, however long that takes on a slow machine."""
+
+    accepted: int = 0
+    kills: int = 0
+    readings: int = 0
 
 
 @dataclass(slots=True)
@@ -137,7 +147,7 @@ class Chaos:
             clients = [group.create_task(load.submit()), group.create_task(load.batch())]
             running = group.create_task(self._run_again_and_again())
             watching = group.create_task(self._watch(inside))
-            await self._act_until_the_end(group)
+            await self._act_until_the_end(group, load)
             load.is_over = self._is_over = True
             for slot in self._slots:
                 slot.armed_share = 0.0
@@ -163,14 +173,23 @@ class Chaos:
         slot.armed_share = 0.0 if self._is_over else self._plan.armed
         return slot
 
-    async def _act_until_the_end(self, group: asyncio.TaskGroup) -> None:
+    def _has_happened(self, load: Load) -> bool:
+        least = self._plan.least or Least()
+        return (
+            len(load.accepted) >= least.accepted
+            and self._report.kills.total() >= least.kills
+            and self._watcher.sightings >= least.readings
+        )
+
+    async def _act_until_the_end(self, group: asyncio.TaskGroup, load: Load) -> None:
         loop = asyncio.get_running_loop()
-        end = loop.time() + self._plan.seconds
+        began = loop.time()
         ours = ((self._kill, 9), (self._stand_still, 1), (self._ask_to_end, 3), (self._kill_all, 1))
         acts, weights = zip(*ours, *self._home.troubles, strict=True)
         due = [trouble for trouble, _ in self._home.troubles]  # each happens, however short the round
-        while loop.time() < end:
-            await asyncio.sleep(self._chance.uniform(0.1, 1.0) * self._plan.longest_pause)
+        while (share := (loop.time() - began) / self._plan.seconds) < 1 or not self._has_happened(load):
+            calm = max(1.0, share) ** 2  # beyond its time: where processes start slowly, they need longer lives
+            await asyncio.sleep(self._chance.uniform(0.1, 1.0) * self._plan.longest_pause * calm)
             is_theirs = due and self._chance.random() < TROUBLED_SHARE
             group.create_task((due.pop() if is_theirs else self._chance.choices(acts, weights=weights)[0])())
         for trouble in due:

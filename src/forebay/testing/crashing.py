@@ -1,6 +1,7 @@
 """A ``forebay`` that is killed at a named point: ``python -m forebay.testing.crashing --at apply.committed --hit 3 --
 serve …`` ends by SIGKILL as it passes the point for the third time. The product knows nothing of it: the functions
-named here are wrapped from outside. ``--list`` prints the names; ``--store`` says which store it will open.
+named here are wrapped from outside. ``--list`` prints the names; ``--store`` says which store it will open; with
+``--once FILE`` passages count only from when that file exists.
 """
 
 import argparse
@@ -14,6 +15,7 @@ import signal
 import sys
 from collections.abc import Callable, Mapping
 from enum import StrEnum
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from forebay.__main__ import main as run
@@ -96,8 +98,16 @@ def die() -> None:
     signal.pause()  # it is delivered before this returns
 
 
-def arm(name: str, hit: int = 1, strike: Callable[[], None] = die, *, backing: Backing = Backing.SQLITE) -> None:
-    """From now on ``strike`` is called as the point is passed for the ``hit``-th time.
+def arm(
+    name: str,
+    hit: int = 1,
+    strike: Callable[[], None] = die,
+    *,
+    backing: Backing = Backing.SQLITE,
+    gate: Path | None = None,
+) -> None:
+    """From now on, or from when there is a file at ``gate``, ``strike`` is called as the point is passed for the
+    ``hit``-th time.
 
     Raises: KeyError: no such point; AttributeError: the product has no such function any more.
     """
@@ -108,18 +118,21 @@ def arm(name: str, hit: int = 1, strike: Callable[[], None] = die, *, backing: B
     *path, last = point.attribute.split(".")
     for part in path:
         owner = getattr(owner, part)
-    setattr(owner, last, _wrapped(getattr(owner, last), point.moment, _Fuse(hit, strike)))
+    setattr(owner, last, _wrapped(getattr(owner, last), point.moment, _Fuse(hit, strike, gate)))
 
 
 class _Fuse:
     """Counts passages, from any thread."""
 
-    def __init__(self, hit: int, strike: Callable[[], None]) -> None:
+    def __init__(self, hit: int, strike: Callable[[], None], gate: Path | None) -> None:
         self._hit = hit
+        self._gate = gate
         self._passages = itertools.count(1)  # its next() is atomic
         self._strike = strike
 
     def burn(self) -> None:
+        if self._gate is not None and not self._gate.exists():
+            return
         if next(self._passages) == self._hit:
             self._strike()
 
@@ -154,13 +167,14 @@ def main() -> None:
     parser.add_argument("--at", choices=POINTS, metavar="POINT")
     parser.add_argument("--hit", type=int, default=1)
     parser.add_argument("--store", type=Backing, choices=list(Backing), default=Backing.SQLITE)
+    parser.add_argument("--once", type=Path, metavar="FILE")
     parser.add_argument("command", nargs="*")
     options = parser.parse_args()
     if options.list:
         print("\n".join(POINTS))
         return
     if options.at:
-        arm(options.at, options.hit, backing=options.store)
+        arm(options.at, options.hit, backing=options.store, gate=options.once)
     sys.argv = ["forebay", *options.command]
     run()
 

@@ -59,6 +59,7 @@ class MockOptions(Record, frozen=True, kw_only=True):
     api_key: str | None = None  # required if set
     chat_only: bool = False  # there is no ``/v1/responses`` here, as on many servers
     models: tuple[str, ...] = ("mock",)  # what ``/v1/models`` lists; any model is answered
+    hold_after: int | None = None  # calls beyond so many get no answer until this is changed, or the client goes away
     stream_words_per_event: int = 1
     stream_interval_ms: float = 0.0
     seed: int = 0  # of jitter and faults

@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -30,6 +30,7 @@ class MockService:
 
     def __init__(self, options: MockOptions) -> None:
         self.counters = Counters()
+        self._held: dict[Exchange, _Held] = {}
         self.configure(options)
 
     def configure(self, options: MockOptions) -> None:
@@ -41,6 +42,9 @@ class MockService:
         self._buckets = {
             unit: Bucket(amount, options.burst_seconds) for unit, amount in per_minute.items() if amount is not None
         }
+        for exchange, held in list(self._held.items()):
+            if not self._is_held(held.number):
+                self._held.pop(exchange).go_on()
 
     def handle(self, connection: Connection, http: HttpRequest) -> None:
         """Answers a request: at once, later, or never, as the options say."""
@@ -70,14 +74,25 @@ class MockService:
             self._error(connection, refusal.status, "limit reached", path, lines)
             return
         verdict = self._faults.choose(http.body)
-        delay = self._faults.delay_seconds() * self._room.slowdown(self.counters.in_flight)
         exchange = Exchange(self, connection, Asked(path, http.body, call), verdict)
+        number = self.counters.total
+        if self._is_held(number):
+            self._held[exchange] = _Held(number, partial(self._answer, connection, exchange, call))
+            connection.on_lost = partial(self._give_up_held, call, exchange)
+        else:
+            self._answer(connection, exchange, call)
+
+    def _answer(self, connection: Connection, exchange: Exchange, call: str | None) -> None:
+        delay = self._faults.delay_seconds() * self._room.slowdown(self.counters.in_flight)
         if delay:
             timer = asyncio.get_running_loop().call_later(delay, exchange.answer)
             connection.on_lost = partial(self._give_up, call, timer)
         else:
             connection.on_lost = partial(self._give_up, call)
             exchange.answer()
+
+    def _is_held(self, number: int) -> bool:
+        return self.options.hold_after is not None and number > self.options.hold_after
 
     def _refusal(self, body: bytes) -> "_Refusal | None":
         now = asyncio.get_running_loop().time()
@@ -97,6 +112,10 @@ class MockService:
         if timer is not None:
             timer.cancel()
         self.counters.end("aborted", call)
+
+    def _give_up_held(self, call: str | None, exchange: Exchange) -> None:
+        self._held.pop(exchange, None)
+        self._give_up(call)
 
     def _is_authorized(self, http: HttpRequest) -> bool:
         key = self.options.api_key
@@ -168,3 +187,11 @@ class _Refusal:
     outcome: str
     wait_seconds: float
     status: int = THROTTLED
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """A call that gets no answer yet: the how manieth it was, and what answers it."""
+
+    number: int
+    go_on: Callable[[], None]

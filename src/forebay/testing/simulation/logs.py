@@ -21,7 +21,8 @@ def heard(hear: Callable[[str, str, str], None]) -> Iterator[None]:
         raise structlog.DropEvent
 
     before = structlog.get_config()
-    structlog.configure(processors=[listen], cache_logger_on_first_use=False)
+    every = structlog.make_filtering_bound_logger(0)
+    structlog.configure(processors=[listen], wrapper_class=every, cache_logger_on_first_use=False)
     try:
         yield
     finally:
