@@ -1,8 +1,7 @@
 """Hints of commits: topics in this process, and a look at other processes' commits while anyone watches.
 
 The writer signals once per commit. Its thread also polls ``PRAGMA data_version`` on its own connection, which changes
-with the commits of others alone; after one, one statement tells which watched queues have
-something to claim, and one which of the watched jobs ended or grew.
+with the commits of others alone; after one it looks what they did (``looks``).
 """
 
 import asyncio
@@ -14,12 +13,11 @@ import apsw
 
 from forebay.domain.errors import StoreUnavailable
 from forebay.ports import Watch
+from forebay.stores.sqlite.looks import Looks
 from forebay.stores.sqlite.transaction import Session
 
 POLL_SECONDS = 0.02
 MAX_POLL_SHARE = 10  # a look that took t is not repeated within 10 t
-_READY = "ready:"
-_JOB = "job:"
 
 Hints = list[tuple["StoreWatch", set[str]]]
 
@@ -32,7 +30,7 @@ class Hub:
         self._watches: dict[str, set[StoreWatch]] = {}
         self._is_shared = is_shared  # other processes may commit
         self._version: int | None = None  # None: unknown, so the next look counts as a change
-        self._seen: dict[str, tuple[float | None, int | None]] = {}
+        self._looks = Looks()
         self._pause = POLL_SECONDS
         self.wake: Callable[[], None] = lambda: None  # makes the writer's thread poll; set by whoever made it
 
@@ -76,7 +74,7 @@ class Hub:
                     others.discard(watch)
                     if not others:
                         del self._watches[topic]
-                        self._seen.pop(topic, None)
+                        self._looks.forget(topic)
 
     def poll(self, connection: apsw.Connection) -> float | None:
         """Looks for commits of other processes; returns the seconds until the next look, None while nobody watches."""
@@ -87,27 +85,14 @@ class Hub:
         with self._lock:
             has_changed = version != self._version
             self._version = version
-            topics = list(self._watches) if has_changed else []
-        if has_changed:
-            jobs = [topic.removeprefix(_JOB) for topic in topics if topic.startswith(_JOB)]
-            queues = [topic.removeprefix(_READY) for topic in topics if topic.startswith(_READY)]
-            session = Session(connection)
-            ready = [_READY + row[0] for row in session.bulk("read.claimable", queues)] if queues else []
-            self.signal([*ready, *self._look(session, jobs)])
+        if has_changed or self._looks.is_behind:
+            self.signal(list(self._looks.look(Session(connection), self._topics, has_changed=has_changed)))
             self._pause = max(POLL_SECONDS, (time.perf_counter() - started) * MAX_POLL_SHARE)
         return self._pause
 
-    def _look(self, session: Session, job_ids: list[str]) -> list[str]:
-        """Topics of those jobs that ended or grew since the last look."""
-        if not job_ids:
-            return []
-        changed: list[str] = []
-        for job_id, finished_at, last_chunk in session.bulk("read.watched", job_ids):
-            topic, state = _JOB + job_id, (finished_at, last_chunk)
-            if self._seen.get(topic, (None, None)) != state:
-                changed.append(topic)
-                self._seen[topic] = state
-        return changed
+    def _topics(self) -> set[str]:
+        with self._lock:
+            return set(self._watches)
 
 
 class StoreWatch:

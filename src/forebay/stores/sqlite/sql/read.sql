@@ -53,6 +53,25 @@ SELECT queue, sum(queued), sum(running), min(oldest), sum(dead) FROM (
   SELECT queue, 0, 0, NULL, count(*) FROM jobs INDEXED BY jobs_dead WHERE status = 'failed' GROUP BY queue
 ) GROUP BY queue ORDER BY queue;
 
+-- name: last_ended
+-- jobs_ended: when the last root ended; the beginning of time while none has.
+SELECT coalesce(max(finished_at), 0) FROM jobs INDEXED BY jobs_ended
+WHERE parent_id = '' AND status IN ('succeeded', 'failed', 'cancelled');
+
+-- name: ended_since
+-- jobs_ended: roots that ended after that moment, the first ones first.
+SELECT id, finished_at FROM jobs INDEXED BY jobs_ended
+WHERE parent_id = '' AND status IN ('succeeded', 'failed', 'cancelled') AND finished_at > ?1
+ORDER BY finished_at LIMIT ?2;
+
+-- name: last_chunk
+-- The end of the table.
+SELECT coalesce(max(rowid), 0) FROM chunks;
+
+-- name: chunks_since
+-- The rows that were added since: streams that grew.
+SELECT job_id FROM chunks NOT INDEXED WHERE rowid > ?1;
+
 -- name: watched
 -- Of watched jobs: when each ended, and its last chunk.
 SELECT j.id, j.finished_at,
