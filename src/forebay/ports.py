@@ -181,6 +181,10 @@ class JobStore(Protocol):
         """Every queue that has jobs, for metrics and doctor."""
         ...
 
+    async def backlog(self, tenant: str, ceiling: int) -> int:
+        """Counts the tenant's top-level jobs that have not ended, without notices, and no further than the ceiling."""
+        ...
+
     async def workers(self) -> list[Worker]:
         """The registered workers with their last heartbeats."""
         ...

@@ -2,9 +2,9 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,6 +18,7 @@ from forebay.domain.content import Content
 from forebay.domain.job import ErrorCode, JobError, Result, Status
 from forebay.domain.query import JobQuery
 from forebay.domain.target import Route, RouteEntry, TargetSpec, TargetType
+from forebay.domain.tenant import TenantSpec
 from forebay.engine.services import Services
 from forebay.settings.records import Settings, StoreSettings
 from forebay.testing.clock import FakeClock
@@ -191,11 +192,13 @@ async def running_server(
     specs: Sequence[TargetSpec] = SPECS,
     routes: Iterable[Route] = ROUTES,
     max_body_bytes: int = 1_000_000,
+    tenants: Mapping[str, TenantSpec] | None = None,
 ) -> AsyncIterator[Server]:
     """Starts uvicorn on a free port of loopback, as `forebay serve` does."""
     targets = [ChatTarget("gpt"), MessagesTarget("claude"), ChatTarget("other")]
     routes, clock = tuple(routes), FakeClock()
     async with open_services(folder, targets, specs=specs, routes=routes, clock=clock) as services:
+        services = replace(services, tenants=tenants or {})
         place = StoreSettings(url="sqlite:///:memory:", path=folder / "unused.db")
         settings = Settings(store=place, blobs=folder / "blobs", routes=routes, max_body_bytes=max_body_bytes)
         system = System(settings=settings, services=services, store=cast("Any", None))

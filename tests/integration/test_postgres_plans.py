@@ -108,6 +108,7 @@ HOT: dict[str, tuple[str, ...]] = {
     "end.end_leaves": (IDS, TEXTS, TEXTS, TEXTS, "5.0"),
     "end.free": (IDS,),
     "prune.ended": ("5.0", "100"),
+    "read.backlog": ("'default'", "100"),
     "read.jobs": (IDS, "NULL"),
     "read.bodies": (IDS,),
     "read.results": (IDS,),

@@ -24,18 +24,18 @@ class Admitted(Record, frozen=True, kw_only=True):
 async def admit(order: Order, identity: Identity, api: Api, caller: Caller) -> Admitted:
     """Makes the order's job, durable when this returns, or finds the one that an equal request made before.
 
-    Raises: RequestError, NotFound: it can't be done so. Conflict: its key stands for another body.
+    Raises: RequestError, NotFound: it can't be done so. Conflict: its key stands for another body. TooMany.
     """
     if identity.is_repeat and (repeated := await _repeated(identity.origin, api, caller)):
         return Admitted(id=repeated)
     try:
-        job = await make_job(order, api.services, tenant=caller.tenant)
+        job = await made(order, api, caller)
     except RequestError:
-        # What was accepted once is answered as then, even if its model is no longer configured.
-        if identity.key and (known := await _known(identity, api, caller)):
-            return Admitted(id=known)
+        # What was accepted once is answered as then, even if its model is no longer configured, or a limit is reached.
+        if identity.key and (known := await known_job(identity, api, caller)):
+            return Admitted(id=known.id)
         raise
-    [added] = await api.services.jobs.add([job])
+    [added] = await api.quotas.add([job])
     if added.is_new:
         return Admitted(id=added.id, job=job)
     check_same(added.fingerprint, identity.fingerprint)
@@ -55,16 +55,27 @@ def no_job(job_id: str) -> NotFound:
     return NotFound(f"There is no job {job_id!r}", param="id")
 
 
+async def known_job(identity: Identity, api: Api, caller: Caller) -> Job | None:
+    """The job that stands for a request's key. Raises: Conflict: for another request."""
+    found = await api.services.jobs.find(JobQuery(tenant=caller.tenant, key=identity.key, limit=1))
+    if not found:
+        return None
+    check_same(found[0].fingerprint, identity.fingerprint)
+    return found[0]
+
+
+async def made(order: Order, api: Api, caller: Caller) -> Job:
+    """Makes the job, with a place among what its tenant may hand in. Raises: RequestError, NotFound, TooMany."""
+    await api.quotas.take(caller.tenant)
+    try:
+        return await make_job(order, api.services, tenant=caller.tenant)
+    except BaseException:
+        api.quotas.give_back(caller.tenant)
+        raise
+
+
 async def _repeated(origin: str, api: Api, caller: Caller) -> str | None:
     since = api.services.clock.now() - REPEAT_SECONDS
     query = JobQuery(tenant=caller.tenant, parent_id=None, origin=origin, created_after=since, limit=1)
     found = await api.services.jobs.find(query)
     return found[0].id if found else None
-
-
-async def _known(identity: Identity, api: Api, caller: Caller) -> str | None:
-    found = await api.services.jobs.find(JobQuery(tenant=caller.tenant, key=identity.key, limit=1))
-    if not found:
-        return None
-    check_same(found[0].fingerprint, identity.fingerprint)
-    return found[0].id

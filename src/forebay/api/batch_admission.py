@@ -31,10 +31,12 @@ async def known_batch(identity: Identity, api: Api, caller: Caller) -> str | Non
 
 
 async def admit_batch(order: BatchOrder, api: Api, caller: Caller) -> Added:
-    """Adds the batch, or finds the one that an equal request made at the same moment. Raises: Conflict."""
+    """Adds the batch, or finds the one that an equal request made at the same moment. Raises: Conflict, TooMany."""
+    await api.quotas.take(caller.tenant)
     try:
         job = make_batch(order, api.services, tenant=caller.tenant)
     except BaseException:
+        api.quotas.give_back(caller.tenant)
         raise
     [added] = await api.quotas.add([job])
     if not added.is_new:

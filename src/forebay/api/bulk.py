@@ -9,14 +9,14 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from forebay.api.admission import known_job, made
 from forebay.api.context import Api, Caller, api_of, caller_of
 from forebay.api.errors import ErrorBody, error_body, problem_of
 from forebay.api.idempotency import REPLAYED, Identity, check_same, fingerprint_of, scoped_key
 from forebay.api.lines import lines_of
 from forebay.api.requests import order_of, parse_request
-from forebay.domain.errors import ForebayError, StoreUnavailable, TooLarge
+from forebay.domain.errors import ForebayError, StoreUnavailable, TooLarge, TooMany
 from forebay.domain.job import Job, Status
-from forebay.engine.intake import make_job
 
 NDJSON = "application/x-ndjson"
 CHUNK_LINES = 500  # committed together
@@ -46,7 +46,7 @@ async def submit_bulk(request: Request) -> Response:
     try:
         await submission.take(request.stream())
     except BaseException:
-        submission.replies.close()
+        submission.abandon()
         raise
     headers = REPLAYED if submission.is_all_replayed else {}
     return _Replies(submission, headers)
@@ -76,7 +76,7 @@ class Submission:
         self._key = request.headers.get("idempotency-key")
         self._longest_bytes: int = self._api.system.settings.max_body_bytes
         self.replies: IO[bytes] = tempfile.SpooledTemporaryFile(REPLY_MEMORY_BYTES)  # noqa: SIM115 - closed by `_Replies`
-        self._chunk: list[Job | Refused] = []
+        self._chunk: list[Job | Accepted | Refused] = []
         self._chunk_bytes = 0
         self._count = 0
         self._accepted = 0
@@ -98,6 +98,11 @@ class Submission:
                 await self._commit()
         await self._commit()
 
+    def abandon(self) -> None:
+        """Drops what was not committed."""
+        self.replies.close()
+        self._api.quotas.give_back(self._caller.tenant, sum(isinstance(item, Job) for item in self._chunk))
+
     def written(self) -> Iterator[bytes]:
         """The replies, in the order of the lines."""
         with self.replies as replies:
@@ -105,14 +110,21 @@ class Submission:
             while piece := replies.read(REPLY_PIECE_BYTES):
                 yield piece
 
-    async def _job(self, index: int, line: bytes | None) -> Job | Refused:
+    async def _job(self, index: int, line: bytes | None) -> Job | Accepted | Refused:
         try:
             if line is None:
                 raise TooLarge(f"The line is longer than {self._longest_bytes} bytes", code="request_too_large")
             request = parse_request(line)
             identity = self._identity(index, line, request.idempotency_key)
             order = order_of(request, identity, self._api.services.clock.now())
-            return await make_job(order, self._api.services, tenant=self._caller.tenant)
+            try:
+                return await made(order, self._api, self._caller)
+            except TooMany:
+                known = await known_job(identity, self._api, self._caller) if identity.key else None
+                if known is None:
+                    raise
+                self._replayed += 1
+                return Accepted(index=index, id=known.id, status=known.status)
         except ForebayError as error:
             return _refused(index, error)
 
@@ -128,17 +140,18 @@ class Submission:
         if not self._chunk:
             return
         first = self._count - len(self._chunk)
-        jobs = [item for item in self._chunk if isinstance(item, Job)]
+        chunk, self._chunk, self._chunk_bytes = self._chunk, [], 0
+        jobs = [item for item in chunk if isinstance(item, Job)]
         replies: list[Accepted | Refused] = []
         try:
-            added = iter(await self._api.services.jobs.add(jobs) if jobs else [])
+            added = iter(await self._api.quotas.add(jobs) if jobs else [])
         except StoreUnavailable as unavailable:
             if not self._accepted:
                 raise
-            replies = [_refused(first + place, unavailable) for place in range(len(self._chunk))]
+            replies = [_refused(first + place, unavailable) for place in range(len(chunk))]
         else:
-            for place, item in enumerate(self._chunk):
-                if isinstance(item, Refused):
+            for place, item in enumerate(chunk):
+                if not isinstance(item, Job):
                     replies.append(item)
                     continue
                 reply = next(added)
@@ -152,7 +165,6 @@ class Submission:
                 self._accepted += 1
                 replies.append(Accepted(index=first + place, id=reply.id, status=reply.status))
         self.replies.write(msgspec.json.Encoder().encode_lines(replies))
-        self._chunk, self._chunk_bytes = [], 0
 
 
 def _refused(index: int, error: ForebayError) -> Refused:

@@ -8,6 +8,7 @@ from starlette.requests import HTTPConnection
 
 from forebay.api.depths import QueueDepths
 from forebay.api.keyring import ANYONE, KeyRing
+from forebay.api.quotas import Quotas
 from forebay.api.reading import JobReader
 from forebay.api.waiting import Waiting
 from forebay.app import System
@@ -40,6 +41,7 @@ class Api:
     waiting: Waiting
     depths: QueueDepths
     keys: KeyRing
+    quotas: Quotas
     started_at: float
 
     @property

@@ -37,6 +37,7 @@ from forebay.api.inference import infer, model_endpoint
 from forebay.api.key_records import is_any_key
 from forebay.api.keyring import KeyRing
 from forebay.api.protocol import Protocol
+from forebay.api.quotas import Quotas
 from forebay.api.reading import JobReader
 from forebay.api.scopes import guarded
 from forebay.api.waiting import Waiting
@@ -56,8 +57,8 @@ ROUTES = [
     *batches.ROUTES,
     *message_batches.ROUTES,
     *dead_letters.ROUTES,
-    *graphql.ROUTES,
     *responses.ROUTES,
+    *graphql.ROUTES,
     *targets.ROUTES,
     *keys.ROUTES,
     *models.ROUTES,
@@ -85,6 +86,7 @@ def create_app(system: System, *, host: str = LOOPBACK) -> FastAPI:
         waiting=Waiting(services.jobs),
         depths=QueueDepths(services.jobs.depths),
         keys=KeyRing(services.records, services.clock, is_open=is_loopback_host(host)),
+        quotas=Quotas(services),
         started_at=services.clock.now(),
     )
     app = _Application(

@@ -58,6 +58,11 @@ async def depths(session: Session) -> list[Depth]:
     ]
 
 
+async def backlog(session: Session, tenant: str, ceiling: int) -> int:
+    rows = await session.run("read.backlog", tenant, ceiling)
+    return int(rows[0][0])
+
+
 async def workers(session: Session) -> list[Worker]:
     return [read_worker(row) for row in await session.run("workers.all")]
 

@@ -101,6 +101,9 @@ class SqliteJobs:
     async def depths(self) -> list[Depth]:
         return await self._backend.read(reads.depths)
 
+    async def backlog(self, tenant: str, ceiling: int) -> int:
+        return await self._backend.read(lambda session: reads.backlog(session, tenant, ceiling))
+
     async def workers(self) -> list[Worker]:
         return await self._backend.read(reads.workers)
 

@@ -58,6 +58,11 @@ def depths(session: Session) -> list[Depth]:
     ]
 
 
+def backlog(session: Session, tenant: str, ceiling: int) -> int:
+    rows = session.run("read.backlog", tenant, ceiling)
+    return int(rows[0][0])
+
+
 def workers(session: Session) -> list[Worker]:
     return [read_worker(row) for row in session.run("workers.all")]
 

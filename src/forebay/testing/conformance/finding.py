@@ -123,6 +123,22 @@ class Finding:
         assert depths[QUEUE].oldest_queued_at == oldest
         assert (depths["other"].queued, depths["other"].running) == (1, 0)
 
+    async def test_a_backlog_counts_a_tenants_live_roots_up_to_the_ceiling(self, world: World) -> None:
+        parent = await world.add(tenant="a", is_group=True, kind="batch")
+        await world.add(tenant="a", parent_id=parent.id)
+        await world.add(tenant="a", kind="notify")
+        await world.add(tenant="b", priority=1)
+        for _ in range(3):
+            await world.add(tenant="a", priority=2)
+        assert await world.jobs.backlog("a", 100) == 4
+        assert await world.jobs.backlog("a", 2) == 2
+        taken = await world.take()
+        assert await world.jobs.backlog("a", 100) == 4
+        await world.answer(taken, Status.SUCCEEDED)
+        assert await world.jobs.backlog("a", 100) == 3
+        assert await world.jobs.backlog("b", 100) == 1
+        assert await world.jobs.backlog("c", 100) == 0
+
 
 class Tenants:
     async def test_a_job_of_another_tenant_is_not_there(self, world: World) -> None:

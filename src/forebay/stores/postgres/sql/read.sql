@@ -53,6 +53,12 @@ SELECT queue, sum(queued)::bigint, sum(running)::bigint, min(oldest), sum(dead):
   SELECT queue, 0, 0, NULL, count(*) FROM jobs WHERE status = 'failed' GROUP BY queue
 ) AS parts GROUP BY queue ORDER BY queue;
 
+-- name: backlog
+-- jobs_live, no further than to the ceiling.
+SELECT count(*) FROM (
+  SELECT 1 FROM jobs
+  WHERE tenant = $1 AND parent_id = '' AND kind <> 'notify' AND status IN ('queued', 'waiting') LIMIT $2) AS live;
+
 -- name: watched
 -- Of watched jobs: when each ended, and its last chunk.
 SELECT j.id, j.finished_at,
