@@ -27,7 +27,7 @@ POLL_SECONDS = 0.2  # without a listener
 LISTENING_POLL_SECONDS = 2.0  # with one: hints may be lost
 PAYLOAD_BYTES = 7_500  # PostgreSQL takes less than 8,000
 EVERYTHING = "*"  # a payload that named too much: look for yourself
-TELL_PAUSE_SECONDS = 0.005  # commits within it share a NOTIFY
+TELL_PAUSE_SECONDS = 0.005  # between two NOTIFY: what is committed meanwhile shares one
 _READY = "ready:"
 _JOB = "job:"
 
@@ -111,9 +111,12 @@ class Hub:
         """One NOTIFY for all that was committed since the last one, in a transaction of its own: its lock is one that
         all commits with a NOTIFY share, and this one waits for no disk while it holds it.
         """
+        told_at = -TELL_PAUSE_SECONDS
         while True:
             await self._tell_now.wait()
-            await asyncio.sleep(TELL_PAUSE_SECONDS)
+            if (pause := told_at + TELL_PAUSE_SECONDS - self._loop.time()) > 0:
+                await asyncio.sleep(pause)
+            told_at = self._loop.time()
             self._tell_now.clear()
             topics, self._untold = self._untold, set()
             notify = partial(self._notify, self._payload(topics))
