@@ -16,11 +16,16 @@ from forebay import __version__
 from forebay.api.errors import JSON
 from forebay.api.operation import NDJSON, Operation, Parameter
 from forebay.api.operations import ERRORS, OPERATIONS
+from forebay.api.scopes import OPEN
 from forebay.api.views import JobView
 
 DESCRIPTION = "The reservoir in front of generative models. Paths work with and without `/v1`."
 REFERENCE = "#/components/schemas/{name}"
 ANY_TYPE = "*/*"
+KEYS = {  # needed once a key exists
+    "bearer": {"type": "http", "scheme": "bearer"},
+    "header": {"type": "apiKey", "in": "header", "name": "x-api-key"},
+}
 _ANYTHING: dict[str, Any] = {}
 
 Schemas = dict[type, dict[str, Any]]
@@ -36,7 +41,9 @@ def document_of(app: FastAPI) -> dict[str, Any]:
         title=app.title, version=__version__, description=DESCRIPTION, routes=app.routes, openapi_version="3.1.0"
     )
     document.setdefault("paths", {})
+    document["security"] = [{name: []} for name in KEYS]
     document.setdefault("components", {}).setdefault("schemas", {}).update(components)
+    document["components"]["securitySchemes"] = KEYS
     for operation in OPERATIONS:
         document["paths"].setdefault(operation.path, {})[operation.method] = _described(operation, known)
     return document
@@ -54,7 +61,9 @@ async def docs(_: Request) -> Response:
 
 
 def _described(operation: Operation, schemas: Schemas) -> dict[str, Any]:
-    answer = {"description": "Done", "content": _content(operation.answer, operation.answer_type, schemas)}
+    answer_types = (operation.answer_type, *operation.other_types)
+    contents = [_content(operation.answer, answer_type, schemas) for answer_type in answer_types]
+    answer = {"description": "Done", "content": {name: schema for one in contents for name, schema in one.items()}}
     described: dict[str, Any] = {
         "summary": operation.summary,
         "operationId": _operation_id(operation),
@@ -66,13 +75,16 @@ def _described(operation: Operation, schemas: Schemas) -> dict[str, Any]:
     if operation.request is not None:
         content = _content(operation.request, operation.media_type, schemas)
         described["requestBody"] = {"required": operation.media_type != NDJSON, "content": content}
-    for status in operation.refusals:
+    unauthorised = () if operation.path in OPEN else (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
+    if not unauthorised:
+        described["security"] = []
+    for status in sorted({*operation.refusals, *unauthorised}):
         if status == HTTPStatus.NO_CONTENT:
             described["responses"][str(status)] = {"description": "Nothing more will come"}
             continue
-        kind = JobView if status == HTTPStatus.ACCEPTED else ERRORS
-        content = {JSON: {"schema": schemas[kind]}}
-        described["responses"][str(status)] = {"description": HTTPStatus(status).phrase, "content": content}
+        kind = JobView if status == HTTPStatus.ACCEPTED else operation.refusal or ERRORS
+        content = {answer_type: {"schema": schemas[kind]} for answer_type in (JSON, *operation.other_types)}
+        described["responses"][str(int(status))] = {"description": HTTPStatus(status).phrase, "content": content}
     return described
 
 
@@ -97,6 +109,9 @@ def _parameter(parameter: Parameter) -> dict[str, Any]:
         "description": parameter.description,
         "schema": dict(parameter.schema),
     }
+    if parameter.is_json:
+        described["content"] = {JSON: {"schema": described.pop("schema")}}
+        return described
     match parameter.schema.get("type"):
         case "object":
             described |= {"style": "deepObject", "explode": True}
@@ -108,7 +123,7 @@ def _parameter(parameter: Parameter) -> dict[str, Any]:
 def _types(operations: Sequence[Operation]) -> list[type]:
     found: dict[type, None] = {ERRORS: None}
     for operation in operations:
-        for kind in (operation.request, operation.answer):
+        for kind in (operation.request, operation.answer, operation.refusal):
             found |= dict.fromkeys(kind if isinstance(kind, tuple) else (kind,))
     return [kind for kind in found if kind not in {None, bytes}]
 

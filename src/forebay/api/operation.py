@@ -18,6 +18,7 @@ class Parameter(msgspec.Struct, frozen=True, kw_only=True):
     place: Literal["path", "query", "header"]
     schema: Mapping[str, Any]
     description: str
+    is_json: bool = False  # its value is JSON text
 
 
 class Operation(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,8 +33,10 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     request: Any = None
     media_type: str = JSON  # of the request
     answer_type: str = JSON
+    other_types: tuple[str, ...] = ()  # in which the same is answered as well
     parameters: tuple[Parameter, ...] = ()
     refusals: tuple[int, ...] = ()
+    refusal: Any = None  # the type of a refusal's JSON, where it is not our envelope
 
 
 def query(name: str, schema: Mapping[str, Any], description: str) -> Parameter:

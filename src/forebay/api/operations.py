@@ -27,6 +27,7 @@ from forebay.api.operation import (
     query,
 )
 from forebay.api.operations_files import FILE_OPERATIONS
+from forebay.api.operations_graphql import GRAPHQL_OPERATIONS
 from forebay.api.operations_keys import KEY_OPERATIONS
 from forebay.api.operations_responses import RESPONSE_OPERATIONS
 from forebay.api.requests import JobRequest
@@ -231,5 +232,14 @@ _MODEL_ENDPOINTS = tuple(
     if path != ENDPOINT
 )
 
-OPERATIONS = _JOBS + FILE_OPERATIONS + _DEAD_LETTERS + KEY_OPERATIONS + _OTHERS + _MODEL_ENDPOINTS + RESPONSE_OPERATIONS
+OPERATIONS = (
+    _JOBS
+    + GRAPHQL_OPERATIONS
+    + FILE_OPERATIONS
+    + _DEAD_LETTERS
+    + KEY_OPERATIONS
+    + _OTHERS
+    + _MODEL_ENDPOINTS
+    + RESPONSE_OPERATIONS
+)
 ERRORS = ErrorEnvelope
