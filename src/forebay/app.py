@@ -14,12 +14,16 @@ from forebay.blobs.postgres import Database, open_postgres_blobs
 from forebay.domain.errors import ConfigurationError
 from forebay.domain.ids import IdSource
 from forebay.domain.target import TargetSpec, TargetType
+from forebay.engine.notices import Notices
 from forebay.engine.services import Bounds, Services
 from forebay.engine.worker import WorkerOptions, WorkerProcess
 from forebay.models import LocalModels, find_model
+from forebay.notifiers.webhooks import WebhookNotifier
+from forebay.outgoing import Guard
 from forebay.policy.resolution import Resolver
 from forebay.policy.vigil import PATIENCE_SECONDS, Vigil
 from forebay.ports import BlobStore, Clock, JobStore, LimitStore, RecordStore
+from forebay.secrets import Secrets, secret_path
 from forebay.settings import BucketPlace, Settings
 from forebay.stores.drivers import store_driver
 from forebay.stores.sqlite import open_store
@@ -100,6 +104,8 @@ async def open_system(settings: Settings, *, clock: Clock | None = None) -> Asyn
         stack.push_async_callback(local.close)
         building = build_targets(specs, local=local, prices=prices, library=settings.http_client)
         targets = await stack.enter_async_context(building)
+        notifier = WebhookNotifier(Guard(settings.webhook_allow))
+        stack.push_async_callback(notifier.close)
         services = Services(
             clock=clock,
             ids=ids,
@@ -120,6 +126,10 @@ async def open_system(settings: Settings, *, clock: Clock | None = None) -> Asyn
                 default_deadline_seconds=settings.default_deadline_seconds,
                 result_ttl_seconds=settings.result_ttl_seconds,
             ),
+            notices=Notices(store.records, clock, settings.webhooks),
+            secrets=Secrets(settings.secret_key, secret_path(settings.store.path) if settings.store.path else None),
+            webhooks={one.id: one for one in settings.webhooks},
+            notifier=notifier,
         )
         yield System(settings=settings, services=services, store=store)
 

@@ -23,13 +23,17 @@ from forebay.domain.change import (
     Want,
     Worker,
 )
+from forebay.domain.content import BlobInfo as BlobInfo
 from forebay.domain.content import Chunk, Segment
 from forebay.domain.inference import Call, InferenceResult
 from forebay.domain.job import Job
 from forebay.domain.lesson import Lesson
+from forebay.domain.limit import Grant as Grant
+from forebay.domain.limit import Rate as Rate
 from forebay.domain.query import ROW, JobQuery, Parts
 from forebay.domain.record import Record
 from forebay.domain.stored import StoredRecord
+from forebay.domain.webhook import Delivered, Delivery
 
 
 class Clock(Protocol):
@@ -145,8 +149,8 @@ class JobStore(Protocol):
         ...
 
     async def erase(self, tenant: str, job_ids: Sequence[str]) -> list[Reply]:
-        """Deletes body, result, stream and blob references of ended jobs; the row and its ledger stay. ``not_dead``
-        for live ones.
+        """Deletes body, result, stream, segments (but the ledger's), what errors say and blob references of ended jobs;
+        the rows and their ledgers stay. ``not_dead`` for live ones.
         """
         ...
 
@@ -183,6 +187,10 @@ class JobStore(Protocol):
 
     async def backlog(self, tenant: str, ceiling: int) -> int:
         """Counts the tenant's top-level jobs that have not ended, without notices, and no further than the ceiling."""
+        ...
+
+    async def queues(self, prefix: str, *, after: str = "", limit: int = 100) -> list[str]:
+        """The queues below a prefix (``notify:``) that have something claimable, in the order of their names."""
         ...
 
     async def workers(self) -> list[Worker]:
@@ -245,24 +253,6 @@ class RecordStore(Protocol):
     async def expire(self, *, limit: int = 1000) -> int:
         """Deletes records past ``expires_at``."""
         ...
-
-
-class Grant(Record, frozen=True, kw_only=True):
-    """The reply to a reservation. What was granted may be used after ``wait_seconds``; if nothing was, ask again then.
-
-    A span, not a time: the caller's clock may differ from the store's.
-    """
-
-    granted: float
-    wait_seconds: float
-
-
-class Rate(Record, frozen=True, kw_only=True):
-    """A limit by rate: ``amount`` per ``period_seconds``, of which ``burst`` may come at once."""
-
-    name: str
-    per_second: float
-    burst: float
 
 
 class LimitStore(Protocol):
@@ -328,15 +318,6 @@ class Archive(Protocol):
         ...
 
 
-class BlobInfo(Record, frozen=True, kw_only=True):
-    """A stored blob."""
-
-    id: str
-    bytes: int
-    sha256: str
-    written_at: float = 0.0
-
-
 class BlobStore(Protocol):
     """Immutable bytes under fresh ids."""
 
@@ -366,6 +347,23 @@ class BlobStore(Protocol):
     def older_than(self, written_before: float) -> AsyncIterator[str]:
         """Ids of blobs written before then, for the sweep."""
         ...
+
+
+class Notifier(Protocol):
+    """Sends signed events to addresses that users name, and to no address that it may not reach."""
+
+    async def check(self, url: str, param: str) -> None:
+        """Judges an address as it is registered. Raises: RequestError (`webhook_url_refused`)."""
+        ...
+
+    async def send(self, delivery: Delivery) -> Delivered:
+        """Signs and posts once, following no redirect; whatever the status, it is returned.
+
+        Raises: TargetUnavailable (nothing was sent), TargetTimeout, TargetFailed.
+        """
+        ...
+
+    async def close(self) -> None: ...
 
 
 class StreamSink(Protocol):

@@ -34,7 +34,7 @@ async def admit_batch(order: BatchOrder, api: Api, caller: Caller) -> Added:
     """Adds the batch, or finds the one that an equal request made at the same moment. Raises: Conflict, TooMany."""
     await api.quotas.take(caller.tenant)
     try:
-        job = make_batch(order, api.services, tenant=caller.tenant)
+        job = await make_batch(order, api.services, tenant=caller.tenant)
     except BaseException:
         api.quotas.give_back(caller.tenant)
         raise

@@ -24,8 +24,11 @@ from forebay.domain.change import Lookup, Reply
 from forebay.domain.errors import Conflict, RequestError
 from forebay.domain.job import DEAD, Job
 from forebay.domain.query import Parts
+from forebay.domain.webhook import NOTIFY, SUBSCRIBE
+from forebay.engine.erasure import erase as erase_job
 
 LONGEST_WAIT_SECONDS = 60.0
+OWN_KINDS = frozenset({NOTIFY, SUBSCRIBE})  # have no request of a client's
 RETRYABLE = Parts(body=True)  # what a job is read with to be retried
 
 
@@ -83,7 +86,7 @@ async def erase(request: Request) -> Response:
     """DELETE /v1/jobs/{id}: erases bodies and results of an ended job; its ledger stays."""
     api, caller = api_of(request), caller_of(request)
     job_id = request.path_params["id"]
-    [reply] = await api.services.jobs.erase(caller.tenant, [job_id])
+    reply = await erase_job(caller.tenant, job_id, api.services)
     if reply.lookup is Lookup.NOT_FOUND:
         raise no_job(job_id)
     if reply.lookup is not Lookup.DONE:
@@ -123,7 +126,7 @@ def _kept(job: Job) -> RequestError | None:
     if job.kind == MESSAGE_BATCH:
         message = f"Job {job.id!r} is a message batch, which never changes once it has ended; make a new one"
         return Conflict(message, code="is_batch")
-    if job.status in DEAD and job.body is None:
+    if job.status in DEAD and job.body is None and job.kind not in OWN_KINDS:
         return Conflict(f"The request of job {job.id!r} was erased: nothing is left to send again", code="erased")
     return None
 

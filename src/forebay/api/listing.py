@@ -29,13 +29,13 @@ def jobs_query(params: QueryParams, caller: Caller, now: float) -> JobQuery:
     return JobQuery(
         tenant=caller.tenant,
         parent_id=values.get("parent_id", ROOTS_ONLY),
-        statuses=frozenset(_status(name) for name in _listed(values, "status")),
+        statuses=read_statuses(values),
         kinds=kinds,
-        without_kinds=frozenset() if kinds or "parent_id" in values else frozenset({NOTIFY}),
+        without_kinds=frozenset() if kinds or "parent_id" in values else HIDDEN,
         target=values.get("target"),
         model=values.get("model"),
-        created_after=_time(values, "created_after", now),
-        created_before=_time(values, "created_before", now),
+        created_after=read_when(values, "created_after", now),
+        created_before=read_when(values, "created_before", now),
         metadata=metadata,
         after=values.get("after"),
         limit=read_limit(values.get("limit")),
@@ -56,6 +56,11 @@ def split(params: QueryParams, known: Sequence[str]) -> tuple[dict[str, str], di
         else:
             values[name] = f"{values[name]},{value}" if name in values else value
     return values, metadata
+
+
+def read_statuses(values: Mapping[str, str]) -> frozenset[Status]:
+    """The statuses named, separated by commas. Raises: RequestError."""
+    return frozenset(_status(name) for name in _listed(values, "status"))
 
 
 def read_limit(text: str | None, *, default: int = DEFAULT_LIMIT, highest: int = HIGHEST_LIMIT) -> int:
@@ -97,7 +102,7 @@ def _listed(values: Mapping[str, str], name: str) -> list[str]:
     return parts
 
 
-def _time(values: Mapping[str, str], name: str, now: float) -> float | None:
+def read_when(values: Mapping[str, str], name: str, now: float) -> float | None:
     text = values.get(name)
     if text is None:
         return None

@@ -11,6 +11,7 @@ from forebay.api.times import read_duration, read_time
 from forebay.domain.errors import NotSupported, RequestError
 from forebay.domain.job import OnUnknown
 from forebay.domain.order import Order
+from forebay.domain.webhook import Include, JobWebhook
 from forebay.policy.json_text import DEEPEST, is_too_deep
 
 LONGEST_TIMEOUT_SECONDS = 86_400.0
@@ -22,10 +23,10 @@ LONGEST_METADATA_VALUE = 512
 NOT_YET = {
     "targets": "fan-out to several targets",
     "join": "fan-out to several targets",
-    "notify": "webhooks",
     "data_class": "placement by data class",  # to accept it would send what must not leave the house
 }
 
+JOB_EVENTS = ["job.succeeded", "job.failed", "job.cancelled", "job.*", "*"]
 NO_NUL = r"^[^\x00]*$"  # PostgreSQL keeps no NUL in a text
 Name = Annotated[str, Meta(min_length=1, max_length=512, pattern=NO_NUL)]
 _DURATION = r"(\d+(\.\d+)?(ms|s|m|h|d|w))+"
@@ -35,6 +36,16 @@ _DURATIONS = {"pattern": f"^{_DURATION}$", "examples": ["90s", "15m"]}
 Time = Annotated[float | str, Meta(description="Unix seconds, RFC 3339, or a duration", extra_json_schema=_TIMES)]
 Duration = Annotated[float | str, Meta(description="Seconds, or a duration", extra_json_schema=_DURATIONS)]
 Metadata = Annotated[dict[str, str], Meta(description="At most 16 pairs; keys of 64, values of 512 characters")]
+
+
+class Notify(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """Where a job's end is told: signed with the tenant's secret (`forebay keys webhook-secret`)."""
+
+    webhook: Annotated[str, Meta(min_length=1, max_length=2048, description="https, or http")]
+    include: Include | None = None
+    events: Annotated[list[Annotated[str, Meta(extra_json_schema={"enum": JOB_EVENTS})]], Meta(min_length=1)] | None = (
+        None
+    )
 
 
 class JobRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -55,7 +66,7 @@ class JobRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     idempotency_key: str | None = None
     targets: Any = None
     join: Any = None
-    notify: Any = None
+    notify: Notify | None = None
     data_class: Any = None
 
 
@@ -124,7 +135,19 @@ def order_of(request: JobRequest, identity: Identity, now: float) -> Order:
         key=identity.key,
         fingerprint=identity.fingerprint,
         origin=identity.origin,
+        notify=_webhook(request.notify),
     )
+
+
+def _webhook(notify: Notify | None) -> JobWebhook | None:
+    if notify is None:
+        return None
+    events = notify.events or []
+    for event in events:
+        if event not in JOB_EVENTS:
+            message = f"notify.events: {event!r} is none of {', '.join(JOB_EVENTS)}"
+            raise RequestError(message, param="notify.events")
+    return JobWebhook(url=notify.webhook, include=notify.include or Include.ID, events=tuple(dict.fromkeys(events)))
 
 
 def check_metadata(metadata: dict[str, str] | None) -> None:

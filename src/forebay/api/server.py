@@ -27,6 +27,8 @@ from forebay.api import (
     openapi,
     responses,
     targets,
+    webhook_deliveries,
+    webhook_endpoints,
     websocket,
 )
 from forebay.api.context import Api
@@ -57,6 +59,8 @@ ROUTES = [
     *batches.ROUTES,
     *message_batches.ROUTES,
     *dead_letters.ROUTES,
+    *webhook_endpoints.ROUTES,
+    *webhook_deliveries.ROUTES,
     *responses.ROUTES,
     *graphql.ROUTES,
     *targets.ROUTES,

@@ -28,3 +28,12 @@ class Chunk(Record, frozen=True, kw_only=True):
 
     number: int
     text: str
+
+
+class BlobInfo(Record, frozen=True, kw_only=True):
+    """A stored blob."""
+
+    id: str
+    bytes: int
+    sha256: str
+    written_at: float = 0.0

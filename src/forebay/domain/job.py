@@ -87,13 +87,16 @@ class Notice(Record, frozen=True, kw_only=True):
     """A job that is added in the same transaction that ends its owner (an outbox). Root jobs alone have notices.
 
     The store adds it with key ``end:<owner's id>:<place in on_end>``, a root of the owner's tenant, and its
-    ``spec.args`` is ``args`` with the members ``job_id`` and ``status`` of the ended owner.
+    ``spec.args`` is ``args`` with the members ``job_id`` and ``status`` of the ended owner. Its ``spec.metadata`` is
+    ``metadata`` with the member ``job_id``, where there is any. ``statuses``: the ends that it is for; empty: all.
     """
 
     kind: str
     queue: str
     args: str = "{}"  # a JSON object
     lifespan_seconds: float = 3 * 86_400
+    statuses: tuple[Status, ...] = ()
+    metadata: dict[str, str] = {}
 
 
 class Spec(Record, frozen=True, kw_only=True):

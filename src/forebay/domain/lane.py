@@ -3,6 +3,7 @@
 CONTROL = "control"
 ROUTE_PREFIX = "route:"
 TARGET_PREFIX = "target:"
+NOTIFY_PREFIX = "notify:"
 
 
 def target_queue(target: str) -> str:
@@ -19,4 +20,12 @@ def route_queue(route: str) -> str:
 
 
 def notify_queue(endpoint: str) -> str:
-    return f"notify:{endpoint}"
+    return NOTIFY_PREFIX + endpoint
+
+
+def ready_topics(queue: str) -> tuple[str, ...]:
+    """What a commit signals that made something claimable there. Nobody knows all the queues of deliveries: whoever
+    serves them watches their prefix.
+    """
+    topic = f"ready:{queue}"
+    return (topic, f"ready:{NOTIFY_PREFIX}") if queue.startswith(NOTIFY_PREFIX) else (topic,)

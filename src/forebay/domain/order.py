@@ -2,6 +2,7 @@
 
 from forebay.domain.job import Notice, OnUnknown
 from forebay.domain.record import Record
+from forebay.domain.webhook import JobWebhook
 
 
 class Order(Record, frozen=True, kw_only=True):
@@ -29,3 +30,4 @@ class Order(Record, frozen=True, kw_only=True):
     keep_call: bool = False
     parent_id: str = ""
     on_end: tuple[Notice, ...] = ()
+    notify: JobWebhook | None = None

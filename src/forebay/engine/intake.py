@@ -3,13 +3,17 @@
 from collections.abc import AsyncIterator
 
 import msgspec
+from msgspec.structs import replace
 
 from forebay.domain.content import INLINE_LIMIT_BYTES, Content
 from forebay.domain.job import Job, Spec
 from forebay.domain.lane import target_of
 from forebay.domain.order import Order
 from forebay.domain.tenant import spec_of
+from forebay.engine.endpoints import check_webhook
+from forebay.engine.notices import notice_to
 from forebay.engine.services import Services
+from forebay.policy.events import subject_of
 from forebay.policy.usage import estimate_request
 from forebay.ports import BlobStore
 
@@ -20,7 +24,7 @@ DEFAULT_TIMEOUT_SECONDS = 600.0
 async def make_job(order: Order, services: Services, *, tenant: str = "default") -> Job:
     """Resolves the order's target and makes its job; a large body is durable as a blob when this returns.
 
-    Raises: NotFound (`model_not_found`), RequestError (`endpoint_not_supported`).
+    Raises: NotFound (`model_not_found`), RequestError (`endpoint_not_supported`, `webhook_url_refused`).
     """
     model = order.model or _model_of(order.body)
     resolution = services.resolver.resolve(target=order.target, model=model, endpoint=order.endpoint)
@@ -42,7 +46,7 @@ async def make_job(order: Order, services: Services, *, tenant: str = "default")
         args=order.args,
     )
     body = await store_text(order.body, services.blobs)
-    return Job(
+    job = Job(
         id=services.ids.new("job"),
         kind=INFER,
         queue=resolution.queue,
@@ -63,6 +67,11 @@ async def make_job(order: Order, services: Services, *, tenant: str = "default")
         body=body,
         on_end=order.on_end,
     )
+    notices = () if order.parent_id else await services.notices.of(tenant, subject_of(job))
+    if order.notify is not None:
+        await check_webhook(order.notify.url, tenant, services)
+        notices = (*notices, notice_to(order.notify, tenant))
+    return replace(job, on_end=(*order.on_end, *notices)) if notices else job
 
 
 async def store_text(text: str, blobs: BlobStore) -> Content:

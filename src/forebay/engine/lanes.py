@@ -6,8 +6,9 @@ from forebay.domain.attempt import Outcome
 from forebay.domain.change import Want
 from forebay.domain.errors import TargetError
 from forebay.domain.inference import InferenceResult
-from forebay.domain.lane import CONTROL, route_queue, target_queue
+from forebay.domain.lane import CONTROL, NOTIFY_PREFIX, route_queue, target_queue
 from forebay.domain.target import Route, TargetSpec
+from forebay.engine.couriers import Couriers
 from forebay.engine.gate import ClaimTime, Gate
 from forebay.engine.permits import Permits, permits_for
 from forebay.engine.services import Services
@@ -166,11 +167,14 @@ class Lane:
 class Lanes:
     """All lanes of a worker, and the queues that they serve."""
 
-    def __init__(self, lanes: Iterable[Lane], routes: Iterable[Route], failover_after_seconds: float) -> None:
+    def __init__(
+        self, lanes: Iterable[Lane], routes: Iterable[Route], failover_after_seconds: float, couriers: Couriers
+    ) -> None:
         self.by_name: Mapping[str, Lane] = {lane.name: lane for lane in lanes}
         self._routes = [route for route in routes if any(entry.target in self.by_name for entry in route.entries)]
         self._failover_after_seconds = failover_after_seconds
         self.claims = ClaimTime()
+        self.couriers = couriers
         self._turn = 0
         self._seen_at = 0.0
 
@@ -178,7 +182,7 @@ class Lanes:
     def queues(self) -> tuple[str, ...]:
         """Every queue that this worker claims from."""
         targets = [target_queue(name) for name in self.by_name]
-        return (CONTROL, *targets, *[route_queue(route.name) for route in self._routes])
+        return (CONTROL, NOTIFY_PREFIX, *targets, *[route_queue(route.name) for route in self._routes])
 
     def wants(self, now: float, control_busy: int) -> list[Want]:
         """What to claim now: for each queue as many as its target has free slots; a lane's queues share them."""
@@ -196,7 +200,7 @@ class Lanes:
             for place, queue in enumerate(turned):
                 share = min((slots - place + len(queues) - 1) // len(queues), MOST_AT_ONCE)
                 wants.append(Want(queue=queue, lane=name, slots=share, cap=lane.spec.limits.concurrency))
-        return [want for want in wants if want.slots > 0]
+        return [want for want in wants if want.slots > 0] + self.couriers.wants()
 
     def turns(self, now: float) -> int:
         """How many times to ask for ``wants`` so that each queue was asked once: a lane with fewer free slots than
@@ -211,7 +215,7 @@ class Lanes:
         """The lanes of the declared targets, or of those that are named."""
         specs = [spec for name, spec in services.specs.items() if served is None or name in served]
         lanes = [Lane(spec, LaneState(spec.limits.concurrency, services.chance), services) for spec in specs]
-        return cls(lanes, services.routes, failover_after_seconds)
+        return cls(lanes, services.routes, failover_after_seconds, Couriers(services.jobs))
 
     async def refill(self, now: float) -> None:
         if now < self._seen_at - CLOCK_BACK_SECONDS:
@@ -221,6 +225,7 @@ class Lanes:
         for lane in self.by_name.values():
             await lane.refill(now)
             lane.open_gate(now)
+        await self.couriers.look(now)
 
     def send_waiting_back(self) -> None:
         """Of what was claimed and not begun, nothing is kept."""

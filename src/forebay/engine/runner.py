@@ -12,6 +12,7 @@ from forebay.domain.change import Change, Claimed
 from forebay.domain.errors import LeaseLost, StoreUnavailable
 from forebay.domain.job import TERMINAL, ErrorCode, Job, JobError
 from forebay.engine.context import Context, Handler
+from forebay.engine.couriers import is_delivery
 from forebay.engine.finisher import Finisher
 from forebay.engine.ledger import Ledger
 from forebay.engine.services import Services
@@ -113,7 +114,7 @@ class Runner:
             meters.attempt_ended(attempt.target, attempt.model, attempt.outcome, attempt.usage, attempt.cost_usd)
         if change.status in TERMINAL:
             wait = began_at - max(job.due_at, job.created_at)
-            target = None if job.is_group else claimed.lane
+            target = None if job.is_group or is_delivery(claimed.lane) else claimed.lane
             meters.job_ended(job.kind, target, change.status, wait, now - job.created_at)
 
     def _give_up(self, claimed: Claimed, context: Context) -> None:

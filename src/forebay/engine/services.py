@@ -7,9 +7,12 @@ from dataclasses import dataclass, field
 from forebay.domain.ids import IdSource
 from forebay.domain.target import Route, TargetSpec
 from forebay.domain.tenant import TenantSpec
+from forebay.domain.webhook import ConfiguredEndpoint
+from forebay.engine.notices import Notices
 from forebay.policy.pricing import PriceTable
 from forebay.policy.resolution import Resolver
-from forebay.ports import BlobStore, Clock, JobStore, LimitStore, RecordStore, Target
+from forebay.ports import BlobStore, Clock, JobStore, LimitStore, Notifier, RecordStore, Target
+from forebay.secrets import Secrets
 from forebay.telemetry import MetricsRegistry
 
 
@@ -42,3 +45,7 @@ class Services:
     prices: PriceTable
     bounds: Bounds
     meters: MetricsRegistry = field(default_factory=MetricsRegistry)
+    notices: Notices = field(default_factory=Notices)
+    secrets: Secrets = field(default_factory=Secrets)
+    webhooks: Mapping[str, ConfiguredEndpoint] = field(default_factory=dict)
+    notifier: Notifier | None = None  # None where nothing is sent

@@ -12,7 +12,8 @@ import structlog
 
 from forebay.domain.change import Claimed, Recovered, Renewal, Want, Worker
 from forebay.domain.errors import StoreUnavailable
-from forebay.domain.lane import CONTROL
+from forebay.domain.lane import CONTROL, NOTIFY_PREFIX
+from forebay.engine.couriers import is_delivery
 from forebay.engine.finisher import Finisher
 from forebay.engine.handlers.table import make_handlers
 from forebay.engine.heartbeat import Heartbeat
@@ -29,6 +30,7 @@ from forebay.ports import Watch
 from forebay.processes import started_at
 
 log = structlog.get_logger(__name__)
+DELIVERIES = f"ready:{NOTIFY_PREFIX}"
 POLL_SECONDS = 1.0  # hints make it fast; polling must suffice
 STORE_PAUSE_SECONDS = 0.5
 FEW, MANY = 64, 256  # jobs of a claim, jobs that run: a claim costs what it costs however little it brings
@@ -127,6 +129,7 @@ class WorkerProcess:
         while True:
             await self._slots.emptied.wait()
             await self._finisher.flush()
+            self.lanes.couriers.hint()
             claimed = await self.claim_once()
             if not claimed:
                 return total
@@ -238,6 +241,8 @@ class WorkerProcess:
     def _start(self, claimed: Claimed) -> None:
         if claimed.lane == CONTROL:
             self._control_busy += 1
+        elif is_delivery(claimed.lane):
+            self.lanes.couriers.enter(claimed.lane)
         else:
             self.lanes.by_name[claimed.lane].enter(claimed.fence, claimed.job.tokens)
         self._slots.dispatch(claimed)
@@ -245,6 +250,8 @@ class WorkerProcess:
     def _ended(self, claimed: Claimed) -> None:
         if claimed.lane == CONTROL:
             self._control_busy -= 1
+        elif is_delivery(claimed.lane):
+            self.lanes.couriers.leave(claimed.lane)
         else:
             self.lanes.by_name[claimed.lane].leave(claimed.fence)
         self._wake.set()
@@ -253,7 +260,8 @@ class WorkerProcess:
         watch: Watch = self._services.jobs.watch([f"ready:{queue}" for queue in self.lanes.queues])
         try:
             while True:
-                await watch.next()
+                if DELIVERIES in await watch.next():
+                    self.lanes.couriers.hint()
                 self._wake.set()
         finally:
             watch.close()

@@ -85,7 +85,7 @@ class LocalBatches:
             schema=order.schema,
             max_attempts=order.max_attempts,
         )
-        job = make_batch(
+        job = await make_batch(
             BatchOrder(
                 args=args,
                 lifespan_seconds=LIFESPAN_SECONDS,

@@ -27,7 +27,7 @@ for one that is not set or empty, and `$${{` stands for `${{`. Only values are r
 A duration is `90s`, `15m`, `24h`, `7d`, `1h30m`, or a number of seconds. A size is a number of bytes, or `512kB`,
 `16MiB`, `4GB`.
 """
-MAPPINGS = {"targets", "routes", "tenants"}
+MAPPINGS = {"targets", "routes", "notify", "tenants"}
 
 
 def settings_page() -> str:

@@ -11,6 +11,7 @@ import msgspec
 
 from forebay.domain.errors import ConfigurationError
 from forebay.domain.target import TargetSpec
+from forebay.settings.notify import read_networks, read_secret_key, read_webhooks
 from forebay.settings.reading import EMPTY, Reader
 from forebay.settings.records import BucketPlace, Settings, StoreSettings
 from forebay.settings.source import ENVIRONMENT, Item, Problem, Source
@@ -39,9 +40,10 @@ SCALARS = (
     "result_ttl",
     "graphql_max_depth",
     "graphql_max_cost",
+    "secret_key",
 )
-LATER = ("rules", "pipelines", "notify", "webhook_allow")  # documented; refused until their features are built
-KEYS = (*SCALARS, "targets", "routes", "tenants", *LATER)
+LATER = ("rules", "pipelines")  # documented; refused until their features are built
+KEYS = (*SCALARS, "targets", "routes", "tenants", "notify", "webhook_allow", *LATER)
 
 
 def load_settings(path: Path | None, environ: Mapping[str, str]) -> Settings:
@@ -73,6 +75,8 @@ def redacted(settings: Settings) -> dict[str, Any]:
     for target in shown["targets"]:
         target["api_key"] = "[set]" if target["api_key"] else None
         target["headers"] = dict.fromkeys(target["headers"], "[set]")
+    shown["webhooks"] = [{**webhook, "url": "[set]", "secret": "[set]"} for webhook in shown["webhooks"]]
+    shown["secret_key"] = "[set]" if settings.secret_key else None
     return shown
 
 
@@ -94,6 +98,7 @@ def _settings(reader: Reader, environ: Mapping[str, str], folder: Path, file: Pa
     for name in LATER:
         if name in reader.items and reader.items[name].value not in (None, "", [], {}):
             reader.wrong(reader.items[name], f"this version of Forebay does not have {name} yet; remove the key")
+    allowed = read_networks(reader)
     default = Settings(store=_store(reader, folder), blobs=Path())
     return Settings(
         store=default.store,
@@ -112,6 +117,9 @@ def _settings(reader: Reader, environ: Mapping[str, str], folder: Path, file: Pa
         result_ttl_seconds=reader.seconds("result_ttl") or default.result_ttl_seconds,
         graphql_max_depth=reader.whole("graphql_max_depth", least=1) or default.graphql_max_depth,
         graphql_max_cost=reader.whole("graphql_max_cost", least=1) or default.graphql_max_cost,
+        webhooks=read_webhooks(reader, allowed),
+        webhook_allow=allowed,
+        secret_key=read_secret_key(reader),
         file=file,
     )
 

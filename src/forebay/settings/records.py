@@ -8,6 +8,8 @@ from msgspec import Meta
 from forebay.domain.record import Record
 from forebay.domain.target import Route, TargetSpec
 from forebay.domain.tenant import TenantSpec
+from forebay.domain.webhook import ConfiguredEndpoint
+from forebay.policy.addresses import Network
 from forebay.targets.clients import DEFAULT_LIBRARY, HttpLibrary
 
 SECONDS, BYTES, NUMBER, TEXT = "duration", "size", "whole number", "text"
@@ -123,4 +125,30 @@ class Settings(Record, frozen=True, kw_only=True):
             NUMBER,
         ),
     ] = 50_000
+    webhooks: Annotated[
+        tuple[ConfiguredEndpoint, ...],
+        _meaning(
+            "`webhooks: [{url, secret, events}]`: who hears of the ends of jobs, of every tenant; see webhooks.md.",
+            "mapping",
+            key="notify",
+            shown="none",
+        ),
+    ] = ()
+    webhook_allow: Annotated[
+        tuple[Network, ...],
+        _meaning(
+            "Networks that webhooks may reach although they are private: `[10.0.0.0/8]`; in the environment with "
+            "commas.",
+            "list",
+            shown="none",
+        ),
+    ] = ()
+    secret_key: Annotated[
+        str | None,
+        _meaning(
+            "What the secrets of webhooks are derived from, the same on all machines; never printed.",
+            TEXT,
+            shown="made in a file beside a SQLite store, `forebay.db.secret`; none with PostgreSQL",
+        ),
+    ] = None
     file: Path | None = None  # the configuration that was read

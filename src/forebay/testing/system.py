@@ -8,9 +8,11 @@ from pathlib import Path
 from forebay.blobs.files import open_blobs
 from forebay.domain.ids import IdSource
 from forebay.domain.target import Route, TargetSpec, TargetType
+from forebay.engine.notices import Notices
 from forebay.engine.services import Bounds, Services
 from forebay.policy.resolution import Resolver
-from forebay.ports import Clock, Target
+from forebay.ports import Clock, Notifier, Target
+from forebay.secrets import Secrets
 from forebay.stores.sqlite import open_store
 from forebay.testing.clock import FakeClock
 from forebay.testing.conformance.world import OpenedStore
@@ -33,6 +35,7 @@ async def open_services(
     clock: Clock | None = None,
     store: str | Path | OpenedStore = ":memory:",
     bounds: Bounds | None = None,
+    notifier: Notifier | None = None,
 ) -> AsyncIterator[Services]:
     """Services over the given targets; each is declared by ``scripted_spec`` unless ``specs`` says otherwise.
 
@@ -59,6 +62,9 @@ async def open_services(
             routes=tuple(routes),
             prices=lambda _address, _model, _tier: None,
             bounds=bounds or Bounds(),
+            notices=Notices(opened.records, clock),
+            secrets=Secrets("the secret key of tests"),
+            notifier=notifier,
         )
     finally:
         await opened.close()

@@ -60,7 +60,7 @@ class Driver:
     async def submit(self, data: bytes, **order: object) -> str:
         blob = await self.services.blobs.write(_once(data))
         args = BatchArgs(input_file_id="file-in", input_blob_id=blob.id, endpoint=CHAT)
-        job = make_batch(BatchOrder(args=args, lifespan_seconds=86_400.0, **order), self.services)
+        job = await make_batch(BatchOrder(args=args, lifespan_seconds=86_400.0, **order), self.services)
         await self.services.jobs.add([job])
         await self.services.jobs.renew(self.worker)
         return job.id

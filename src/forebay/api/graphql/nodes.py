@@ -157,6 +157,9 @@ class JobInput:
         default=strawberry.UNSET, description="At most 16 pairs of texts; keys of 64, values of 512 characters"
     )
     budget_usd: float | None = strawberry.UNSET
+    notify: Json | None = strawberry.field(
+        default=strawberry.UNSET, description="Where its end is told: `{webhook, include, events}`, as on REST"
+    )
     idempotency_key: str | None = strawberry.field(
         default=strawberry.UNSET, description="A repeat under the same key gives the same job; the same as on REST"
     )

@@ -7,6 +7,7 @@ from asyncpg import SerializationError
 
 from forebay.domain.change import Added
 from forebay.domain.job import Ending, ErrorCode, Job, JobError, Status
+from forebay.domain.lane import ready_topics
 from forebay.stores.postgres.placing import assign_ranks, give_back
 from forebay.stores.postgres.rows import cost, decode_fixed, encode_fixed, labels, urgency
 from forebay.stores.postgres.transaction import Tx
@@ -186,7 +187,7 @@ async def _insert_parts(tx: Tx, entries: list[_Entry]) -> None:
         if entry.rank is not None:
             deadline = None if job.is_group else entry.deadline
             ready.append((job.queue, False, urgency(job), entry.rank, job.id, deadline, job.created_at))
-            tx.topics.add("ready:" + job.queue)
+            tx.topics.update(ready_topics(job.queue))
         elif entry.status is Status.QUEUED:
             later.append((entry.due_at, job.id, job.queue, job.created_at))
         else:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from forebay.domain.job import Ending, Job, JobError, Spec, Status
+from forebay.domain.job import Ending, Job, JobError, Notice, Spec, Status
 from forebay.stores.postgres.adding import add_jobs, end_of
 from forebay.stores.postgres.placing import dequeue, enqueue
 from forebay.stores.postgres.rows import decode_fixed
@@ -80,6 +80,8 @@ async def add_notices(tx: Tx, job_ids: list[str]) -> None:
     for job_id, status, fixed in await tx.bulk("end.owners", job_ids):
         owner = decode_fixed(fixed)
         for place, notice in enumerate(owner.on_end):
+            if notice.statuses and status not in notice.statuses:
+                continue
             args = msgspec.json.decode(notice.args) | {"job_id": job_id, "status": status}
             job = Job(
                 id=tx.ids.new("job"),
@@ -89,10 +91,14 @@ async def add_notices(tx: Tx, job_ids: list[str]) -> None:
                 key=f"end:{job_id}:{place}",
                 created_at=tx.now,
                 deadline=tx.now + notice.lifespan_seconds,
-                spec=Spec(args=as_json(args)),
+                spec=Spec(args=as_json(args), metadata=_labels(notice, job_id)),
             )
             jobs.append(job)
     await add_jobs(tx, jobs)
+
+
+def _labels(notice: Notice, owner_id: str) -> dict[str, str]:
+    return {**notice.metadata, "job_id": owner_id} if notice.metadata else {}
 
 
 async def _ask_children(tx: Tx, parent_ids: list[str], ending: Ending) -> tuple[list[str], set[str]]:

@@ -8,6 +8,7 @@ job was rolled back costs its tenant a little of its turn, no more.
 
 from collections.abc import Iterable, Sequence
 
+from forebay.domain.lane import ready_topics
 from forebay.stores.postgres.transaction import Row, Tx
 
 Charge = tuple[str, str, float]  # queue, tenant, cost
@@ -40,7 +41,7 @@ async def enqueue(tx: Tx, job_ids: Iterable[str]) -> None:
         ranks = await assign_ranks(tx, [(row[1], row[2], row[4]) for row in due])
         await tx.bulk("ready.set_ranks", [(row[0], rank) for row, rank in zip(due, ranks, strict=True)])
         await tx.bulk("ready.insert_ready", [_entry(row, rank) for row, rank in zip(due, ranks, strict=True)])
-        tx.topics.update("ready:" + row[1] for row in due)
+        tx.topics.update(topic for queue in {row[1] for row in due} for topic in ready_topics(queue))
     await tx.bulk("ready.insert_later", [(row[6], row[0], row[1], row[7]) for row in ahead])
 
 

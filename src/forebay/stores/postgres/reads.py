@@ -63,6 +63,11 @@ async def backlog(session: Session, tenant: str, ceiling: int) -> int:
     return int(rows[0][0])
 
 
+async def queues(session: Session, prefix: str, after: str, limit: int) -> list[str]:
+    end = prefix[:-1] + chr(ord(prefix[-1]) + 1)
+    return [row[0] for row in await session.run("read.queues", max(prefix, after), end, limit)]
+
+
 async def workers(session: Session) -> list[Worker]:
     return [read_worker(row) for row in await session.run("workers.all")]
 

@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from forebay.domain.change import Added
 from forebay.domain.job import Ending, ErrorCode, Job, JobError, Status
+from forebay.domain.lane import ready_topics
 from forebay.stores.sqlite.placing import assign_ranks, give_back
 from forebay.stores.sqlite.rows import cost, encode_fixed, urgency
 from forebay.stores.sqlite.transaction import Binding, Redo, Tx
@@ -204,7 +205,7 @@ def _insert_parts(tx: Tx, entries: list[_Entry]) -> None:
             later.append((entry.due_at, job.id, job.queue, job.created_at))
         else:
             tx.topics.add("job:" + job.id)
-    tx.topics.update(["ready:" + queue for queue in {row[0] for row in ready}])
+    tx.topics.update([topic for queue in {row[0] for row in ready} for topic in ready_topics(queue)])
     if bodies:
         tx.spread("add.insert_bodies", BODY_COLUMNS, bodies)
     if refs:

@@ -104,6 +104,9 @@ class SqliteJobs:
     async def backlog(self, tenant: str, ceiling: int) -> int:
         return await self._backend.read(lambda session: reads.backlog(session, tenant, ceiling))
 
+    async def queues(self, prefix: str, *, after: str = "", limit: int = 100) -> list[str]:
+        return await self._backend.read(lambda session: reads.queues(session, prefix, after, limit))
+
     async def workers(self) -> list[Worker]:
         return await self._backend.read(reads.workers)
 

@@ -6,6 +6,7 @@ clock is the highest rank claimed so far. A tenant that was idle starts at the c
 
 from collections.abc import Iterable, Sequence
 
+from forebay.domain.lane import ready_topics
 from forebay.stores.sqlite.transaction import Tx
 
 Charge = tuple[str, str, float]  # queue, tenant, cost
@@ -49,7 +50,7 @@ def enqueue(tx: Tx, job_ids: Iterable[str]) -> None:
             )
         ]
         tx.bulk("ready.insert_ready", entries)
-        tx.topics.update("ready:" + row[1] for row in due)
+        tx.topics.update(topic for queue in {row[1] for row in due} for topic in ready_topics(queue))
     if ahead:
         tx.bulk("ready.insert_later", [(row[6], row[0], row[1], row[7]) for row in ahead], tx.now)
 

@@ -92,7 +92,7 @@ class Clients:
             on_unknown=chance.choice((OnUnknown.RETRY, OnUnknown.RETRY, OnUnknown.HOLD)),
             is_stream=chance.random() < 0.1,
             key=f"key {chance.randrange(12)}" if chance.random() < 0.3 else "",
-            on_end=(Notice(kind="notify", queue="notify:x", lifespan_seconds=9.0),) if chance.random() < 0.2 else (),
+            on_end=(Notice(kind="told", queue="told:x", lifespan_seconds=9.0),) if chance.random() < 0.2 else (),
         )
         job = await self._until(lambda: make_job(order, self.services))
         if text.startswith("poison"):
@@ -117,7 +117,7 @@ class Clients:
             timeout_seconds=chance.choice((3.0, 10.0)),
         )
         lifespan = chance.uniform(3, 15) if chance.random() < 0.15 else 86_400.0
-        batch = make_batch(BatchOrder(args=args, lifespan_seconds=lifespan), self.services)
+        batch = await make_batch(BatchOrder(args=args, lifespan_seconds=lifespan), self.services)
         self.lines[batch.id] = ids
         await self._add([batch])
 

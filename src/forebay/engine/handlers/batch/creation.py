@@ -15,6 +15,7 @@ from forebay.domain.lane import CONTROL
 from forebay.domain.record import Record
 from forebay.domain.stored import StoredRecord
 from forebay.domain.tenant import spec_of
+from forebay.domain.webhook import Subject
 from forebay.engine.handlers.batch.reading import pieces_of
 from forebay.engine.services import Services
 from forebay.policy.batch_input import custom_id_of
@@ -38,10 +39,11 @@ class BatchOrder(Record, frozen=True, kw_only=True):
     kind: str = BATCH
 
 
-def make_batch(order: BatchOrder, services: Services, *, tenant: str = "default") -> Job:
+async def make_batch(order: BatchOrder, services: Services, *, tenant: str = "default") -> Job:
     """Makes the job; ``JobStore.add`` makes it durable. It refers to the input's blob itself: the file may go."""
     now = services.clock.now()
     args = order.args
+    subject = Subject.BATCH if order.kind == BATCH else Subject.MESSAGE_BATCH
     return Job(
         id=services.ids.new("job"),
         kind=order.kind,
@@ -64,7 +66,7 @@ def make_batch(order: BatchOrder, services: Services, *, tenant: str = "default"
             metadata=order.metadata,
             args=msgspec.json.encode(args).decode(),
         ),
-        on_end=order.on_end,
+        on_end=(*order.on_end, *await services.notices.of(tenant, subject)),
         blobs=(args.input_blob_id,) if args.input_blob_id else (),
     )
 

@@ -59,6 +59,16 @@ SELECT count(*) FROM (
   SELECT 1 FROM jobs
   WHERE tenant = $1 AND parent_id = '' AND kind <> 'notify' AND status IN ('queued', 'waiting') LIMIT $2) AS live;
 
+-- name: queues
+-- One step per queue through the primary key of ready, from one name to another.
+WITH RECURSIVE queues (queue) AS (
+  SELECT min(queue) FROM ready WHERE queue > $1 AND queue < $2
+  UNION ALL
+  SELECT (SELECT min(r.queue) FROM ready r WHERE r.queue > q.queue AND r.queue < $2) FROM queues q
+  WHERE q.queue IS NOT NULL
+)
+SELECT queue FROM queues WHERE queue IS NOT NULL LIMIT $3;
+
 -- name: watched
 -- Of watched jobs: when each ended, and its last chunk.
 SELECT j.id, j.finished_at,
@@ -67,4 +77,7 @@ FROM jobs j WHERE j.id = ANY($1::text[]);
 
 -- name: claimable
 -- Of watched queues, those that are not empty: primary key of ready. What falls due is told by who moves it.
-SELECT q.queue FROM unnest($1::text[]) AS q (queue) WHERE EXISTS (SELECT 1 FROM ready r WHERE r.queue = q.queue);
+-- `notify:` stands for all that begin so.
+SELECT q.queue FROM unnest($1::text[]) AS q (queue)
+WHERE EXISTS (SELECT 1 FROM ready r WHERE r.queue = q.queue)
+  OR (q.queue = 'notify:' AND EXISTS (SELECT 1 FROM ready r WHERE r.queue > 'notify:' AND r.queue < 'notify;'));

@@ -72,6 +72,16 @@ SELECT coalesce(max(rowid), 0) FROM chunks;
 -- The rows that were added since: streams that grew.
 SELECT job_id FROM chunks NOT INDEXED WHERE rowid > ?1;
 
+-- name: queues
+-- One step per queue through the primary key of ready, from one name to another.
+WITH RECURSIVE queues (queue) AS (
+  SELECT min(queue) FROM ready WHERE queue > ?1 AND queue < ?2
+  UNION ALL
+  SELECT (SELECT min(r.queue) FROM ready r WHERE r.queue > q.queue AND r.queue < ?2) FROM queues q
+  WHERE q.queue IS NOT NULL
+)
+SELECT queue FROM queues WHERE queue IS NOT NULL LIMIT ?3;
+
 -- name: watched
 -- Of watched jobs: when each ended, and its last chunk.
 SELECT j.id, j.finished_at,
@@ -79,5 +89,7 @@ SELECT j.id, j.finished_at,
 FROM jsonb_each(?1) q JOIN jobs j ON j.id = q.value;
 
 -- name: claimable
--- Of watched queues, those that are not empty: primary key of ready.
-SELECT q.value FROM jsonb_each(?1) q WHERE EXISTS (SELECT 1 FROM ready r WHERE r.queue = q.value);
+-- Of watched queues, those that are not empty: primary key of ready. `notify:` stands for all that begin so.
+SELECT q.value FROM jsonb_each(?1) q
+WHERE EXISTS (SELECT 1 FROM ready r WHERE r.queue = q.value)
+  OR (q.value = 'notify:' AND EXISTS (SELECT 1 FROM ready r WHERE r.queue > 'notify:' AND r.queue < 'notify;'));

@@ -1,0 +1,162 @@
+"""Endpoints: where a delivery goes and what it is signed with; and how an endpoint is switched off."""
+
+import base64
+
+import msgspec
+import structlog
+
+from forebay.domain.errors import RequestError, VersionConflict
+from forebay.domain.job import Job, JobError
+from forebay.domain.record import Record
+from forebay.domain.stored import StoredRecord
+from forebay.domain.webhook import (
+    CONFIGURED,
+    ENDPOINT,
+    GONE,
+    TENANT_SECRET,
+    NotifyArgs,
+    SecretVersions,
+    encoded,
+    endpoint_data,
+    secret_versions,
+)
+from forebay.engine.services import Services
+
+log = structlog.get_logger(__name__)
+PREFIX = "whsec_"  # Source: standardwebhooks.com
+DEFAULT_TENANT = "default"  # has the records of what belongs to no tenant
+CURRENT = "current"  # the id of a tenant's only record of its secret
+GONE_SECONDS = 86_400.0  # a configured endpoint has no other way back than to be tried again
+ENDPOINT_DELETED, ENDPOINT_DISABLED = "endpoint_deleted", "endpoint_disabled"
+_OF_ENDPOINT, _OF_TENANT = "webhook-endpoint", "webhook-tenant"
+_TRIES = 5  # of an update that others are making too
+
+
+class _Reason(Record, frozen=True, kw_only=True):
+    """``data`` of the record of a configured endpoint that is gone."""
+
+    reason: str
+
+
+_REASON = msgspec.json.Decoder(_Reason)
+
+
+class Place(Record, frozen=True, kw_only=True):
+    """Where to send. ``endpoint``: what to switch off there; None: an address that a job named itself."""
+
+    url: str
+    secrets: tuple[bytes, ...]
+    events: tuple[str, ...]
+    endpoint: str | None = None
+
+    def __repr__(self) -> str:
+        """Without secrets."""
+        return f"Place(endpoint={self.endpoint!r})"
+
+
+async def place_of(job: Job, args: NotifyArgs, services: Services) -> Place | JobError:
+    """Where a delivery goes now, or why it goes nowhere. Raises: RequestError (`secret_key_missing`)."""
+    if args.endpoint is None:
+        secrets = await tenant_secrets(job.tenant, services)
+        return Place(url=args.url or "", secrets=secrets, events=args.events)
+    if args.endpoint.startswith(CONFIGURED):
+        return await _configured(args.endpoint, services)
+    record = await services.records.get(job.tenant, ENDPOINT, args.endpoint)
+    if record is None:
+        return JobError(code=ENDPOINT_DELETED, message=f"The webhook endpoint {args.endpoint!r} was deleted")
+    data = endpoint_data(record)
+    if data.disabled_at is not None:
+        return _disabled(args.endpoint, data.disabled_reason)
+    versions = data.secrets.active(services.clock.now())
+    secrets = tuple(endpoint_secret(record.id, version, services) for version in versions)
+    return Place(url=data.url, secrets=secrets, events=data.events, endpoint=record.id)
+
+
+async def check_webhook(url: str, tenant: str, services: Services) -> None:
+    """Judges an address that a job names. Raises: RequestError (`webhook_url_refused`, `secret_key_missing`)."""
+    if services.notifier is None:
+        raise RequestError("This server sends no webhooks", param="notify", code="not_supported")
+    await services.notifier.check(url, "notify.webhook")
+    services.secrets.derive(_OF_TENANT, tenant, 1)
+
+
+def endpoint_secret(endpoint: str, version: int, services: Services) -> bytes:
+    """The key that an endpoint's deliveries are signed with. Raises: RequestError (`secret_key_missing`)."""
+    return services.secrets.derive(_OF_ENDPOINT, endpoint, version)
+
+
+async def tenant_secrets(tenant: str, services: Services) -> tuple[bytes, ...]:
+    """The keys of deliveries to addresses that a tenant's jobs name themselves, the newest first."""
+    record = await services.records.get(tenant, TENANT_SECRET, CURRENT)
+    active = secret_versions(record).active(services.clock.now())
+    return tuple(services.secrets.derive(_OF_TENANT, tenant, version) for version in active)
+
+
+async def rotate_tenant_secret(tenant: str, services: Services, *, keep_seconds: float = 0.0) -> bytes:
+    """Makes the next secret valid and returns it. Raises: VersionConflict: another is rotating it."""
+    now = services.clock.now()
+    record = await services.records.get(tenant, TENANT_SECRET, CURRENT)
+    rotated: SecretVersions = secret_versions(record).rotated(now, keep_seconds=keep_seconds)
+    secret = services.secrets.derive(_OF_TENANT, tenant, rotated.version)  # before anything is changed
+    held = record or StoredRecord(kind=TENANT_SECRET, id=CURRENT, tenant=tenant, created_at=now)
+    await services.records.put(msgspec.structs.replace(held, data=encoded(rotated)))
+    return secret
+
+
+def shown_secret(secret: bytes) -> str:
+    """A secret as receivers are given it."""
+    return PREFIX + base64.b64encode(secret).decode()
+
+
+async def disable(place: Place, job: Job, services: Services, reason: str) -> None:
+    """Sends nothing more to an endpoint that said it is gone."""
+    if place.endpoint is None:
+        return
+    log.warning("webhook_endpoint_disabled", endpoint=place.endpoint, reason=reason)
+    if place.endpoint.startswith(CONFIGURED):
+        await _mark_gone(place.endpoint, reason, services)
+        return
+    for _ in range(_TRIES):
+        record = await services.records.get(job.tenant, ENDPOINT, place.endpoint)
+        if record is None:
+            break
+        data = endpoint_data(record)
+        if data.url != place.url:  # it was given another address meanwhile
+            break
+        off = msgspec.structs.replace(data, disabled_at=services.clock.now(), disabled_reason=reason)
+        try:
+            await services.records.put(msgspec.structs.replace(record, data=encoded(off)))
+        except VersionConflict:
+            continue
+        break
+    services.notices.forget(job.tenant)
+
+
+async def _configured(endpoint: str, services: Services) -> Place | JobError:
+    found = services.webhooks.get(endpoint)
+    if found is None:
+        return JobError(code=ENDPOINT_DELETED, message="The webhook does not stand in the configuration any more")
+    if gone := await services.records.get(DEFAULT_TENANT, GONE, endpoint):
+        return _disabled(endpoint, _REASON.decode(gone.data).reason)
+    secret = base64.b64decode(found.secret.removeprefix(PREFIX))
+    return Place(url=found.url, secrets=(secret,), events=found.events, endpoint=endpoint)
+
+
+async def _mark_gone(endpoint: str, reason: str, services: Services) -> None:
+    now = services.clock.now()
+    record = StoredRecord(
+        kind=GONE,
+        id=endpoint,
+        tenant=DEFAULT_TENANT,
+        data=encoded(_Reason(reason=reason)),
+        created_at=now,
+        expires_at=now + GONE_SECONDS,
+    )
+    try:
+        await services.records.put(record)
+    except VersionConflict:
+        return  # another delivery said so
+
+
+def _disabled(endpoint: str, reason: str | None) -> JobError:
+    return JobError(code=ENDPOINT_DISABLED, message=f"The webhook endpoint {endpoint!r} is disabled: {reason}")

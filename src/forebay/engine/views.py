@@ -1,0 +1,178 @@
+"""The job view: what every wire of ours says of a job. Every key is always present."""
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from forebay.domain.attempt import Attempt, Outcome, Usage
+from forebay.domain.errors import NotFound
+from forebay.domain.job import Job, JobError, Result, Status
+from forebay.engine.intake import load_text
+from forebay.ports import BlobStore
+
+_NULL = msgspec.Raw(b"null")
+
+
+class UsageView(msgspec.Struct, kw_only=True):
+    """Tokens of a call, or of all calls of a job."""
+
+    input_tokens: int
+    cached_tokens: int
+    output_tokens: int
+    reasoning_tokens: int
+    total_tokens: int
+
+
+class ErrorView(msgspec.Struct, kw_only=True):
+    """Why a job did not succeed, or why its last try did not."""
+
+    code: str
+    message: str
+
+
+class ResultView(msgspec.Struct, kw_only=True):
+    """The model's answer as it came; what is not JSON is a file, named by ``file_id``."""
+
+    status_code: int | None
+    body: Annotated[msgspec.Raw, Meta(description="Any JSON: the model's own")]
+
+
+class AttemptView(msgspec.Struct, kw_only=True):
+    """One call of a target."""
+
+    number: int
+    target: str
+    model: str | None
+    started_at: float
+    finished_at: float | None
+    outcome: Outcome
+    status_code: int | None
+    error: str | None
+    retry_at: float | None
+    usage: UsageView | None
+    cost_usd: float | None
+
+
+class JobSummary(msgspec.Struct, kw_only=True):
+    """A job in a list: all but its result and its attempts."""
+
+    id: str
+    object: str = "job"
+    kind: str
+    status: Status
+    target: str | None
+    model: str | None
+    endpoint: str | None
+    parent_id: str | None
+    priority: int
+    metadata: dict[str, str]
+    created_at: float
+    not_before: float | None
+    deadline: float
+    started_at: float | None
+    finished_at: float | None
+    error: ErrorView | None
+    usage: UsageView | None
+    cost_usd: float | None
+    attempt_count: int
+
+
+class JobView(JobSummary, kw_only=True):
+    """A job, whole."""
+
+    result: ResultView | None
+    attempts: list[AttemptView]
+
+
+class JobList(msgspec.Struct, kw_only=True):
+    """A page of jobs."""
+
+    object: str = "list"
+    data: list[JobSummary]
+    has_more: bool
+    first_id: str | None
+    last_id: str | None
+
+
+def summary_of(job: Job) -> JobSummary:
+    """The job as a list shows it."""
+    return JobSummary(**_common(job))  # type: ignore[arg-type]  # one dict for two structs; its keys are tested
+
+
+async def view_of(job: Job, blobs: BlobStore) -> JobView:
+    """The whole view; the job was read with result and attempts. A large result is loaded."""
+    result = None if job.result is None else await _result(job.result, blobs)
+    attempts = [_attempt(attempt) for attempt in job.attempts]
+    return JobView(**_common(job), result=result, attempts=attempts)  # type: ignore[arg-type]  # as above
+
+
+def shown_target(job: Job) -> str | None:
+    """The target that a job names or goes to; on a route, the one that it went to last."""
+    if job.spec.target is not None:
+        return job.spec.target
+    return job.attempts[-1].target if job.attempts else None
+
+
+def _common(job: Job) -> dict[str, object]:
+    spec = job.spec
+    return {
+        "id": job.id,
+        "kind": job.kind,
+        "status": job.status,
+        "target": shown_target(job),
+        "model": spec.model,
+        "endpoint": spec.endpoint,
+        "parent_id": job.parent_id or None,
+        "priority": job.priority,
+        "metadata": spec.metadata,
+        "created_at": job.created_at,
+        "not_before": job.not_before,
+        "deadline": job.deadline,
+        "started_at": job.started_at,
+        "finished_at": job.finished_at,
+        "error": None if job.status is Status.SUCCEEDED else _error(job.error),
+        "usage": _usage(job.usage),
+        "cost_usd": job.cost_usd,
+        "attempt_count": job.attempt_count,
+    }
+
+
+async def _result(result: Result, blobs: BlobStore) -> ResultView:
+    try:
+        body = msgspec.Raw((await load_text(result.body, blobs)).encode())
+    except NotFound:  # erased between the row's reading and the blob's
+        body = _NULL
+    return ResultView(status_code=result.status_code, body=body)
+
+
+def _attempt(attempt: Attempt) -> AttemptView:
+    return AttemptView(
+        number=attempt.number,
+        target=attempt.target,
+        model=attempt.model,
+        started_at=attempt.started_at,
+        finished_at=attempt.finished_at,
+        outcome=attempt.outcome,
+        status_code=attempt.status_code,
+        error=attempt.error,
+        retry_at=attempt.retry_at,
+        usage=_usage(attempt.usage),
+        cost_usd=attempt.cost_usd,
+    )
+
+
+def _error(error: JobError | None) -> ErrorView | None:
+    return None if error is None else ErrorView(code=error.code, message=error.message)
+
+
+def _usage(usage: Usage | None) -> UsageView | None:
+    if usage is None:
+        return None
+    return UsageView(
+        input_tokens=usage.input_tokens,
+        cached_tokens=usage.cached_tokens,
+        output_tokens=usage.output_tokens,
+        reasoning_tokens=usage.reasoning_tokens,
+        total_tokens=usage.total_tokens,
+    )
