@@ -1,5 +1,6 @@
 """What a handler answers with: data, five forms. ``policy.lifecycle.decide`` turns one into a Change."""
 
+from forebay.domain.attempt import Usage
 from forebay.domain.content import Segment
 from forebay.domain.job import Job, JobError, Join, Result
 from forebay.domain.record import Record
@@ -18,11 +19,15 @@ class Taking(Record, frozen=True, kw_only=True):
 
 
 class Done(Record, frozen=True, kw_only=True):
-    """The job succeeded. Under an ``ending`` it ends as the ending says, with this output."""
+    """The job succeeded. Under an ``ending`` it ends as the ending says, with this output. ``usage``, ``cost_usd``:
+    what a group's children used, beside its own attempts.
+    """
 
     result: Result | None = None
     taking: Taking = Taking()
     progress: str | None = None
+    usage: Usage | None = None
+    cost_usd: float | None = None
 
 
 class Failed(Record, frozen=True, kw_only=True):
@@ -32,6 +37,8 @@ class Failed(Record, frozen=True, kw_only=True):
     result: Result | None = None
     taking: Taking = Taking()
     progress: str | None = None
+    usage: Usage | None = None  # as of Done
+    cost_usd: float | None = None
 
 
 class Retry(Record, frozen=True, kw_only=True):

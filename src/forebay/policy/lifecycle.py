@@ -28,8 +28,8 @@ def decide(
             result=answer.result,
             taking=answer.taking,
             attempts=tuple(attempts),
-            usage=usage,
-            cost_usd=cost,
+            usage=answer.usage or usage,
+            cost_usd=cost if answer.cost_usd is None else answer.cost_usd,
             progress=answer.progress,
         )
     change = partial(
@@ -44,7 +44,14 @@ def decide(
     )
     match answer:
         case Failed():
-            return change(status=Status.FAILED, result=answer.result, error=answer.error, taking=answer.taking)
+            return change(
+                status=Status.FAILED,
+                result=answer.result,
+                error=answer.error,
+                taking=answer.taking,
+                usage=answer.usage or usage,
+                cost_usd=cost if answer.cost_usd is None else answer.cost_usd,
+            )
         case Retry():
             return _announced(_retry(claimed.job, answer, change, now, chance))
         case Snooze():

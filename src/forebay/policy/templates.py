@@ -19,6 +19,7 @@ Step = str | int
 Path = tuple[Step, ...]
 _NAME = r"(?:[\w-]+|`[^`]+`)"
 _TOKEN = re.compile(r"\{\{|\}\}|\{(" + _NAME + r"(?:\." + _NAME + r"|\[\d+\])*)\}")
+_PATH = re.compile(_NAME + r"(?:\." + _NAME + r"|\[\d+\])*")
 _STEP = re.compile(r"\[(\d+)\]|`([^`]+)`|([\w-]+)")
 
 
@@ -132,6 +133,11 @@ def _has(value: Any, step: Step) -> bool:
     if isinstance(value, Mapping):
         return step in value
     return isinstance(step, int) and isinstance(value, list | tuple) and step < len(value)
+
+
+def read_path(text: str) -> Path:
+    """The steps of a path that stands alone, as ``choices[0].message``; none if the text is no path."""
+    return _path(text) if _PATH.fullmatch(text) else ()
 
 
 def show_path(path: Path) -> str:

@@ -1,0 +1,115 @@
+"""Making fan-outs: of a request that names several targets, and of an event that a rule matched."""
+
+import fnmatch
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from forebay.domain.errors import RequestError
+from forebay.domain.fanout import BRANCH_KEY, FANOUT, Branch, FanoutArgs
+from forebay.domain.job import Job, Spec
+from forebay.domain.lane import CONTROL
+from forebay.domain.order import Order
+from forebay.domain.tenant import spec_of
+from forebay.domain.webhook import Subject
+from forebay.engine.intake import make_job, store_text
+from forebay.engine.services import Services
+from forebay.policy.templates import compile_body
+
+MOST_BRANCHES = 1000
+LEEWAY_SECONDS = 60.0  # after the join's deadline, for what follows it
+SUMMING_SECONDS = 600.0  # likewise, where a target sums up
+
+
+async def make_fanout(order: Order, args: FanoutArgs, services: Services, *, tenant: str = "default") -> Job:
+    """Makes the group; its branches are made when it runs. ``order``: its own fields; its body is the event, or what
+    every branch is sent. Its deadline is the join's.
+
+    Raises: RequestError: no branch, too many, or two of one name.
+    """
+    names = [branch.name for branch in args.branches]
+    if not names or len(names) > MOST_BRANCHES:
+        raise RequestError(f"A fan-out has 1 to {MOST_BRANCHES} targets, not {len(names)}", param="targets")
+    if len(set(names)) < len(names):
+        raise RequestError("Two targets of a fan-out have one name", param="targets")
+    if args.successes is not None and not 1 <= args.successes <= len(names):
+        message = f"join: {args.successes} successes can't come of {len(names)} targets"
+        raise RequestError(message, param="join")
+    now = services.clock.now()
+    start = order.not_before or now
+    until = order.deadline or start + services.bounds.default_deadline_seconds
+    more = LEEWAY_SECONDS if args.aggregation.branch is None else SUMMING_SECONDS
+    return Job(
+        id=services.ids.new("job"),
+        kind=FANOUT,
+        queue=CONTROL,
+        tenant=tenant,
+        key=order.key,
+        fingerprint=order.fingerprint,
+        origin=order.origin,
+        is_group=True,
+        awaited=order.awaited,
+        priority=order.priority,
+        weight=spec_of(tenant, services.tenants).weight,
+        created_at=now,
+        not_before=order.not_before,
+        due_at=start,
+        deadline=until + more,
+        spec=Spec(
+            model=order.model,
+            endpoint=order.endpoint,
+            budget_usd=order.budget_usd,
+            metadata=order.metadata,
+            args=msgspec.json.encode(msgspec.structs.replace(args, leeway_seconds=more)).decode(),
+        ),
+        body=await store_text(order.body, services.blobs),
+        on_end=(*order.on_end, *await services.notices.of(tenant, Subject.JOB)),
+    )
+
+
+async def make_branch(parent: Job, branch: Branch, scope: Mapping[str, Any], text: str, services: Services) -> Job:
+    """Makes the job of one branch. ``scope``: what its template sees; ``text``: the fan-out's own body.
+
+    Raises: RequestError: a field that the template names is missing, or nobody serves what it asks for.
+    """
+    now = services.clock.now()
+    body, model = text, branch.model
+    if branch.body is not None:
+        body = msgspec.json.encode(compile_body(branch.body).render(scope)).decode()
+    elif model is None:
+        model = _own_model(branch, text, services)
+    order = Order(
+        body=body,
+        target=branch.target,
+        model=model,
+        endpoint=branch.endpoint,
+        priority=parent.priority if branch.priority is None else branch.priority,
+        deadline=None if branch.deadline_seconds is None else now + branch.deadline_seconds,
+        timeout_seconds=branch.timeout_seconds,
+        max_attempts=branch.max_attempts,
+        on_unknown=branch.on_unknown,
+        budget_usd=branch.budget_usd if parent.spec.budget_usd is None else parent.spec.budget_usd,
+        metadata=branch.metadata,
+        key=BRANCH_KEY + branch.name,
+        parent_id=parent.id,
+        is_stream=False,
+    )
+    return await make_job(order, services, tenant=parent.tenant)
+
+
+def _own_model(branch: Branch, text: str, services: Services) -> str | None:
+    """The target's own model where the body that all share names one that it doesn't have."""
+    spec = services.specs.get(branch.target or "")
+    if spec is None or not spec.exact_models:
+        return None
+    try:
+        asked = msgspec.json.decode(text, type=_Named).model
+    except msgspec.DecodeError:
+        return None
+    is_its = asked is not None and any(fnmatch.fnmatchcase(asked, pattern) for pattern in spec.models)
+    return None if is_its else spec.exact_models[0]
+
+
+class _Named(msgspec.Struct):
+    model: str | None = None
