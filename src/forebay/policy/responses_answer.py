@@ -52,8 +52,9 @@ class ChatAnswer:
             yield from self._say("message", "output_text", _plain(delta.get("content")), logprobs)
             yield from self._say("message", "refusal", delta.get("refusal"))
             yield from self._annotate(delta.get("annotations") or ())
-            for index, call in enumerate(delta.get("tool_calls") or ()):
-                yield from self._call(call, index)
+            for place, call in enumerate(delta.get("tool_calls") or ()):
+                named = call.get("id") if "delta" in choice else None  # some servers number no deltas
+                yield from self._call(call, call.get("index", named or place))
             self._reason = choice.get("finish_reason") or self._reason
 
     def finish(self) -> Iterator[Json]:
@@ -122,8 +123,7 @@ class ChatAnswer:
             known.append(made)
             yield annotation_added(item, at, index, len(known) - 1, made)
 
-    def _call(self, delta: Json, index: int) -> Iterator[Json]:
-        key = delta.get("index", delta.get("id") or index)
+    def _call(self, delta: Json, key: Any) -> Iterator[Json]:
         call = self._calls.setdefault(key, _Call())
         told = delta.get("custom") or delta.get("function") or {}
         call.is_custom = call.is_custom or "custom" in delta
@@ -232,11 +232,12 @@ def _usage(given: Any) -> Json | None:
     if not isinstance(given, dict):
         return None
     entered, left = given.get("prompt_tokens") or 0, given.get("completion_tokens") or 0
-    cached = (given.get("prompt_tokens_details") or {}).get("cached_tokens") or 0
+    details = given.get("prompt_tokens_details") or {}
+    cached = {name: details.get(name) or 0 for name in ("cached_tokens", "cache_write_tokens")}
     reasoning = (given.get("completion_tokens_details") or {}).get("reasoning_tokens") or 0
     return {
         "input_tokens": entered,
-        "input_tokens_details": {"cached_tokens": cached},
+        "input_tokens_details": cached,
         "output_tokens": left,
         "output_tokens_details": {"reasoning_tokens": reasoning},
         "total_tokens": given.get("total_tokens") or entered + left,

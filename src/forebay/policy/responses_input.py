@@ -93,7 +93,7 @@ def _add_reasoning(messages: list[Json], item: Json, place: str) -> None:
     """The model's thoughts go back to it under the name by which chat servers give them."""
     if item.get("encrypted_content"):
         raise unsupported(f"{place}.encrypted_content", "encrypted reasoning")
-    parts = [*(item.get("summary") or ()), *(item.get("content") or ())]
+    parts = [part for name in ("summary", "content") if isinstance(item.get(name), list) for part in item[name]]
     texts = [part.get("text") for part in parts if isinstance(part, dict)]
     text = "\n".join(one for one in texts if isinstance(one, str))
     if text:
@@ -142,7 +142,7 @@ def _said(content: Any, place: str) -> Json:
         kind = part.get("type") if isinstance(part, dict) else None
         if kind == "refusal":
             refusals.append(_text(part, "refusal", f"{place}[{index}]"))
-        elif kind in {"output_text", "input_text"}:
+        elif kind in ("output_text", "input_text"):
             texts.append(_text(part, "text", f"{place}[{index}]"))
         else:
             raise unsupported(f"{place}[{index}].type", f"a part of type {kind!r} of the assistant's")

@@ -56,7 +56,7 @@ def chat_request(request: Json) -> Json:
     chat["messages"] = messages_of(request.get("input"), request.get("instructions"))
     if request.get("max_output_tokens") is not None:
         chat["max_tokens"] = request["max_output_tokens"]  # known to every server, unlike max_completion_tokens
-    if request.get("truncation") not in {None, "disabled"}:
+    if request.get("truncation") not in (None, "disabled"):
         raise unsupported("truncation", "truncation")
     options = _object(request, "stream_options")
     if options.get("include_obfuscation"):
@@ -71,7 +71,7 @@ def _tools(request: Json) -> Json:
     choice = request.get("tool_choice")
     made: Json = {} if choice is None else {"tool_choice": _choice(choice)}
     if not tools:
-        return {} if made.get("tool_choice") in {"auto", "none"} else made
+        return {} if made.get("tool_choice") in ("auto", "none") else made
     made["tools"] = [_tool(tool, f"tools[{index}]") for index, tool in enumerate(tools)]
     if request.get("parallel_tool_calls") is not None:
         made["parallel_tool_calls"] = request["parallel_tool_calls"]
@@ -160,7 +160,7 @@ def _logprobs(request: Json) -> Json:
     if not isinstance(asked, list):
         raise wrong("include", "a list")
     for name in asked:
-        if name != _LOGPROBS and name not in _VOID_INCLUDES:
+        if name != _LOGPROBS and not (isinstance(name, str) and name in _VOID_INCLUDES):
             raise unsupported("include", f"{name!r}")
     if request.get("top_logprobs") is not None:
         return {"logprobs": True, "top_logprobs": request["top_logprobs"]}
