@@ -3,11 +3,12 @@
 from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
+from msgspec.structs import replace
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from forebay.api.context import api_of
+from forebay.api.context import api_of, caller_of
 from forebay.api.errors import JSON
 from forebay.domain.change import Depth
 from forebay.domain.lane import target_queue
@@ -31,7 +32,9 @@ class PricesView(msgspec.Struct, kw_only=True):
 
 
 class TargetView(msgspec.Struct, kw_only=True):
-    """A target as it is declared, and its queue."""
+    """A target as it is declared, and its queue. Its address and what waits there, of all tenants, are for callers of
+    the tenant `default` alone; others read null.
+    """
 
     name: str
     object: str = "target"
@@ -42,10 +45,13 @@ class TargetView(msgspec.Struct, kw_only=True):
     url: str | None
     limits: LimitsView
     prices: PricesView | None
-    queued: int
-    running: int
+    queued: int | None
+    running: int | None
     oldest_queued_at: float | None
-    dead_letters: int
+    dead_letters: int | None
+
+
+_UNTOLD = dict.fromkeys(("url", "queued", "running", "oldest_queued_at", "dead_letters"))
 
 
 class TargetList(msgspec.Struct, kw_only=True):
@@ -61,6 +67,8 @@ async def listed(request: Request) -> Response:
     services = api.services
     depths = {depth.queue: depth for depth in await api.depths.latest()}
     data = [target_view(spec, depths.get(target_queue(name))) for name, spec in services.specs.items()]
+    if not caller_of(request).is_operator:
+        data = [replace(view, **_UNTOLD) for view in data]
     return Response(msgspec.json.encode(TargetList(data=data)), media_type=JSON)
 
 

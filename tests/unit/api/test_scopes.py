@@ -1,0 +1,62 @@
+"""Every route has a scope of its own choosing, in one table."""
+
+import pytest
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route, WebSocketRoute
+from starlette.types import Message
+
+from forebay.api.context import CALLER
+from forebay.api.scopes import OPEN, SCOPES, guarded, scope_of
+from forebay.api.server import HOT, ROUTES, SOCKETS
+from forebay.domain.errors import Forbidden
+from forebay.domain.key import Caller, Scope
+
+PLACES = {
+    *((method, route.path) for route in ROUTES if isinstance(route, Route) for method in route.methods or ()),
+    *(("WEBSOCKET", route.path) for route in ROUTES if isinstance(route, WebSocketRoute)),
+    *(("WEBSOCKET", path) for path in SOCKETS),
+    *HOT,
+}
+NEEDED = sorted(place for place in PLACES if place[0] != "HEAD" and place[1] not in OPEN)
+
+
+@pytest.mark.parametrize("place", NEEDED, ids=" ".join)
+def test_every_route_of_the_server_stands_in_the_table(place: tuple[str, str]) -> None:
+    assert place in SCOPES
+
+
+def test_the_table_has_no_route_that_the_server_has_not() -> None:
+    assert {place for place in SCOPES if place not in PLACES} == set()
+
+
+def test_a_route_that_is_not_in_the_table_needs_admin() -> None:
+    assert scope_of("GET", "/v1/forgotten") is Scope.ADMIN
+
+
+def test_a_head_needs_what_a_get_needs() -> None:
+    assert scope_of("HEAD", "/v1/jobs") is Scope.READ
+
+
+@pytest.mark.parametrize("scope", list(Scope))
+async def test_a_forgotten_route_is_behind_its_scope(scope: Scope) -> None:
+    async def answer(_: Request) -> Response:
+        return Response(b"done")
+
+    [route] = guarded([Route("/v1/forgotten", answer, methods=["GET"])])
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        return {"type": "http.request"}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    connection = {"type": "http", "method": "GET", "path": "/v1/forgotten", "headers": [], "query_string": b""}
+    connection[CALLER] = Caller(scopes=frozenset({scope}))
+    if scope is Scope.ADMIN:
+        await route.handle(connection, receive, send)
+        assert sent[0]["status"] == 200
+    else:
+        with pytest.raises(Forbidden, match="'admin'"):
+            await route.handle(connection, receive, send)
