@@ -15,7 +15,7 @@ from tests.fuzz.strategies import DAMAGE, damaged, fuzz
 from tests.integration.api_server import Server, running_server
 
 HOST = b"Host: localhost\r\n"
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 120.0
 
 
 @pytest.fixture

@@ -46,7 +46,7 @@ MESSAGE = json.dumps(
         "usage": MESSAGE_USAGE,
     }
 )
-PATIENCE_SECONDS = 10.0
+PATIENCE_SECONDS = 120.0
 
 
 class ChatTarget(ScriptedTarget):

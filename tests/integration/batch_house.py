@@ -18,7 +18,7 @@ from forebay.domain.target import TargetSpec, TargetType
 from forebay.settings import Settings, StoreSettings
 from forebay.testing.mock_model import MockModel, MockOptions
 
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 120.0
 CHAT = "/v1/chat/completions"
 TERMINAL = {"completed", "failed", "expired", "cancelled"}
 

@@ -19,7 +19,7 @@ from forebay.app import System, open_system
 from forebay.domain.target import Limits, TargetSpec, TargetType
 from forebay.settings import Settings, StoreSettings
 
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 120.0
 MODEL = "claude-here"
 ASK = [{"role": "user", "content": "hello"}]
 

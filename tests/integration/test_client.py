@@ -76,7 +76,7 @@ def said(job: Any) -> str:
 
 def test_a_submitted_job_is_waited_for(client: forebay.Client) -> None:
     job = client.jobs.submit(**asked("hi"), metadata={"of": "one"})
-    ended = client.jobs.wait(job.id, timeout=30)
+    ended = client.jobs.wait(job.id, timeout=120)
     assert (ended.status, said(ended), ended.attempts[0].outcome) == ("succeeded", "echo: hi", "succeeded")
     assert client.jobs.get(job.id) == ended
     assert [one.id for one in client.jobs.list(metadata={"of": "one"})] == [job.id]
@@ -89,28 +89,28 @@ def test_the_same_key_is_the_same_job(client: forebay.Client) -> None:
 
 def test_many_jobs_come_back_as_they_end(client: forebay.Client) -> None:
     ids = client.jobs.submit_many(asked(f"n{number}") for number in range(20))
-    ended = {job.id: said(job) for job in client.jobs.as_completed(ids, timeout=30)}
+    ended = {job.id: said(job) for job in client.jobs.as_completed(ids, timeout=120)}
     assert [ended[job_id] for job_id in ids] == [f"echo: n{number}" for number in range(20)]
 
 
 def test_functions_of_the_configuration_are_targets(client: forebay.Client) -> None:
     job = client.jobs.submit(target="describe", body={"picture": "cat"}, metadata={"a": "b"})
-    result = client.jobs.wait(job.id, timeout=30).result
+    result = client.jobs.wait(job.id, timeout=120).result
     assert result is not None
     assert result.body == {"seen": "cat", "attempt": 1, "metadata": {"a": "b"}}
-    again = client.jobs.wait(client.jobs.submit(target="later", body={}).id, timeout=30)
+    again = client.jobs.wait(client.jobs.submit(target="later", body={}).id, timeout=120)
     assert (again.result and again.result.body, again.attempt_count) == (["now"], 2)
 
 
 def test_a_failed_job_is_an_exception_with_its_view(client: forebay.Client) -> None:
     job = client.jobs.submit(target="refuse", body={})
     with pytest.raises(forebay.JobFailed, match="no such picture") as raised:
-        client.jobs.wait(job.id, timeout=30)
+        client.jobs.wait(job.id, timeout=120)
     assert (raised.value.job.id, raised.value.job.error.code) == (job.id, "target_rejected")
-    assert [one.status for one in client.jobs.as_completed([job.id], timeout=30)] == ["failed"]
+    assert [one.status for one in client.jobs.as_completed([job.id], timeout=120)] == ["failed"]
     assert client.jobs.retry(job.id).status == "queued"
     with pytest.raises(forebay.JobFailed):
-        client.jobs.wait(job.id, timeout=30)
+        client.jobs.wait(job.id, timeout=120)
     client.jobs.delete(job.id)
 
 
@@ -134,7 +134,7 @@ def test_what_the_server_refuses_is_an_exception_with_its_sentence(client: foreb
         client.jobs.submit(modle="mock", body={})
     with pytest.raises(forebay.RequestError, match="'none' does not exist"):
         client.jobs.submit_many([asked("good"), {"model": "none", "body": {}}])
-    ended = client.jobs.wait(client.jobs.submit(**asked("done")).id, timeout=30)
+    ended = client.jobs.wait(client.jobs.submit(**asked("done")).id, timeout=120)
     with pytest.raises(Conflict):
         client.jobs.retry(ended.id)
 
@@ -153,7 +153,7 @@ def test_a_file_becomes_a_batch_and_its_results(client: forebay.Client, tmp_path
     file = client.files.create(path)
     assert (client.files.get(file.id).bytes, file.filename) == (path.stat().st_size, "requests.jsonl")
     assert b"".join(client.files.content(file.id)) == path.read_bytes()
-    batch = client.batches.wait(client.batches.create(input_file_id=file.id, metadata={"a": "b"}).id, timeout=30)
+    batch = client.batches.wait(client.batches.create(input_file_id=file.id, metadata={"a": "b"}).id, timeout=120)
     assert (batch.status, batch.metadata) == ("completed", {"a": "b"})
     assert {line["custom_id"] for line in client.batches.results(batch.id)} == {"r0", "r1", "r2"}
     assert batch.output_file_id is not None
@@ -177,7 +177,7 @@ def test_bytes_and_open_files_are_uploaded(client: forebay.Client, tmp_path: Pat
 
 async def test_the_asynchronous_client_does_the_same(server: Server) -> None:
     async with forebay.AsyncClient(server.url) as client:
-        job = await client.jobs.wait((await client.jobs.submit(**asked("hi"))).id, timeout=30)
+        job = await client.jobs.wait((await client.jobs.submit(**asked("hi"))).id, timeout=120)
         assert said(job) == "echo: hi"
         ids = await client.jobs.submit_many([asked("a"), asked("b")])
         assert {said(job) async for job in client.jobs.as_completed(ids)} == {"echo: a", "echo: b"}

@@ -16,7 +16,7 @@ from forebay.models import LocalModels, ModelCache, Patience, cache_folder, find
 from forebay.models.health import is_healthy
 
 NAME = "smollm2-135m"
-LIMIT_SECONDS = 120
+LIMIT_SECONDS = 120.0
 CHAT = {"messages": [{"role": "user", "content": "Say hello."}], "max_tokens": 8, "temperature": 0}
 PARENT = f"""
 import asyncio, sys

@@ -21,7 +21,7 @@ from forebay.testing.clock import FakeClock
 from forebay.testing.conformance.blobs import UNKNOWN, BlobStoreSuite, BlobWorld, pieces
 from tests.integration.s3_house import BUCKET, drop_bucket, empty_bucket, set_clock
 
-PATIENCE_SECONDS = 10.0
+PATIENCE_SECONDS = 120.0
 MANY_PARTS = bytes(range(256)) * (3 * PART_BYTES // 256) + b"and a rest"
 
 

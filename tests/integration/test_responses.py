@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from forebay.testing.mock_model import MockOptions
 from tests.integration.test_api_engine import House, running_house
 
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 120.0
 
 
 @pytest.fixture(params=[False, True], ids=["native", "chat"])

@@ -70,7 +70,7 @@ async def test_an_idle_connection_is_closed_by_us_before_servers_do(
     http = open_http(library)
     async with raw_server(answer) as port:
         await post(http, port)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(120):
             await closed.wait()
     await http.close()
 
@@ -88,7 +88,7 @@ async def test_closing_the_client_closes_its_connections(http: HttpClient) -> No
     async with raw_server(answer) as port:
         await post(http, port)
         await http.close()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(120):
             await closed.wait()
 
 

@@ -94,7 +94,7 @@ async def test_what_breaks_after_sending_is_a_failed_attempt(mock: MockModel, ht
 async def test_a_hanging_target_is_a_timeout_and_its_connection_is_closed(mock: MockModel, http: HttpClient) -> None:
     error = await failure(http, mock.base_url, prompt("[[fault:hang]]"), timeout_seconds=0.2)
     assert type(error) is TargetTimeout
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(120):
         while mock.calls["in_flight"]:
             await asyncio.sleep(0)
     assert mock.calls["by_outcome"] == {"hang": 1}
@@ -214,7 +214,7 @@ async def test_cancelling_a_call_breaks_it_off_at_once(mock: MockModel, http: Ht
     body = prompt("[[fault:hang]]")
     call = Call(job_id="j", attempt=1, endpoint="/v1/chat/completions", body=body, timeout_seconds=60)
     task = asyncio.create_task(target.call(call))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(120):
         while not mock.calls["in_flight"]:
             await asyncio.sleep(0)
         task.cancel()

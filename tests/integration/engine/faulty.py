@@ -64,7 +64,7 @@ def with_jobs(services: Services, jobs: Any) -> Services:
 
 
 async def until(claim: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         while not await claim():
             await asyncio.sleep(0)
 

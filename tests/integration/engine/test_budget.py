@@ -88,7 +88,7 @@ async def test_a_line_waits_for_the_calls_of_another_process(open_engine: OpenEn
     await target.entered.wait()
     await lines(engine, range(1, 2), budget_usd=0.0015)
     waiting = asyncio.create_task(second.run_until_idle())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(120):
         while not await _is_claimed(engine, 2):
             await asyncio.sleep(0.001)
     target.gate.set()

@@ -39,7 +39,7 @@ async def _document(engine: Engine, job_id: str) -> dict[str, Any]:
 
 async def _run(engine: Engine, args: FanoutArgs, **fields: Any) -> str:
     job_id = await _submit(engine, args, **fields)
-    await asyncio.wait_for((await engine.worker()).run_until_idle(), 20)
+    await asyncio.wait_for((await engine.worker()).run_until_idle(), 120)
     return job_id
 
 

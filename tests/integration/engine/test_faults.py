@@ -84,7 +84,7 @@ async def test_a_store_that_is_away_for_good_does_not_hold_up_a_drain(
     engine = await open_engine(target)
     jobs, worker = await faulty(engine, drain_seconds=0.05)
     job_id = await engine.submit()
-    async with asyncio.timeout(20), worker:
+    async with asyncio.timeout(120), worker:
         await target.entered.wait()
         jobs.fail("apply", *[StoreUnavailable("away") for _ in range(1000)])
         target.gate.set()
@@ -153,7 +153,7 @@ async def test_damage_is_not_waited_for(open_engine: OpenEngine) -> None:
     jobs, worker = await faulty(engine)
     jobs.fail("apply", StoreDamaged("page 7"), StoreDamaged("page 7"))
     job_id = await engine.submit()
-    await asyncio.wait_for(worker.run_until_idle(), 20)
+    await asyncio.wait_for(worker.run_until_idle(), 120)
     job = await engine.get(job_id)
     assert job.error is not None
     assert (job.status, job.error.code) == (Status.FAILED, ErrorCode.INTERNAL)
@@ -221,7 +221,7 @@ async def test_a_begin_broken_off_leaves_no_attempt_running(open_engine: OpenEng
 async def test_a_stopped_job_that_keeps_its_call_does_not_hold_up_a_drain(open_engine: OpenEngine) -> None:
     target = ScriptedTarget("t", is_gated=True)
     engine = await open_engine(target)
-    async with asyncio.timeout(20), await engine.worker(drain_seconds=0.01, lease_seconds=0.3) as worker:
+    async with asyncio.timeout(120), await engine.worker(drain_seconds=0.01, lease_seconds=0.3) as worker:
         job_id = await engine.submit(keep_call=True)
         await target.entered.wait()
         await engine.services.jobs.cancel("default", [job_id])
@@ -250,7 +250,7 @@ async def test_a_slot_outlives_a_run_that_raises_and_a_close_outlives_a_run_that
         if fence < 3:
             await slots.emptied.wait()
     await asyncio.sleep(0)
-    await asyncio.wait_for(slots.close(), 20)
+    await asyncio.wait_for(slots.close(), 120)
     assert (seen, [one.fence for one in ended], slots.busy) == ([1, 2, 3], [1, 2, 3], 0)
 
 
@@ -349,7 +349,7 @@ async def test_a_drain_ends_although_a_wake_comes_with_it(open_engine: OpenEngin
         async with worker:
             await asyncio.sleep(0.002)
             worker._wake.set()
-            await asyncio.wait_for(worker.drain(), 20)
+            await asyncio.wait_for(worker.drain(), 120)
         assert worker._claiming.cancelled()
 
 

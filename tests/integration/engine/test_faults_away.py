@@ -101,7 +101,7 @@ async def test_a_server_that_is_killed_and_started_again_and_again_ends_every_jo
     """Fake time passes with the real one; calls in flight at a kill count, those that are refused do not."""
     async with wired(tmp_path, {"t": TargetType.OPENAI}, library=library) as wire:
         ids = [await wire.submit(max_attempts=50) for _ in range(JOBS)]
-        async with wire.worker, asyncio.timeout(60):
+        async with wire.worker, asyncio.timeout(120):
             for _ in range(8):
                 before = len(wire.server.requests)
                 while len(wire.server.requests) < before + 5 and not await _are_over(wire, ids):

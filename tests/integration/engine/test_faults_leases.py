@@ -105,7 +105,7 @@ async def test_a_heartbeat_closed_before_its_first_beat_ends() -> None:
         heartbeat = Heartbeat(None, Worker(id="worker_1"), lambda _: None)  # type: ignore[arg-type]  # never asked
         heartbeat._halt.set()
         heartbeat.start()
-        await asyncio.wait_for(heartbeat.close(), 5)
+        await asyncio.wait_for(heartbeat.close(), 120)
 
 
 # Suspects
@@ -209,7 +209,7 @@ async def test_a_route_whose_targets_are_all_away_waits_without_claiming(open_en
     body = BODY.replace("t-model", "r")
     jobs = [await engine.submit(target=None, body=body) for _ in range(20)]
     worker = await engine.worker()
-    await asyncio.wait_for(worker.run_until_idle(), 20)
+    await asyncio.wait_for(worker.run_until_idle(), 120)
     calls = len(down.calls) + len(other.calls)
     assert calls < 40
     assert await worker.claim_once() == 0

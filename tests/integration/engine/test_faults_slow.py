@@ -121,12 +121,12 @@ async def _time_out(folder: Path, faults: dict[str, Behaviour], library: HttpLib
 
 
 async def _until_called(wire: Wired, target: str, calls: int) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         while len(wire.servers[target].requests) < calls:
             await asyncio.sleep(0.005)
 
 
 async def _until_ended(wire: Wired, job_ids: list[str]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         while not all([(await wire.engine.get(job_id)).is_terminal for job_id in job_ids]):
             await asyncio.sleep(0.02)

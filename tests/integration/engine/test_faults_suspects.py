@@ -110,7 +110,7 @@ async def _die_in_it(engine: Engine, died_in: list[str]) -> None:
     doomed._runner._handlers = {"deadly": deadly, "infer": deadly}
     doomed._on_recovered(await engine.services.jobs.recover())
     claiming = asyncio.create_task(doomed.claim_once())
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         await entered.wait()
     await asyncio.sleep(0)
     claiming.cancel()

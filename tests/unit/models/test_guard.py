@@ -19,7 +19,7 @@ from tests.unit.models.wheels import tiny_model
 QUICK = Patience(
     start=20, check_every=0.05, check_timeout=0.5, hung=0.5, end=0.3, first_restart=0.01, last_restart=0.05
 )
-LIMIT_SECONDS = 30
+LIMIT_SECONDS = 120.0
 STAND_IN = """
 import json, os, signal, socket, sys, threading
 settings = json.loads(sys.stdin.buffer.readline())

@@ -12,7 +12,7 @@ from forebay.stores.sqlite import looks, open_store
 from forebay.stores.sqlite.opening import SqliteStore
 from forebay.testing.clock import FakeClock
 
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 120.0
 QUEUE = "target:x"
 WORKER = Worker(id="worker_1", queues=(QUEUE,))
 
