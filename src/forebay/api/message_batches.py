@@ -32,6 +32,7 @@ from forebay.domain.errors import Conflict, NotFound, RequestError, VersionConfl
 from forebay.domain.job import Job, Status
 from forebay.domain.query import JobQuery
 from forebay.domain.stored import StoredRecord
+from forebay.engine.erasure import erase as erase_job
 from forebay.engine.handlers.batch import BatchOrder
 from forebay.policy.resolution import MESSAGES
 
@@ -141,11 +142,7 @@ async def delete(request: Request) -> Response:
     )
     with suppress(VersionConflict):  # another request deletes it as well
         await api.services.records.put(record)
-    query = JobQuery(tenant=job.tenant, parent_id=job.id, limit=MOST_LISTED)
-    while page := await api.services.jobs.find(query):  # requests that failed keep their bodies in rows of their own
-        await api.services.jobs.erase(job.tenant, [child.id for child in page])
-        query = replace(query, after=page[-1].id)
-    await api.services.jobs.erase(job.tenant, [job.id])
+    await erase_job(job.tenant, job.id, api.services)
     return Response(msgspec.json.encode(MessageBatchDeleted(id=named)), media_type=JSON)
 
 

@@ -22,6 +22,7 @@ from forebay.domain.change import Lookup
 from forebay.domain.errors import Conflict, RequestError
 from forebay.domain.job import Job, Status
 from forebay.domain.response import ENDPOINT, is_background_response, job_id_of
+from forebay.engine.erasure import erase as erase_job
 from forebay.policy.responses_view import is_response
 
 STOP_SECONDS = 10.0  # a call is broken off at its worker's next beat, within 2 s
@@ -80,7 +81,7 @@ async def delete(request: Request) -> Response:
     if not found.job.is_terminal:
         await api.services.jobs.cancel(caller.tenant, [found.job.id])
         await until_ended(found.job.id, STOP_SECONDS, api, caller.tenant, request=request)
-    [reply] = await api.services.jobs.erase(caller.tenant, [job_id_of(named)])
+    reply = await erase_job(caller.tenant, job_id_of(named), api.services)
     if reply.lookup is Lookup.NOT_FOUND:
         raise no_response(named)
     if reply.lookup is not Lookup.DONE:

@@ -3,10 +3,12 @@
 import msgspec
 
 from forebay.domain.answer import Answer, Done, Snooze
+from forebay.domain.change import Lookup
 from forebay.domain.job import Job, Notice
 from forebay.domain.lane import CONTROL
 from forebay.domain.record import Record
 from forebay.engine.context import Context
+from forebay.engine.erasure import erase
 
 ERASE = "erase"
 KEPT_SECONDS = 600.0  # after the end, for whoever still fetches the answer. Source: OpenAI's `store: false`
@@ -29,5 +31,5 @@ async def handle_erase(job: Job, context: Context) -> Answer:
     left = owner.finished_at + KEPT_SECONDS - services.clock.now()
     if left > 0:
         return Snooze(after_seconds=left)
-    await services.jobs.erase(job.tenant, [owner_id])
-    return Done()
+    reply = await erase(job.tenant, owner_id, services)
+    return Snooze(after_seconds=KEPT_SECONDS) if reply.lookup is Lookup.NOT_DEAD else Done()

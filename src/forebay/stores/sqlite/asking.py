@@ -12,6 +12,17 @@ from forebay.stores.sqlite.placing import enqueue
 from forebay.stores.sqlite.rows import decode_fixed
 from forebay.stores.sqlite.transaction import Row, Tx
 
+#: What an erasure deletes: requests, answers, and sentences that may quote them.
+_CONTENT = (
+    "delete.bodies",
+    "delete.results",
+    "delete.chunks",
+    "change.drop_content_refs",
+    "change.drop_segments",
+    "change.drop_words",
+    "change.drop_reasons",
+)
+
 
 class Named(NamedTuple):
     """Jobs of a tenant."""
@@ -77,9 +88,8 @@ def retry(tx: Tx, named: Named) -> list[Reply]:
 def erase(tx: Tx, named: Named) -> list[Reply]:
     ended = [look.id for look in _look(tx, named.tenant, named.job_ids).values() if Status(look.status).is_terminal]
     if ended:
-        for name in ("delete.bodies", "delete.results", "delete.chunks", "change.drop_content_refs"):
+        for name in _CONTENT:
             tx.bulk(name, ended)
-        tx.bulk("change.drop_segments", ended)
     erased = set(ended)
     lookups = [Lookup.DONE if job_id in erased else Lookup.NOT_DEAD for job_id in named.job_ids]
     return _replies(tx, named, lookups)

@@ -3,10 +3,10 @@
 import pytest
 
 from forebay.domain.answer import Taking
-from forebay.domain.attempt import Usage
+from forebay.domain.attempt import Outcome, Usage
 from forebay.domain.change import Lookup, Tally
 from forebay.domain.content import Content
-from forebay.domain.job import Status, Taken
+from forebay.domain.job import ErrorCode, JobError, Status, Taken
 from forebay.domain.query import Parts
 from forebay.testing.conformance.world import DAY, SOME_ERROR, TELL, World, result
 
@@ -176,6 +176,18 @@ class Erasing:
         assert len(row.attempts) == 1
         assert await world.jobs.read(job.id) == []
         assert sorted(await world.jobs.orphans(["blob_body", "blob_more"])) == ["blob_body", "blob_more"]
+
+    async def test_an_erased_job_keeps_its_error_s_code_and_no_words(self, world: World) -> None:
+        job = await world.add()
+        claimed = await world.take()
+        attempt = await world.begin(claimed)
+        refused = world.completed(attempt, Outcome.REJECTED, error="no answer to 'secret'")
+        error = JobError(code=ErrorCode.TARGET_REJECTED, message="no answer to 'secret'")
+        await world.answer(claimed, Status.FAILED, attempts=(refused,), error=error)
+        await world.jobs.erase("default", [job.id])
+        row = await world.row(job.id, Parts(attempts=True))
+        assert row.error == JobError(code=ErrorCode.TARGET_REJECTED, message="")
+        assert [(one.outcome, one.error) for one in row.attempts] == [(Outcome.REJECTED, None)]
 
     async def test_erasing_is_idempotent(self, world: World) -> None:
         job = await world.add()

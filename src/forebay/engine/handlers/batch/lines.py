@@ -64,14 +64,16 @@ def unsent_line(line_id: str, custom_id: str, error: JobError) -> bytes:
 
 
 def ledger_line(job: Job) -> bytes:
-    """The attempts of a line whose job goes; read with its attempts."""
+    """The attempts of a line whose job goes, without what targets said: that may quote the prompt, and the ledger
+    outlives an erasure. Read with its attempts.
+    """
     line = _LedgerLine(
         line=int(job.key),
         custom_id=job.spec.metadata.get(CUSTOM_ID, ""),
         job_id=job.id,
         usage=job.usage,
         cost_usd=job.cost_usd,
-        attempts=job.attempts,
+        attempts=tuple(msgspec.structs.replace(one, error=None) for one in job.attempts),
     )
     return _ENCODER.encode(line) + b"\n"
 

@@ -32,6 +32,13 @@ DELETE FROM blob_refs WHERE owner IN (SELECT value FROM jsonb_each(?1)) AND role
 -- name: drop_segments
 DELETE FROM segments WHERE job_id IN (SELECT value FROM jsonb_each(?1)) AND name <> 'ledger';
 
+-- name: drop_words
+-- What a target said as it refused may quote the prompt; the code stays.
+UPDATE jobs SET error_message = '' WHERE id IN (SELECT value FROM jsonb_each(?1)) AND error_message <> '';
+
+-- name: drop_reasons
+UPDATE attempts SET error = NULL WHERE job_id IN (SELECT value FROM jsonb_each(?1)) AND error IS NOT NULL;
+
 -- name: append
 -- Fenced by the lease; primary key of chunks.
 INSERT INTO chunks (job_id, number, text)

@@ -1,0 +1,94 @@
+"""Erasure: what jobs were asked and what they answered goes from wherever it stands; their rows and ledgers stay.
+
+Called by the routes that delete, and by the notices of what is not to be stored.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+
+import msgspec
+
+from forebay.domain.batch import BATCH, ERRORS, OUTPUT, stream_file_id
+from forebay.domain.change import Lookup, Reply
+from forebay.domain.content import Content
+from forebay.domain.file import FILE
+from forebay.domain.job import Job
+from forebay.domain.query import JobQuery, Parts
+from forebay.engine.services import Services
+
+PAGE = 500
+_CONTENT = Parts(body=True, result=True, segments=True)
+
+
+class _FileBody(msgspec.Struct):
+    """The body of an answer that is no JSON: it names the file that has it."""
+
+    object: str
+    file_id: str
+
+
+_FILE_BODY = msgspec.json.Decoder(_FileBody)
+
+
+async def erase(tenant: str, job_id: str, services: Services) -> Reply:
+    """Erases one ended job with all below it: of a batch its lines, its output and its error file.
+
+    ``not_dead`` and nothing done while it lives. Idempotent: a job's own row is the last to lose its content, so that
+    an erasure that broke off is begun anew by the next. The blobs go at once, and not with the next sweep.
+    """
+    [job] = await services.jobs.get(tenant, [job_id], _CONTENT)
+    if job is None:
+        return Reply(id=job_id, lookup=Lookup.NOT_FOUND)
+    if not job.is_terminal:
+        return Reply(id=job_id, lookup=Lookup.NOT_DEAD, status=job.status, ending=job.ending)
+    if job.is_group:
+        async for page in _below(job, services):
+            replies = await _erase(page, services)
+            if any(reply.lookup is Lookup.NOT_DEAD for reply in replies):  # a call that is being broken off
+                return Reply(id=job_id, lookup=Lookup.NOT_DEAD, status=job.status)
+    [reply] = await _erase([job], services)
+    return reply
+
+
+async def _below(group: Job, services: Services) -> AsyncIterator[list[Job]]:
+    """All descendants, the deepest first."""
+    query = JobQuery(
+        tenant=group.tenant, parent_id=group.id, is_ascending=True, limit=PAGE, parts=Parts(body=True, result=True)
+    )
+    while page := await services.jobs.find(query):
+        for child in page:
+            if child.is_group:
+                async for deeper in _below(child, services):
+                    yield deeper
+        yield page
+        query = msgspec.structs.replace(query, after=page[-1].id)
+
+
+async def _erase(jobs: Sequence[Job], services: Services) -> list[Reply]:
+    """Files that have the answers first: nothing would name them any more."""
+    for job in jobs:
+        for file_id in _files(job):
+            await services.records.delete(job.tenant, FILE, file_id)
+    replies = await services.jobs.erase(jobs[0].tenant, [job.id for job in jobs])
+    blobs = [blob_id for job in jobs for blob_id in _blobs(job)]
+    if blobs:
+        await services.blobs.delete(await services.jobs.orphans(blobs))
+    return replies
+
+
+def _files(job: Job) -> list[str]:
+    """The files that have the job's answer."""
+    named = [stream_file_id(job.id, stream) for stream in (OUTPUT, ERRORS)] if job.kind == BATCH else []
+    if job.result is None or job.result.body.text is None:
+        return named
+    try:
+        body = _FILE_BODY.decode(job.result.body.text)
+    except msgspec.DecodeError:
+        return named
+    return [*named, body.file_id] if body.object == "file" else named
+
+
+def _blobs(job: Job) -> list[str]:
+    """The job's own: those of ``job.blobs`` may be about to be referred to by another's, and are left to the sweep."""
+    contents: list[Content | None] = [job.body, job.result.body if job.result else None]
+    own = [content.blob_id for content in contents if content is not None and content.blob_id is not None]
+    return [*own, *(segment.blob_id for segment in job.segments)]
