@@ -29,8 +29,14 @@ BUSY = (
     asyncpg.ReadOnlySQLTransactionError,  # a standby: the failover is not over
     asyncpg.PostgresSystemError,
 )
-# Two transactions were in each other's way; the one that was given up runs again.
-CROSSED = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError, asyncpg.UniqueViolationError)
+# Two transactions were in each other's way, or a migration changed a table beneath a statement that was prepared; what
+# was given up runs again.
+CROSSED = (
+    asyncpg.SerializationError,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.UniqueViolationError,
+    asyncpg.InvalidCachedStatementError,
+)
 UNWRITABLE = (asyncpg.CharacterNotInRepertoireError, asyncpg.UntranslatableCharacterError)  # U+0000 in a text
 DAMAGED = (asyncpg.DataCorruptedError, asyncpg.IndexCorruptedError)
 

@@ -1,5 +1,7 @@
 """The layout of a store and its migration: numbered files, forward only, each in a transaction with its number."""
 
+import asyncio
+import random
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -14,6 +16,10 @@ from forebay.stores.postgres.statements import migrations
 OLDEST_SERVER = 14
 MIGRATE_LOCK = 0x466F7265626179  # "Forebay": one migration at a time
 MIGRATION_SECONDS = 3600
+LOCK_TIMEOUT = "1s"  # whoever wants the table queues behind the wait for its lock
+TRIES = 30  # of a step that waited in vain for a lock
+TRY_PAUSE_SECONDS = 1.0
+_IN_THE_WAY = (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError)
 LAYOUT = "layout"  # the name in `meta`
 MARK, PROGRAM = "program", "forebay"
 COMMAND = "forebay store migrate"
@@ -79,8 +85,9 @@ def refuse_unless_current(place: Place, layout: Layout) -> None:
 async def migrate(place: Place) -> tuple[int, int]:
     """Brings the store to this program's layout, making it if need be; returns the layouts before and after.
 
-    Safe when several do it at once, and while workers of the last release run: each step waits for no longer than a
-    few seconds for a lock. Raises: StoreRefused: it is newer, or another program's. StoreUnavailable.
+    Safe when several do it at once, and while workers of the last release run: each step waits for a lock no longer
+    than a second, and tries again. Raises: StoreRefused: it is newer, or another program's. StoreUnavailable: the
+    server is away, or another session kept a table to itself all the time.
     """
     before = await read_layout(place)
     if before.state in (State.NEWER, State.FOREIGN):
@@ -88,11 +95,29 @@ async def migrate(place: Place) -> tuple[int, int]:
     try:
         for number, text in migrations():
             if number > before.version:
-                await _step(place, number, text)
+                await _patiently(place, number, text)
+    except asyncpg.LockNotAvailableError as exc:
+        raise StoreUnavailable(
+            f"other sessions keep the tables in {place.shown} locked ({exc}); what was migrated stands, workers go on: "
+            f"run `{COMMAND}` again when they have ended"
+        ) from exc
     except (*LOST, *BUSY) as exc:
         raise unavailable(exc) from exc
     after = await read_layout(place)
     return before.version, after.version
+
+
+async def _patiently(place: Place, number: int, text: str) -> None:
+    """One step; if another session was in its way it stepped back, and begins anew after a pause."""
+    for left in reversed(range(TRIES)):
+        try:
+            await _step(place, number, text)
+        except _IN_THE_WAY:
+            if not left:
+                raise
+        else:
+            return
+        await asyncio.sleep(TRY_PAUSE_SECONDS * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
 
 
 async def _step(place: Place, number: int, text: str) -> None:
@@ -103,7 +128,7 @@ async def _step(place: Place, number: int, text: str) -> None:
                 f"SET LOCAL statement_timeout = '{MIGRATION_SECONDS}s'; SET LOCAL lock_timeout = 0"
             )
             await connection.fetchval("SELECT pg_advisory_xact_lock($1)", MIGRATE_LOCK)
-            await connection.execute("SET LOCAL lock_timeout = '5s'")
+            await connection.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
             layout = await _look(connection, place)
             if layout.version >= number:
                 return  # another was faster
