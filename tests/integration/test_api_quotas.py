@@ -14,6 +14,7 @@ from tests.integration.test_api_key_gate import bearer, make_key
 TENANTS = {
     "full": TenantSpec(max_queued=3),
     "slow": TenantSpec(requests_per_minute=2),
+    "modest": TenantSpec(max_priority=0),
 }
 MESSAGE = {"model": "claude-3", "max_tokens": 5, "messages": [{"role": "user", "content": "hello"}]}
 JOB = {"body": CHAT}
@@ -121,3 +122,10 @@ async def test_limits_hold_for_a_batch_as_for_one_job(server: Server, slow: dict
         await server.post("/v1/jobs", 202, json=JOB, headers=slow)
     batch = {"input_file_id": "file-none", "endpoint": "/v1/chat/completions", "completion_window": "24h"}
     await refused(server, "/v1/batches", batch, slow)
+
+
+async def test_a_tenant_does_not_push_itself_before_the_others(server: Server) -> None:
+    modest = bearer(await make_key(server, tenant="modest"))
+    urgent = await server.post("/v1/jobs", 400, json={**JOB, "priority": 1}, headers=modest)
+    assert urgent["error"]["param"] == "priority"
+    await server.post("/v1/jobs", 202, json={**JOB, "priority": 0}, headers=modest)

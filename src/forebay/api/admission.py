@@ -66,6 +66,9 @@ async def known_job(identity: Identity, api: Api, caller: Caller) -> Job | None:
 
 async def made(order: Order, api: Api, caller: Caller) -> Job:
     """Makes the job, with a place among what its tenant may hand in. Raises: RequestError, NotFound, TooMany."""
+    highest = spec_of(caller.tenant, api.services.tenants).max_priority
+    if order.priority > highest:
+        raise RequestError(f"priority: this tenant's jobs have at most {highest}", param="priority")
     await api.quotas.take(caller.tenant)
     try:
         return await make_job(order, api.services, tenant=caller.tenant)

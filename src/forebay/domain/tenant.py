@@ -10,6 +10,7 @@ class TenantSpec(Record, frozen=True, kw_only=True):
     """One tenant's share and limits; None is no limit."""
 
     weight: float = 1.0  # its share of a lane, while others want the lane too
+    max_priority: int = 100  # what its jobs may ask for: a higher priority goes before every tenant's lower one
     max_queued: int | None = None  # top-level jobs that have not ended
     requests_per_minute: float | None = None  # jobs, lines of a bulk request, and batches that are made
 
