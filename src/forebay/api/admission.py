@@ -7,6 +7,7 @@ from forebay.domain.job import Job
 from forebay.domain.order import Order
 from forebay.domain.query import JobQuery
 from forebay.domain.record import Record
+from forebay.domain.tenant import spec_of
 from forebay.engine.intake import make_job
 
 
