@@ -22,6 +22,7 @@ SMALL = Sizes(
     latency_ms=5.0,
     submissions=100,
     awaited=3,
+    pushes=5,
     lines=(100, 300),
     backlog=3_000,
     backlog_baseline=100,

@@ -7,7 +7,19 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from forebay.bench import awaited, backlog, batches, durable, limits, parts, postgres, scaling, submissions, workers
+from forebay.bench import (
+    awaited,
+    backlog,
+    batches,
+    durable,
+    limits,
+    parts,
+    postgres,
+    push,
+    scaling,
+    submissions,
+    workers,
+)
 from forebay.bench.figures import Figure, Report
 from forebay.bench.mock import compiled
 from forebay.bench.place import Place
@@ -20,6 +32,7 @@ SECTIONS: dict[str, Section] = {
     workers.SECTION: workers.measure,
     submissions.SECTION: submissions.measure,
     awaited.SECTION: awaited.measure,
+    push.SECTION: push.measure,
     batches.SECTION: batches.measure,
     backlog.SECTION: backlog.measure,
     limits.SECTION: limits.measure,

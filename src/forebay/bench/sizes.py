@@ -15,6 +15,7 @@ class Sizes(Record, frozen=True, kw_only=True):
     latency_ms: float = 50.0
     submissions: int = 20_000
     awaited: int = 60
+    pushes: int = 200  # by each number of clients; one each at least
     lines: tuple[int, ...] = (10_000, 100_000)  # of batches
     backlog: int = 200_000
     backlog_baseline: int = 1_000
@@ -30,6 +31,7 @@ FULL = {
     "backlog": 1_000_000,
     "postgres_backlog": 1_000_000,
     "awaited": 200,
+    "pushes": 3_000,
 }
 
 
