@@ -8,6 +8,7 @@ from forebay.domain.order import Order
 from forebay.domain.query import JobQuery
 from forebay.domain.record import Record
 from forebay.domain.tenant import spec_of
+from forebay.engine.fanouts import make_fanout
 from forebay.engine.intake import make_job
 
 
@@ -72,7 +73,8 @@ async def made(order: Order, api: Api, caller: Caller) -> Job:
         raise RequestError(f"priority: this tenant's jobs have at most {highest}", param="priority")
     await api.quotas.take(caller.tenant)
     try:
-        return await make_job(order, api.services, tenant=caller.tenant)
+        make = make_job if order.fanout is None else make_fanout
+        return await make(order, api.services, tenant=caller.tenant)
     except BaseException:
         api.quotas.give_back(caller.tenant)
         raise

@@ -1,6 +1,7 @@
 """The body of ``POST /v1/jobs`` and the Order that it becomes."""
 
-from typing import Annotated, Any
+from collections import Counter
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -9,6 +10,7 @@ from forebay.api.bodies import decode
 from forebay.api.idempotency import Identity
 from forebay.api.times import read_duration, read_time
 from forebay.domain.errors import NotSupported, RequestError
+from forebay.domain.fanout import MOST_BRANCHES, Branch, FanoutArgs
 from forebay.domain.job import OnUnknown
 from forebay.domain.order import Order
 from forebay.domain.webhook import Include, JobWebhook
@@ -21,8 +23,6 @@ LONGEST_METADATA_KEY = 64
 LONGEST_METADATA_VALUE = 512
 
 NOT_YET = {
-    "targets": "fan-out to several targets",
-    "join": "fan-out to several targets",
     "data_class": "placement by data class",  # to accept it would send what must not leave the house
 }
 
@@ -48,6 +48,12 @@ class Notify(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     )
 
 
+class Successes(msgspec.Struct, forbid_unknown_fields=True):
+    """So many branches of a fan-out must succeed."""
+
+    successes: Annotated[int, Meta(ge=1, le=MOST_BRANCHES)]
+
+
 class JobRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """What ``POST /v1/jobs`` takes; null is as good as absent."""
 
@@ -64,8 +70,8 @@ class JobRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     metadata: Metadata | None = None
     budget_usd: Annotated[float, Meta(ge=0)] | None = None
     idempotency_key: str | None = None
-    targets: Any = None
-    join: Any = None
+    targets: Annotated[list[Name], Meta(min_length=1, max_length=MOST_BRANCHES)] | None = None
+    join: Literal["all", "first"] | Successes | None = None
     notify: Notify | None = None
     data_class: Any = None
 
@@ -136,7 +142,43 @@ def order_of(request: JobRequest, identity: Identity, now: float) -> Order:
         fingerprint=identity.fingerprint,
         origin=identity.origin,
         notify=_webhook(request.notify),
+        fanout=_fanout(request, is_stream=head.stream is True),
     )
+
+
+def _fanout(request: JobRequest, *, is_stream: bool) -> FanoutArgs | None:
+    """To whom the request goes at once: each entry is a target, or a target and its model, as in a route."""
+    if request.targets is None:
+        if request.join is not None:
+            raise RequestError("`join` says when several `targets` are done: name them", param="join")
+        return None
+    if request.target is not None:
+        raise RequestError("Name one `target` or several `targets`, not both", param="targets")
+    if is_stream:
+        message = "A fan-out has no stream: leave out `body.stream`"
+        raise RequestError(message, param="body.stream", code="streaming_unsupported")
+    times: Counter[str] = Counter()
+    branches = []
+    for entry in request.targets:
+        times[entry] += 1
+        target, _, model = entry.partition("/")
+        name = entry if times[entry] == 1 else f"{entry}-{times[entry]}"
+        branches.append(
+            Branch(
+                name=name,
+                target=target,
+                model=model or request.model,
+                endpoint=request.endpoint,
+                timeout_seconds=None
+                if request.timeout is None
+                else read_duration(request.timeout, longest_seconds=LONGEST_TIMEOUT_SECONDS, param="timeout"),
+                max_attempts=5 if request.max_attempts is None else request.max_attempts,
+                on_unknown=request.on_unknown or OnUnknown.RETRY,
+                metadata=request.metadata or {},
+            )
+        )
+    successes = request.join.successes if isinstance(request.join, Successes) else None
+    return FanoutArgs(branches=tuple(branches), successes=1 if request.join == "first" else successes)
 
 
 def _webhook(notify: Notify | None) -> JobWebhook | None:

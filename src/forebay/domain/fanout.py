@@ -9,6 +9,7 @@ from forebay.domain.job import JobError, OnUnknown, Status
 from forebay.domain.record import Record
 
 FANOUT = "fanout"  # the job's kind
+MOST_BRANCHES = 1000
 BRANCH_KEY = "branch:"  # begins the key of a branch's job
 AGGREGATE_KEY = "aggregate"  # the key of the job that sums up
 NO_SUCCESS = "no_success"  # codes of a fan-out that failed
@@ -103,6 +104,13 @@ class Entry(Record, frozen=True, kw_only=True):
     error: JobError | None = None
     cost_usd: float | None = None
     finished_at: float | None = None
+
+
+class Document(msgspec.Struct, omit_defaults=True):
+    """The result's text as a fan-out keeps it. ``branches``: the entries, where they are not the body itself."""
+
+    body: msgspec.Raw
+    branches: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
 _ARGS = msgspec.json.Decoder(FanoutArgs)

@@ -1,5 +1,6 @@
 """Order: one model request as a client asks for it, parsed and bounded, before a target was chosen for it."""
 
+from forebay.domain.fanout import FanoutArgs
 from forebay.domain.job import Notice, OnUnknown
 from forebay.domain.record import Record
 from forebay.domain.webhook import JobWebhook
@@ -29,5 +30,6 @@ class Order(Record, frozen=True, kw_only=True):
     args: str | None = None  # JSON for the infer handler: `{"schema": {…}}`
     keep_call: bool = False
     parent_id: str = ""
+    fanout: FanoutArgs | None = None  # to several targets at once
     on_end: tuple[Notice, ...] = ()
     notify: JobWebhook | None = None

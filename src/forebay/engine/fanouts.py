@@ -7,39 +7,38 @@ from typing import Any
 import msgspec
 
 from forebay.domain.errors import RequestError
-from forebay.domain.fanout import BRANCH_KEY, FANOUT, Branch, FanoutArgs
+from forebay.domain.fanout import BRANCH_KEY, FANOUT, MOST_BRANCHES, Branch, FanoutArgs
 from forebay.domain.job import Job, Spec
 from forebay.domain.lane import CONTROL
 from forebay.domain.order import Order
 from forebay.domain.tenant import spec_of
 from forebay.domain.webhook import Subject
+from forebay.engine.endpoints import check_webhook
 from forebay.engine.intake import make_job, store_text
+from forebay.engine.notices import notice_to
 from forebay.engine.services import Services
 from forebay.policy.templates import compile_body
 
-MOST_BRANCHES = 1000
 LEEWAY_SECONDS = 60.0  # after the join's deadline, for what follows it
 SUMMING_SECONDS = 600.0  # likewise, where a target sums up
 
 
-async def make_fanout(order: Order, args: FanoutArgs, services: Services, *, tenant: str = "default") -> Job:
-    """Makes the group; its branches are made when it runs. ``order``: its own fields; its body is the event, or what
-    every branch is sent. Its deadline is the join's.
+async def make_fanout(order: Order, services: Services, *, tenant: str = "default") -> Job:
+    """Makes the group of an order with ``fanout``; its branches are made when it runs. Its body is the event, or what
+    every branch is sent; its deadline is the join's.
 
-    Raises: RequestError: no branch, too many, or two of one name.
+    Raises: RequestError, NotFound: no branch, too many, two of one name, or one that nobody serves.
     """
-    names = [branch.name for branch in args.branches]
-    if not names or len(names) > MOST_BRANCHES:
-        raise RequestError(f"A fan-out has 1 to {MOST_BRANCHES} targets, not {len(names)}", param="targets")
-    if len(set(names)) < len(names):
-        raise RequestError("Two targets of a fan-out have one name", param="targets")
-    if args.successes is not None and not 1 <= args.successes <= len(names):
-        message = f"join: {args.successes} successes can't come of {len(names)} targets"
-        raise RequestError(message, param="join")
+    args = order.fanout or FanoutArgs(branches=())
+    _check(args, order.body, services)
     now = services.clock.now()
     start = order.not_before or now
     until = order.deadline or start + services.bounds.default_deadline_seconds
-    more = LEEWAY_SECONDS if args.aggregation.branch is None else SUMMING_SECONDS
+    leeway = LEEWAY_SECONDS if args.aggregation.branch is None else SUMMING_SECONDS
+    notices = await services.notices.of(tenant, Subject.JOB)
+    if order.notify is not None:
+        await check_webhook(order.notify.url, tenant, services)
+        notices = (*notices, notice_to(order.notify, tenant))
     return Job(
         id=services.ids.new("job"),
         kind=FANOUT,
@@ -55,17 +54,32 @@ async def make_fanout(order: Order, args: FanoutArgs, services: Services, *, ten
         created_at=now,
         not_before=order.not_before,
         due_at=start,
-        deadline=until + more,
+        deadline=until + leeway,
         spec=Spec(
             model=order.model,
             endpoint=order.endpoint,
             budget_usd=order.budget_usd,
             metadata=order.metadata,
-            args=msgspec.json.encode(msgspec.structs.replace(args, leeway_seconds=more)).decode(),
+            args=msgspec.json.encode(msgspec.structs.replace(args, leeway_seconds=leeway)).decode(),
         ),
         body=await store_text(order.body, services.blobs),
-        on_end=(*order.on_end, *await services.notices.of(tenant, Subject.JOB)),
+        on_end=(*order.on_end, *notices),
     )
+
+
+def _check(args: FanoutArgs, text: str, services: Services) -> None:
+    names = [branch.name for branch in args.branches]
+    if not names or len(names) > MOST_BRANCHES:
+        raise RequestError(f"A fan-out has 1 to {MOST_BRANCHES} targets, not {len(names)}", param="targets")
+    if len(set(names)) < len(names):
+        raise RequestError("Two targets of a fan-out have one name", param="targets")
+    if args.successes is not None and not 1 <= args.successes <= len(names):
+        message = f"join: {args.successes} successes can't come of {len(names)} targets"
+        raise RequestError(message, param="join")
+    for branch in args.branches:
+        if branch.body is None:
+            model = branch.model or _own_model(branch, text, services)
+            services.resolver.resolve(target=branch.target, model=model, endpoint=branch.endpoint)
 
 
 async def make_branch(parent: Job, branch: Branch, scope: Mapping[str, Any], text: str, services: Services) -> Job:

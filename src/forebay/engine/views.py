@@ -3,10 +3,11 @@
 from typing import Annotated
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from forebay.domain.attempt import Attempt, Outcome, Usage
 from forebay.domain.errors import NotFound
+from forebay.domain.fanout import FANOUT, Document
 from forebay.domain.job import Job, JobError, Result, Status
 from forebay.engine.intake import load_text
 from forebay.ports import BlobStore
@@ -36,6 +37,7 @@ class ResultView(msgspec.Struct, kw_only=True):
 
     status_code: int | None
     body: Annotated[msgspec.Raw, Meta(description="Any JSON: the model's own")]
+    branches: Annotated[msgspec.Raw, Meta(description="Of a fan-out: its entries by name")] | UnsetType = UNSET
 
 
 class AttemptView(msgspec.Struct, kw_only=True):
@@ -102,7 +104,7 @@ def summary_of(job: Job) -> JobSummary:
 
 async def view_of(job: Job, blobs: BlobStore) -> JobView:
     """The whole view; the job was read with result and attempts. A large result is loaded."""
-    result = None if job.result is None else await _result(job.result, blobs)
+    result = None if job.result is None else await _result(job.result, blobs, is_fanout=job.kind == FANOUT)
     attempts = [_attempt(attempt) for attempt in job.attempts]
     return JobView(**_common(job), result=result, attempts=attempts)  # type: ignore[arg-type]  # as above
 
@@ -138,11 +140,14 @@ def _common(job: Job) -> dict[str, object]:
     }
 
 
-async def _result(result: Result, blobs: BlobStore) -> ResultView:
+async def _result(result: Result, blobs: BlobStore, *, is_fanout: bool) -> ResultView:
     try:
         body = msgspec.Raw((await load_text(result.body, blobs)).encode())
     except NotFound:  # erased between the row's reading and the blob's
-        body = _NULL
+        return ResultView(status_code=result.status_code, body=_NULL)
+    if is_fanout:
+        document = msgspec.json.decode(body, type=Document)
+        return ResultView(status_code=result.status_code, body=document.body, branches=document.branches)
     return ResultView(status_code=result.status_code, body=body)
 
 

@@ -25,7 +25,7 @@ def _branches(*names: str, **fields: Any) -> tuple[Branch, ...]:
 
 
 async def _submit(engine: Engine, args: FanoutArgs, body: str = BODY, **fields: Any) -> str:
-    job = await make_fanout(Order(body=body, **fields), args, engine.services)
+    job = await make_fanout(Order(body=body, fanout=args, **fields), engine.services)
     [added] = await engine.services.jobs.add([job])
     return added.id
 
@@ -221,4 +221,4 @@ async def test_a_shared_body_goes_to_each_target_with_a_model_of_its_own(open_en
 async def test_a_fan_out_that_cannot_be_is_refused(args: FanoutArgs, open_engine: OpenEngine) -> None:
     engine = await open_engine(ScriptedTarget("a"), ScriptedTarget("b"))
     with pytest.raises(RequestError):
-        await make_fanout(Order(body=BODY), args, engine.services)
+        await make_fanout(Order(body=BODY, fanout=args), engine.services)

@@ -15,8 +15,10 @@ from forebay.domain.errors import NotFound, RequestError
 from forebay.domain.fanout import (
     AGGREGATE_KEY,
     BRANCH_KEY,
+    MOST_BRANCHES,
     NOT_NEEDED,
     Cursor,
+    Document,
     Entry,
     FanoutArgs,
     How,
@@ -26,7 +28,7 @@ from forebay.domain.fanout import (
 from forebay.domain.job import Ending, ErrorCode, Job, JobError, Join, Result, Status
 from forebay.domain.query import JobQuery, Parts
 from forebay.engine.context import Context
-from forebay.engine.fanouts import MOST_BRANCHES, make_branch
+from forebay.engine.fanouts import make_branch
 from forebay.engine.intake import load_text, store_text
 from forebay.engine.services import Services
 from forebay.policy.aggregate import aggregated, shown
@@ -107,9 +109,8 @@ async def _end(args: FanoutArgs, cursor: Cursor, children: list[Job], services: 
     if args.aggregation.how is How.TARGET:
         body, failure = await _summed_up(children, services)
         error = error or (failure if cursor.is_aggregating else None)
-    document: dict[str, Any] = {"body": body}
-    if args.aggregation.how is not How.COLLECT:
-        document["branches"] = shown(entries)
+    branches = msgspec.UNSET if args.aggregation.how is How.COLLECT else _raw(shown(entries))
+    document = Document(body=body, branches=branches)
     result = Result(status_code=None, body=await store_text(msgspec.json.encode(document).decode(), services.blobs))
     usage, cost = _sums(children)
     if error is not None:
