@@ -45,7 +45,7 @@ NOT_YET = re.compile(
 # Below what is ours there are no model endpoints: a misspelt path is never sent to a target.
 OURS = re.compile(
     r"(?!/v1/)|.*/$|/v1/(?:jobs|files|batches|messages/batches|models|targets|dead-letters|ws|keys"
-    r"|webhook_endpoints|webhook_event_types|webhook_deliveries)(?:/|$)"
+    r"|webhook_endpoints|webhook_event_types|webhook_deliveries|webhook_secret)(?:/|$)"
 )
 _PREFERENCE = re.compile(r"\s*([a-z-]+)\s*(?:=\s*\"?([^\";]*)\"?)?\s*(?:;[^,]*)?", re.IGNORECASE)
 

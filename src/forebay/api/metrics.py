@@ -9,6 +9,7 @@ from starlette.routing import Route
 
 from forebay.api.context import api_of
 from forebay.domain.change import Depth
+from forebay.domain.webhook import NOTIFY
 from forebay.engine.counts import counted_elsewhere
 from forebay.telemetry import MetricsRegistry, queue_labels
 
@@ -40,7 +41,7 @@ def queue_metrics(depths: Sequence[Depth], targets: Sequence[str], now: float) -
     for depth in depths:  # several queues may share a label
         target, lane = queue_labels(depth.queue)
         queued.labels(target, lane).inc(depth.queued)
-        dead.labels(target).inc(depth.dead)
+        dead.labels(NOTIFY if lane == NOTIFY else target).inc(depth.dead)
         if depth.oldest_queued_at is not None:
             ages[target, lane] = max(ages.get((target, lane), 0.0), now - depth.oldest_queued_at)
     for label, age in ages.items():

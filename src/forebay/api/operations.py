@@ -30,6 +30,7 @@ from forebay.api.operations_files import FILE_OPERATIONS
 from forebay.api.operations_graphql import GRAPHQL_OPERATIONS
 from forebay.api.operations_keys import KEY_OPERATIONS
 from forebay.api.operations_responses import RESPONSE_OPERATIONS
+from forebay.api.operations_webhooks import WEBHOOK_OPERATIONS
 from forebay.api.requests import JobRequest
 from forebay.api.targets import TargetList
 from forebay.api.views import JobList, JobView
@@ -238,6 +239,7 @@ OPERATIONS = (
     + FILE_OPERATIONS
     + _DEAD_LETTERS
     + KEY_OPERATIONS
+    + WEBHOOK_OPERATIONS
     + _OTHERS
     + _MODEL_ENDPOINTS
     + RESPONSE_OPERATIONS

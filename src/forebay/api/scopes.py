@@ -36,6 +36,8 @@ SCOPES: Mapping[tuple[str, str], Scope | None] = {
     ("POST", "/v1/webhook_endpoints/{id}/rotate_secret"): ADMIN,
     ("POST", "/v1/webhook_endpoints/{id}/test"): ADMIN,
     ("GET", "/v1/webhook_event_types"): READ,
+    ("GET", "/v1/webhook_secret"): ADMIN,
+    ("POST", "/v1/webhook_secret/rotate"): ADMIN,
     ("GET", "/v1/webhook_deliveries"): READ,
     ("POST", "/v1/webhook_deliveries/{id}/retry"): SUBMIT,
     ("POST", "/v1/files"): SUBMIT,

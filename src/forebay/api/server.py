@@ -29,6 +29,7 @@ from forebay.api import (
     targets,
     webhook_deliveries,
     webhook_endpoints,
+    webhook_secret,
     websocket,
 )
 from forebay.api.context import Api
@@ -61,6 +62,7 @@ ROUTES = [
     *dead_letters.ROUTES,
     *webhook_endpoints.ROUTES,
     *webhook_deliveries.ROUTES,
+    *webhook_secret.ROUTES,
     *responses.ROUTES,
     *graphql.ROUTES,
     *targets.ROUTES,

@@ -14,19 +14,18 @@ from forebay.api.context import Api, Caller, api_of, caller_of
 from forebay.api.errors import JSON
 from forebay.api.listing import read_limit
 from forebay.api.requests import Name
-from forebay.api.webhook_views import EndpointList, EventTypeList, SecretView, TestView, secret_view, view_of
+from forebay.api.webhook_views import DeletedEndpoint, EndpointList, EventTypeList, TestView, secret_view, view_of
 from forebay.domain.errors import Conflict, NotFound, RequestError, TargetError, VersionConflict
 from forebay.domain.stored import StoredRecord
 from forebay.domain.webhook import ENDPOINT, MOST_ENDPOINTS, Delivery, EndpointData, Subject, encoded, endpoint_data
-from forebay.engine.endpoints import endpoint_secret
 from forebay.engine.handlers.notify import Event
 from forebay.engine.notices import subscription
+from forebay.engine.webhook_secrets import KEPT_SECONDS, endpoint_secret
 from forebay.policy.events import EVENT_TYPES, is_pattern, subject_id
 from forebay.policy.nearest import hint
 
 Changed = Callable[[EndpointData], EndpointData]
 MOST_LISTED = 100
-KEPT_SECONDS = 86_400.0  # of an old secret. Source: OpenAI's `keep_old_secret_active_for_24_hours`
 _TRIES = 5  # of a change that others make at the same time
 
 EventTypes = Annotated[
@@ -83,7 +82,7 @@ async def create(request: Request) -> Response:
     now = services.clock.now()
     endpoint_id = services.ids.new("we")
     data = EndpointData(name=asked.name, url=asked.url, events=events, updated_at=now)
-    secret = endpoint_secret(endpoint_id, data.secrets.version, services)  # before anything is stored
+    secret = endpoint_secret(endpoint_id, data.secrets.version, services.secrets)  # before anything is stored
     record = StoredRecord(kind=ENDPOINT, id=endpoint_id, tenant=caller.tenant, data=encoded(data), created_at=now)
     await services.records.put(record)
     await _subscribe(endpoint_id, api, caller)
@@ -151,8 +150,7 @@ async def delete(request: Request) -> Response:
     if not await api.services.records.delete(caller.tenant, ENDPOINT, endpoint_id):
         raise _none(endpoint_id)
     api.services.notices.forget(caller.tenant)
-    deleted = {"id": endpoint_id, "object": "webhook_endpoint.deleted", "deleted": True}
-    return Response(msgspec.json.encode(deleted), media_type=JSON)
+    return _response(DeletedEndpoint(id=endpoint_id))
 
 
 async def rotate_secret(request: Request) -> Response:
@@ -166,10 +164,10 @@ async def rotate_secret(request: Request) -> Response:
         rotated = data.secrets.rotated(api.services.clock.now(), keep_seconds=keep_seconds)
         return structs.replace(data, secrets=rotated)
 
-    endpoint_secret(request.path_params["id"], 1, api.services)  # refused before anything is changed
+    endpoint_secret(request.path_params["id"], 1, api.services.secrets)  # refused before anything is changed
     _, record = await _change(request, api, caller, changed)
     version = endpoint_data(record).secrets.version
-    return _response(secret_view(record, endpoint_secret(record.id, version, api.services)))
+    return _response(secret_view(record, endpoint_secret(record.id, version, api.services.secrets)))
 
 
 async def test(request: Request) -> Response:
@@ -194,7 +192,7 @@ async def test(request: Request) -> Response:
         url=data.url,
         event_id=event.id,
         body=msgspec.json.encode(event),
-        secrets=tuple(endpoint_secret(record.id, version, services) for version in versions),
+        secrets=tuple(endpoint_secret(record.id, version, services.secrets) for version in versions),
     )
     try:
         reply = await services.notifier.send(delivery)
@@ -269,7 +267,7 @@ def _none(endpoint_id: str) -> NotFound:
     return NotFound(f"There is no webhook endpoint {endpoint_id!r}", param="id")
 
 
-def _response(view: EndpointList | SecretView | TestView | EventTypeList | msgspec.Struct) -> Response:
+def _response(view: msgspec.Struct) -> Response:
     return Response(msgspec.json.encode(view), media_type=JSON)
 
 

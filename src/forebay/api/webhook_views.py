@@ -9,9 +9,9 @@ from forebay.domain.errors import ConfigurationError, RequestError
 from forebay.domain.job import Job, Status
 from forebay.domain.stored import StoredRecord
 from forebay.domain.webhook import NotifyArgs, endpoint_data, notify_args
-from forebay.engine.endpoints import endpoint_secret, shown_secret
 from forebay.engine.services import Services
 from forebay.engine.views import ErrorView
+from forebay.engine.webhook_secrets import endpoint_secret, shown_secret
 from forebay.policy.events import event_id
 
 HINT_CHARACTERS = 4
@@ -46,6 +46,14 @@ class EndpointList(msgspec.Struct, kw_only=True):
     has_more: bool
     first_id: str | None
     last_id: str | None
+
+
+class TenantSecret(msgspec.Struct, kw_only=True):
+    """The secret of deliveries to addresses that a tenant's jobs name themselves."""
+
+    object: Literal["webhook_secret"] = "webhook_secret"
+    tenant: str
+    signing_secret: str
 
 
 class DeletedEndpoint(msgspec.Struct, kw_only=True):
@@ -177,6 +185,6 @@ def _common(record: StoredRecord, secret: str | None) -> dict[str, object]:
 
 def _hint(record: StoredRecord, services: Services) -> str | None:
     try:
-        return shown_secret(endpoint_secret(record.id, endpoint_data(record).secrets.version, services))
+        return shown_secret(endpoint_secret(record.id, endpoint_data(record).secrets.version, services.secrets))
     except (RequestError, ConfigurationError):  # a process without the secret key shows the endpoint all the same
         return None

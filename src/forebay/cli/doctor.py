@@ -18,6 +18,7 @@ from forebay.cli.remote import print_json
 from forebay.domain.change import Depth, Worker
 from forebay.domain.errors import ForebayError
 from forebay.domain.health import Check, Level
+from forebay.domain.lane import NOTIFY_PREFIX
 from forebay.settings import Settings, without_password
 from forebay.stores.drivers import store_driver
 from forebay.stores.sqlite import examine as examine_file
@@ -109,6 +110,7 @@ def _unserved(depths: Sequence[Depth], workers: Sequence[Worker], now: float) ->
     alive = [worker for worker in workers if now - worker.heartbeat_at <= worker.lease_seconds]
     served = {queue for worker in alive for queue in worker.queues}
     for depth in depths:
-        if depth.queued and depth.queue not in served:
+        family = NOTIFY_PREFIX if depth.queue.startswith(NOTIFY_PREFIX) else depth.queue
+        if depth.queued and family not in served:
             message = f"{depth.queued:,} jobs wait and no live worker serves it: start `forebay worker` with its target"
             yield Check(name=f"queue {depth.queue}", level=Level.WARN, message=message)

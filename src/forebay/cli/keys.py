@@ -1,7 +1,6 @@
 """`forebay keys`: API keys of the configured store, with no server running; with --server those of a server."""
 
 import asyncio
-import os
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, TypeVar
 
@@ -11,6 +10,7 @@ import typer
 from forebay.api.key_records import create_key, list_keys, revoke_key
 from forebay.api.keys import FILTERS, KeyRequest, key_list, key_order, key_view, new_key_view
 from forebay.app import SystemClock, open_storage
+from forebay.cli import webhook_secret
 from forebay.cli.logging import set_up_logging
 from forebay.cli.options import GlobalOptions, options_of
 from forebay.cli.remote import fetch, moment, print_fields, print_json, print_table
@@ -30,6 +30,7 @@ app = typer.Typer(
 
 def register(root: typer.Typer) -> None:
     """Adds the group."""
+    webhook_secret.register(app)
     root.add_typer(app, name="keys")
 
 
@@ -51,7 +52,7 @@ def create(
     options = options_of(context)
     asked = {"name": name, "tenant": tenant, "scopes": scope, "expires_at": expires}
     given = {field: value for field, value in asked.items() if value is not None}
-    if _is_remote(options):
+    if options.is_remote:
         answer = fetch(options, "POST", "/v1/keys", body=given)
     else:
         answer = _on_store(options, lambda records, now: _created(given, records, now))
@@ -73,7 +74,7 @@ def list_(
     """List keys, newest first: never the keys themselves, but how they begin."""
     options = options_of(context)
     filters = dict(zip(FILTERS, (tenant, limit, after), strict=True))
-    if _is_remote(options):
+    if options.is_remote:
         answer = fetch(options, "GET", "/v1/keys", params=filters)
     else:
         answer = _on_store(options, lambda records, now: _listed(tenant, after, limit, records, now))
@@ -101,7 +102,7 @@ def list_(
 def revoke(context: typer.Context, key_id: Annotated[str, typer.Argument(metavar="ID")]) -> None:
     """End a key for good; running servers refuse it within seconds."""
     options = options_of(context)
-    if _is_remote(options):
+    if options.is_remote:
         answer = fetch(options, "DELETE", f"/v1/keys/{key_id}")
     else:
         answer = _on_store(options, lambda records, now: _revoked(key_id, records, now))
@@ -109,10 +110,6 @@ def revoke(context: typer.Context, key_id: Annotated[str, typer.Argument(metavar
         print_json(answer)
     else:
         _print_one(msgspec.json.decode(answer))
-
-
-def _is_remote(options: GlobalOptions) -> bool:
-    return bool(options.server or os.environ.get("FOREBAY_SERVER"))
 
 
 def _on_store(options: GlobalOptions, work: Callable[[RecordStore, float], Awaitable[T]]) -> T:

@@ -33,6 +33,11 @@ class GlobalOptions:
             raise ConfigurationError(f"The server {url!r} must begin with http:// or https://")
         return url
 
+    @property
+    def is_remote(self) -> bool:
+        """Whether a command that works on the store too is to speak to a server."""
+        return bool(self.server or os.environ.get("FOREBAY_SERVER"))
+
     def settings(self) -> Settings:
         """Loads the configuration. Raises: ConfigurationError."""
         return load_settings(None if self.config is None else Path(self.config), os.environ)

@@ -13,22 +13,17 @@ from forebay.domain.webhook import (
     CONFIGURED,
     ENDPOINT,
     GONE,
-    TENANT_SECRET,
     NotifyArgs,
-    SecretVersions,
     encoded,
     endpoint_data,
-    secret_versions,
 )
 from forebay.engine.services import Services
+from forebay.engine.webhook_secrets import PREFIX, endpoint_secret, tenant_secret, tenant_secrets
 
 log = structlog.get_logger(__name__)
-PREFIX = "whsec_"  # Source: standardwebhooks.com
 DEFAULT_TENANT = "default"  # has the records of what belongs to no tenant
-CURRENT = "current"  # the id of a tenant's only record of its secret
 GONE_SECONDS = 86_400.0  # a configured endpoint has no other way back than to be tried again
 ENDPOINT_DELETED, ENDPOINT_DISABLED = "endpoint_deleted", "endpoint_disabled"
-_OF_ENDPOINT, _OF_TENANT = "webhook-endpoint", "webhook-tenant"
 _TRIES = 5  # of an update that others are making too
 
 
@@ -57,7 +52,7 @@ class Place(Record, frozen=True, kw_only=True):
 async def place_of(job: Job, args: NotifyArgs, services: Services) -> Place | JobError:
     """Where a delivery goes now, or why it goes nowhere. Raises: RequestError (`secret_key_missing`)."""
     if args.endpoint is None:
-        secrets = await tenant_secrets(job.tenant, services)
+        secrets = await tenant_secrets(job.tenant, services.records, services.secrets, services.clock.now())
         return Place(url=args.url or "", secrets=secrets, events=args.events)
     if args.endpoint.startswith(CONFIGURED):
         return await _configured(args.endpoint, services)
@@ -68,7 +63,7 @@ async def place_of(job: Job, args: NotifyArgs, services: Services) -> Place | Jo
     if data.disabled_at is not None:
         return _disabled(args.endpoint, data.disabled_reason)
     versions = data.secrets.active(services.clock.now())
-    secrets = tuple(endpoint_secret(record.id, version, services) for version in versions)
+    secrets = tuple(endpoint_secret(record.id, version, services.secrets) for version in versions)
     return Place(url=data.url, secrets=secrets, events=data.events, endpoint=record.id)
 
 
@@ -77,35 +72,7 @@ async def check_webhook(url: str, tenant: str, services: Services) -> None:
     if services.notifier is None:
         raise RequestError("This server sends no webhooks", param="notify", code="not_supported")
     await services.notifier.check(url, "notify.webhook")
-    services.secrets.derive(_OF_TENANT, tenant, 1)
-
-
-def endpoint_secret(endpoint: str, version: int, services: Services) -> bytes:
-    """The key that an endpoint's deliveries are signed with. Raises: RequestError (`secret_key_missing`)."""
-    return services.secrets.derive(_OF_ENDPOINT, endpoint, version)
-
-
-async def tenant_secrets(tenant: str, services: Services) -> tuple[bytes, ...]:
-    """The keys of deliveries to addresses that a tenant's jobs name themselves, the newest first."""
-    record = await services.records.get(tenant, TENANT_SECRET, CURRENT)
-    active = secret_versions(record).active(services.clock.now())
-    return tuple(services.secrets.derive(_OF_TENANT, tenant, version) for version in active)
-
-
-async def rotate_tenant_secret(tenant: str, services: Services, *, keep_seconds: float = 0.0) -> bytes:
-    """Makes the next secret valid and returns it. Raises: VersionConflict: another is rotating it."""
-    now = services.clock.now()
-    record = await services.records.get(tenant, TENANT_SECRET, CURRENT)
-    rotated: SecretVersions = secret_versions(record).rotated(now, keep_seconds=keep_seconds)
-    secret = services.secrets.derive(_OF_TENANT, tenant, rotated.version)  # before anything is changed
-    held = record or StoredRecord(kind=TENANT_SECRET, id=CURRENT, tenant=tenant, created_at=now)
-    await services.records.put(msgspec.structs.replace(held, data=encoded(rotated)))
-    return secret
-
-
-def shown_secret(secret: bytes) -> str:
-    """A secret as receivers are given it."""
-    return PREFIX + base64.b64encode(secret).decode()
+    tenant_secret(tenant, 1, services.secrets)
 
 
 async def disable(place: Place, job: Job, services: Services, reason: str) -> None:
