@@ -1,0 +1,141 @@
+"""Nothing of a prompt or an answer is left in any table or blob after its erasure, whichever way it came."""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import apsw
+import pytest
+
+from forebay.domain.job import TERMINAL
+from forebay.domain.query import JobQuery
+from forebay.engine.maintenance import Maintenance
+from tests.integration.batch_house import CHAT, House, request, running_house
+
+MARK = "7f3c-the-words-of-a-person"
+LARGE = MARK + "x" * 100_000  # a body that is a blob
+LATER_SECONDS = 7200.0  # than an orphan is swept
+
+
+class Later:
+    """The machine's clock, hours on."""
+
+    def __init__(self, now: float) -> None:
+        self._now = now
+
+    def now(self) -> float:
+        return self._now + LATER_SECONDS
+
+
+@pytest.fixture
+async def house(tmp_path: Path) -> AsyncIterator[House]:
+    async with running_house(tmp_path) as running:
+        yield running
+
+
+def chat(text: str, **more: Any) -> dict[str, Any]:
+    return {"model": "mock", "messages": [{"role": "user", "content": text}], **more}
+
+
+def places(folder: Path) -> list[str]:
+    """Every table and blob that has the mark."""
+    found = [
+        str(path) for path in (folder / "blobs").rglob("*") if path.is_file() and MARK.encode() in path.read_bytes()
+    ]
+    with closing(apsw.Connection(str(folder / "forebay.db"), flags=apsw.SQLITE_OPEN_READONLY)) as connection:
+        tables = [row[0] for row in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]
+        for table in tables:
+            if any(MARK in repr(row) for row in connection.execute(f'SELECT * FROM "{table}"')):
+                found.append(str(table))
+    return found
+
+
+async def post(house: House, path: str, body: Any, **options: Any) -> Any:
+    async with house.http.post(path, json=body, **options) as reply:
+        content = await reply.read()
+        assert reply.status < 500, content
+        return reply.headers.get("x-forebay-job-id") or json.loads(content)["id"]
+
+
+async def bulk(house: House, texts: list[str]) -> list[str]:
+    lines = "\n".join(json.dumps({"body": chat(text)}) for text in texts)
+    async with house.http.post("/v1/jobs/bulk", data=lines) as reply:
+        return [json.loads(line)["id"] for line in (await reply.text()).splitlines()]
+
+
+async def until_ended(house: House, job_ids: list[str]) -> None:
+    jobs = house.system.services.jobs
+    watch = jobs.watch([f"job:{job_id}" for job_id in job_ids])
+    while not all(job is not None and job.status in TERMINAL for job in await jobs.get(None, job_ids)):
+        await watch.next(1.0)
+    watch.close()
+
+
+async def delete(house: House, path: str) -> None:
+    async with house.http.delete(path) as reply:
+        assert reply.status == 200, await reply.text()
+
+
+async def sweep(house: House) -> None:
+    services = house.system.services
+    later = replace(services, clock=Later(services.clock.now()))
+    assert await Maintenance(later, lambda _: None).sweep_blobs()
+
+
+async def test_jobs_leave_nothing_of_what_was_said(house: House, tmp_path: Path) -> None:
+    ids = [
+        await post(house, "/v1/jobs", {"body": chat(MARK)}),
+        await post(house, "/v1/jobs", {"body": chat(LARGE)}),
+        await post(house, "/v1/jobs", {"body": chat(f"{MARK} [[fault:422]]")}),
+        *await bulk(house, [MARK, LARGE, f"{MARK} [[fault:400]]"]),
+        await post(house, CHAT, chat(MARK)),
+        await post(house, CHAT, chat(MARK, stream=True)),
+        await post(house, CHAT, chat(f"{MARK} [[fault:400]]")),
+        await post(house, "/v1/audio/speech", {"model": "mock", "input": MARK, "voice": "alloy"}),
+    ]
+    await until_ended(house, ids)
+    assert {"bodies", "results", "chunks"} <= set(places(tmp_path))
+    for job_id in ids:
+        await delete(house, f"/v1/jobs/{job_id}")
+    assert places(tmp_path) == [], "blobs go with their job, and not with a sweep"
+    for job_id in ids:
+        async with house.http.get(f"/v1/jobs/{job_id}") as reply:
+            view = await reply.json()
+        assert (reply.status, view["result"], len(view["attempts"])) == (200, None, 1)
+    async with house.http.get("/v1/files") as reply:
+        assert (await reply.json())["data"] == [], "the file of a binary answer goes with its job"
+
+
+async def test_a_batch_leaves_nothing_of_its_lines(house: House, tmp_path: Path) -> None:
+    lines = [request("good", MARK), request("large", LARGE), request("refused", f"{MARK} [[fault:422]]")]
+    made = await house.batch(b"".join(lines))
+    done = await house.ended(made.id)
+    assert (done.output_file_id is not None, done.error_file_id is not None) == (True, True)
+    assert {"bodies"} <= set(places(tmp_path))
+    await delete(house, f"/v1/jobs/{made.id.replace('batch_', 'job_')}")
+    await delete(house, f"/v1/files/{made.input_file_id}")  # the client's own object
+    for file_id in (done.output_file_id, done.error_file_id):
+        async with house.http.get(f"/v1/files/{file_id}/content") as reply:
+            assert reply.status == 404
+    await sweep(house)
+    assert places(tmp_path) == []
+    batch = await house.openai.batches.retrieve(made.id)
+    assert batch.status == "completed"
+
+
+async def test_a_response_leaves_nothing_of_what_was_said(house: House, tmp_path: Path) -> None:
+    made = await post(house, "/v1/responses", {"model": "mock", "input": MARK, "background": True, "stream": True})
+    named = made if made.startswith("resp_") else made.replace("job_", "resp_")
+    await until_ended(house, [job.id for job in await house.system.services.jobs.find(JobQuery(tenant=None))])
+    assert "chunks" in places(tmp_path)
+    await delete(house, f"/v1/responses/{named}")
+    assert places(tmp_path) == []
+
+
+async def test_a_live_job_is_not_erased(house: House) -> None:
+    job_id = await post(house, "/v1/jobs", {"body": chat(MARK), "not_before": "1h"})
+    async with house.http.delete(f"/v1/jobs/{job_id}") as reply:
+        assert reply.status == 409
