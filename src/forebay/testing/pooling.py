@@ -6,7 +6,7 @@ import asyncio
 import struct
 from collections import deque
 from contextlib import suppress
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 # Source: https://www.postgresql.org/docs/15/protocol-message-formats.html
 SSL_REQUEST, PROTOCOL_3 = 80877103, 196608
@@ -118,7 +118,7 @@ class TransactionPooler:
                         raise
                     self._idle.append(server)
         finally:
-            reading.cancel()
+            _forget(reading)
 
 
 async def _transact(
@@ -139,8 +139,11 @@ async def _transact(
                 reading = asyncio.create_task(_read(reader))
             await asyncio.wait({answering, reading}, return_when=asyncio.FIRST_COMPLETED)
         await answering
+    except BaseException:
+        _forget(reading)
+        raise
     finally:
-        answering.cancel()
+        _forget(answering)
     return reading
 
 
@@ -152,6 +155,12 @@ async def _answer(server: _Server, writer: asyncio.StreamWriter) -> None:
         await writer.drain()
         if kind == READY and reply[-1:] == IDLE:
             return
+
+
+def _forget(task: "asyncio.Task[Any]") -> None:
+    """Nobody waits for it any more: it ends, and what it ended by is no news."""
+    task.cancel()
+    task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
 
 
 async def _break_off(writer: asyncio.StreamWriter) -> None:

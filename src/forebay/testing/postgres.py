@@ -32,11 +32,11 @@ class PostgresServer:
 
     def __init__(self, folder: Path, *, is_lasting: bool = False) -> None:
         self.folder = folder
-        self.port = _free_port()
+        self.port = free_port()
         self._settings = (*COMMON, *(LASTING if is_lasting else QUICK))
         self._binaries = find_binaries()
         self._process: subprocess.Popen[bytes] | None = None
-        self._run_as = _run_as()
+        self._run_as = run_as()
 
     def url(self, database: str = "postgres", *, port: int | None = None) -> str:
         return f"postgresql://{USER}@127.0.0.1:{port or self.port}/{database}"
@@ -135,7 +135,7 @@ def find_binaries() -> Path:
     raise PostgresMissing(f"no initdb on PATH or in {PLACES}/*/bin: install PostgreSQL (Debian: `postgresql`)")
 
 
-def _run_as() -> tuple[int, int] | None:
+def run_as() -> tuple[int, int] | None:
     """User and group of an unprivileged user when we are root, as whom PostgreSQL refuses to run."""
     if os.geteuid() != 0:
         return None
@@ -148,7 +148,7 @@ def _run_as() -> tuple[int, int] | None:
     raise PostgresMissing(f"PostgreSQL does not run as root, and there is no user named {' or '.join(UNPRIVILEGED)}")
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
