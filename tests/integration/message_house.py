@@ -59,7 +59,7 @@ class Upstream:
     async def answer(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
         headers = {name.lower(): value for name, value in request.headers.items()}
-        self.calls.append(Received(request.path, request.query_string, headers, body))
+        self.calls.append(Received(request.path, request.rel_url.raw_query_string, headers, body))
         self.came.set()
         await self.gate.wait()
         if self.status != 200:

@@ -114,7 +114,7 @@ async def test_anthropics_clients_get_errors_in_their_shape(server: Server) -> N
     status, text, _ = await calling
     refused = json.loads(text)
     assert status == 503
-    assert (refused["type"], refused["error"]["type"]) == ("error", "api_error")
+    assert (refused["type"], refused["error"]["type"]) == ("error", "overloaded_error")
     assert refused["request_id"].startswith("req_")
 
 
@@ -192,7 +192,7 @@ async def test_a_request_that_is_no_object_is_refused(server: Server, data: byte
     assert refused["error"]["type"] == "invalid_request_error"
 
 
-async def test_forms_are_refused_as_not_supported(server: Server) -> None:
+async def test_a_form_that_ends_too_soon_is_refused(server: Server) -> None:
     headers = {"content-type": "multipart/form-data; boundary=x"}
-    refused = await server.post("/v1/audio/transcriptions", 400, data=b"--x--", headers=headers)
-    assert refused["error"]["code"] == "not_supported"
+    refused = await server.post("/v1/audio/transcriptions", 400, data=b"--x\r\n", headers=headers)
+    assert refused["error"]["code"] == "invalid_multipart"

@@ -9,7 +9,7 @@ import anthropic
 import openai
 import pytest
 
-from tests.integration.message_house import MODEL, House, entry, params, running_house
+from tests.integration.message_house import ASK, MODEL, House, entry, params, running_house
 
 BATCHES = "/v1/messages/batches"
 
@@ -222,3 +222,16 @@ async def test_an_sdks_own_repeat_joins_the_first(idle_house: House) -> None:
     second = await idle_house.post(BATCHES, 200, json=body, headers={"x-stainless-retry-count": "1"})
     other = await idle_house.post(BATCHES, 200, json=body, headers={"x-stainless-retry-count": "0"})
     assert first["id"] == second["id"] != other["id"]
+
+
+async def test_the_beta_client_has_its_headers_and_query_passed_on(house: House) -> None:
+    made = await house.claude.beta.messages.batches.create(
+        requests=[{"custom_id": "a", "params": {"model": MODEL, "max_tokens": 5, "messages": ASK}}],
+        betas=["new-thing-2026"],
+        extra_query={"beta": "true"},
+    )
+    await house.until(made.id)
+    [call] = house.upstream.calls
+    assert (call.path, call.query) == ("/v1/messages", "beta=true")
+    assert "new-thing-2026" in call.headers["anthropic-beta"]
+    assert call.headers["x-api-key"] == "up-key"

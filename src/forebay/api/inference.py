@@ -3,6 +3,7 @@
 import re
 from datetime import timedelta
 
+from msgspec.structs import replace
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -10,17 +11,19 @@ from starlette.types import Receive, Scope, Send
 
 from forebay.api.admission import admit, load
 from forebay.api.answers import JOB_ID, answer_of
-from forebay.api.bodies import read_body
 from forebay.api.context import Api, Caller, api_of, caller_of, require
 from forebay.api.errors import Problem, problem_response
+from forebay.api.forms_calls import CallBody, read_call
 from forebay.api.idempotency import REPLAYED, Identity, identify
 from forebay.api.jobs import view_response
+from forebay.api.passing import passed_of
 from forebay.api.reading import ANSWER
 from forebay.api.requests import BodyHead, parse_head
 from forebay.api.scopes import MODEL_ENDPOINTS
 from forebay.api.streams import stream_of, stream_within
 from forebay.api.waits import until_ended
 from forebay.domain.errors import NotSupported, RequestError
+from forebay.domain.infer_args import InferArgs, with_args
 from forebay.domain.order import Order
 
 LONGEST_AWAIT_SECONDS = timedelta(days=31).total_seconds()  # the job's own deadline ends it before
@@ -33,8 +36,13 @@ MODEL_PATHS = (
     "/v1/embeddings",
     "/v1/moderations",
     "/v1/messages",
+    "/v1/messages/count_tokens",
     "/v1/images/generations",
+    "/v1/images/edits",
+    "/v1/images/variations",
     "/v1/audio/speech",
+    "/v1/audio/transcriptions",
+    "/v1/audio/translations",
 )
 
 # What interfaces.md names and this version does not do: refused by name, never queued as if it were a model endpoint.
@@ -95,11 +103,15 @@ def is_served(endpoint: str, api: Api) -> bool:
 async def infer(request: Request) -> Response:
     """Queues the request ahead of its lane's other work, and answers as its ``Prefer`` says."""
     api, caller = api_of(request), caller_of(request)
-    data = await read_body(request, api.system.settings.max_body_bytes)
-    identity = identify(request, data)
+    passed = passed_of(request)
+    given = await read_call(request, api, caller)
+    identity = identify(request, given.known_by, passed=passed)
     preference = Preference(request.headers.getlist("prefer"))
-    order = _order(request, data, identity, preference)
-    admitted = await admit(order, identity, api, caller)
+    async with given.kept(api, caller) as keeping:
+        order = _order(request, given, identity, preference)
+        order = replace(order, args=with_args(order.args, InferArgs(passed=passed, is_form=given.is_form)))
+        admitted = await admit(order, identity, api, caller)
+        keeping.is_wanted = not admitted.is_replay
     headers = dict(REPLAYED) if admitted.is_replay else {}
     if preference.is_async:
         headers["preference-applied"] = preference.applied
@@ -113,13 +125,11 @@ async def infer(request: Request) -> Response:
     return await answer_of(job, request, api, headers)
 
 
-def _order(request: Request, data: bytes, identity: Identity, preference: Preference) -> Order:
-    if request.headers.get("content-type", "").startswith("multipart/"):
-        raise NotSupported("Model endpoints take JSON; forms are not supported yet", code="not_supported")
+def _order(request: Request, given: CallBody, identity: Identity, preference: Preference) -> Order:
     path: str = request.scope["path"]
-    head = _head(data, path)
+    head = _head(given.data, path)
     return Order(
-        body=data.decode(),
+        body=given.data.decode(),
         model=head.model,
         endpoint=path,
         is_stream=head.stream is True,

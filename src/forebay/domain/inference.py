@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from forebay.domain.attempt import Usage
+from forebay.domain.form import Form
 from forebay.domain.record import Record
 
 
@@ -17,6 +18,9 @@ class Call(Record, frozen=True, kw_only=True):
     model: str | None = None
     is_stream: bool = False
     metadata: Mapping[str, str] = {}
+    headers: Mapping[str, str] = {}  # the client's own, that are passed on
+    query: str = ""
+    form: Form | None = None  # the body as a form, for targets that speak the vendors' wires
 
 
 class InferenceResult(Record, frozen=True, kw_only=True):

@@ -11,8 +11,10 @@ from forebay.domain.batch import BATCH, ERRORS, OUTPUT, stream_file_id
 from forebay.domain.change import Lookup, Reply
 from forebay.domain.content import Content
 from forebay.domain.file import FILE
+from forebay.domain.infer_args import infer_args
 from forebay.domain.job import Job
 from forebay.domain.query import JobQuery, Parts
+from forebay.engine.intake import INFER
 from forebay.engine.services import Services
 
 PAGE = 500
@@ -76,8 +78,10 @@ async def _erase(jobs: Sequence[Job], services: Services) -> list[Reply]:
 
 
 def _files(job: Job) -> list[str]:
-    """The files that have the job's answer."""
+    """The files that have the job's answer, and those that were made of a form's parts."""
     named = [stream_file_id(job.id, stream) for stream in (OUTPUT, ERRORS)] if job.kind == BATCH else []
+    if job.kind == INFER and (args := infer_args(job.spec.args)).is_form:
+        named += args.files
     if job.result is None or job.result.body.text is None:
         return named
     try:

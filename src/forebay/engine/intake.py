@@ -6,14 +6,17 @@ import msgspec
 from msgspec.structs import replace
 
 from forebay.domain.content import INLINE_LIMIT_BYTES, Content
+from forebay.domain.infer_args import InferArgs, infer_args, with_args
 from forebay.domain.job import Job, Spec
 from forebay.domain.lane import target_of
 from forebay.domain.order import Order
 from forebay.domain.tenant import spec_of
 from forebay.engine.endpoints import check_webhook
+from forebay.engine.form_files import find_files
 from forebay.engine.notices import notice_to
 from forebay.engine.services import Services
 from forebay.policy.events import subject_of
+from forebay.policy.form_fields import FILE_ENDPOINTS, names_files
 from forebay.policy.usage import estimate_request
 from forebay.ports import BlobStore
 
@@ -28,6 +31,7 @@ async def make_job(order: Order, services: Services, *, tenant: str = "default")
     """
     model = order.model or _model_of(order.body)
     resolution = services.resolver.resolve(target=order.target, model=model, endpoint=order.endpoint)
+    args, blobs = await _files(order, resolution.endpoint, services, tenant)
     now = services.clock.now()
     start = order.not_before or now
     deadline = order.deadline or start + services.bounds.default_deadline_seconds
@@ -43,7 +47,7 @@ async def make_job(order: Order, services: Services, *, tenant: str = "default")
         keep_call=order.keep_call,
         data_class=order.data_class,
         metadata=order.metadata,
-        args=order.args,
+        args=args,
     )
     body = await store_text(order.body, services.blobs)
     job = Job(
@@ -66,6 +70,7 @@ async def make_job(order: Order, services: Services, *, tenant: str = "default")
         spec=spec,
         body=body,
         on_end=order.on_end,
+        blobs=blobs,
     )
     notices = () if order.parent_id else await services.notices.of(tenant, subject_of(job))
     if order.notify is not None:
@@ -95,6 +100,15 @@ async def load_text(content: Content, blobs: BlobStore) -> str:
     if content.text is not None:
         return content.text
     return b"".join([chunk async for chunk in blobs.read(content.blob_id or "")]).decode()
+
+
+async def _files(order: Order, endpoint: str, services: Services, tenant: str) -> tuple[str | None, tuple[str, ...]]:
+    """The job's arguments with the files that its body names, and their blobs. Raises: RequestError."""
+    is_form = endpoint in FILE_ENDPOINTS or infer_args(order.args).is_form
+    if not is_form or not names_files(order.body):
+        return order.args, ()
+    files = await find_files(order.body, services, tenant)
+    return with_args(order.args, InferArgs(files=files)), tuple({file.blob_id: None for file in files.values()})
 
 
 class _Named(msgspec.Struct):

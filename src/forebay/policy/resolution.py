@@ -18,6 +18,7 @@ from forebay.policy.nearest import hint
 
 CHAT = "/v1/chat/completions"
 MESSAGES = "/v1/messages"
+MESSAGES_ENDPOINTS = frozenset({MESSAGES, "/v1/messages/count_tokens"})  # Anthropic's wire
 MOST_REMEMBERED = 10_000
 LONGEST_ENDPOINT = 256
 MOST_KNOWN = 1024  # answers remembered: every call of a job asks again
@@ -144,9 +145,9 @@ def serves(spec: TargetSpec, endpoint: str) -> bool:
     """Whether a target's type speaks the endpoint."""
     match spec.type:
         case TargetType.ANTHROPIC:
-            return endpoint == MESSAGES
+            return endpoint in MESSAGES_ENDPOINTS
         case TargetType.OPENAI:
-            return endpoint != MESSAGES
+            return endpoint not in MESSAGES_ENDPOINTS
         case _:
             return True
 

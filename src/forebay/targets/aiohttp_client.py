@@ -18,7 +18,7 @@ import aiohttp
 from yarl import URL
 
 from forebay.domain.errors import TargetError, TargetFailed, TargetRejected, TargetTimeout, TargetUnavailable
-from forebay.targets.http import KEEPALIVE_SECONDS, MAX_ANSWER_BYTES, Response, StreamResponse
+from forebay.targets.http import KEEPALIVE_SECONDS, MAX_ANSWER_BYTES, Body, Response, StreamResponse, Upload
 from forebay.targets.proxies import proxy_of
 
 CONNECT_SECONDS = 15.0  # DNS, TCP and TLS together; a longer silence is a host that is not there
@@ -38,7 +38,7 @@ class AiohttpClient:
         self._session: aiohttp.ClientSession | None = None
         self._urls: dict[str, tuple[URL, URL | None]] = {}
 
-    async def post(self, url: str, headers: Mapping[str, str], body: bytes, timeout_seconds: float) -> Response:
+    async def post(self, url: str, headers: Mapping[str, str], body: Body, timeout_seconds: float) -> Response:
         return await self._exchange("POST", url, headers, body, timeout_seconds)
 
     async def get(self, url: str, headers: Mapping[str, str], timeout_seconds: float) -> Response:
@@ -46,7 +46,7 @@ class AiohttpClient:
 
     @asynccontextmanager
     async def stream(
-        self, url: str, headers: Mapping[str, str], body: bytes, timeout_seconds: float
+        self, url: str, headers: Mapping[str, str], body: Body, timeout_seconds: float
     ) -> AsyncIterator[StreamResponse]:
         response = await self._send("POST", url, headers, body, timeout_seconds)
         try:
@@ -64,7 +64,7 @@ class AiohttpClient:
             self._session = None
 
     async def _exchange(
-        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, timeout_seconds: float
+        self, method: str, url: str, headers: Mapping[str, str], body: Body | None, timeout_seconds: float
     ) -> Response:
         response = await self._send(method, url, headers, body, timeout_seconds)
         try:
@@ -76,18 +76,20 @@ class AiohttpClient:
         return Response(status=response.status, headers=_headers_of(response), body=answer)
 
     async def _send(
-        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, timeout_seconds: float
+        self, method: str, url: str, headers: Mapping[str, str], body: Body | None, timeout_seconds: float
     ) -> aiohttp.ClientResponse:
         """Sends and awaits the head of the answer."""
         address, proxy = self._urls.get(url) or self._resolve(url)
         session = self._session or self._open()
         limit = _timeout(timeout_seconds)
+        if isinstance(body, Upload):
+            headers = body.headed(headers)
         for resend in range(RESENDS + 1):
             try:
                 return await session.request(
                     method,
                     address,
-                    data=io.BytesIO(body) if body is not None and len(body) >= _LARGE_BODY_BYTES else body,
+                    data=_data(body),
                     headers=headers,
                     timeout=limit,
                     allow_redirects=False,
@@ -151,6 +153,12 @@ class AiohttpClient:
             read_bufsize=_READ_BUFFER_BYTES,
         )
         return self._session
+
+
+def _data(body: Body | None) -> object:
+    if isinstance(body, Upload):
+        return body.pieces()
+    return io.BytesIO(body) if body is not None and len(body) >= _LARGE_BODY_BYTES else body
 
 
 @lru_cache(maxsize=64)

@@ -9,6 +9,7 @@ import msgspec
 
 from forebay.domain.errors import ConfigurationError, TargetFailed, TargetRejected
 from forebay.domain.inference import Call, InferenceResult
+from forebay.domain.passed import LISTED_HEADERS
 from forebay.domain.target import TargetSpec
 from forebay.policy.pricing import PriceTable, cost_usd, prices_for
 from forebay.policy.usage import NOTHING_METERED, Metering, read_metering
@@ -64,6 +65,28 @@ def preset_headers(spec: TargetSpec, headers: Mapping[str, str]) -> dict[str, st
                 f"targets.{spec.name}: the header {name!r} has a line break or another control character"
             )
     return preset
+
+
+def call_url(base_url: str, call: Call) -> str:
+    """Returns the address of a call, with the query that its client gave. Raises: TargetRejected."""
+    url = join_url(base_url, call.endpoint)
+    return f"{url}?{call.query}" if call.query else url
+
+
+def passed_headers(preset: Mapping[str, str], spec: TargetSpec, call: Call) -> Mapping[str, str]:
+    """Returns the target's headers with the client's: these go before ours, and after the declaration's; lists add
+    up.
+    """
+    if not call.headers:
+        return preset
+    headers = {**preset, **call.headers}
+    for name, value in spec.headers.items():
+        name = name.lower()
+        if name in LISTED_HEADERS and name in call.headers:
+            headers[name] = f"{value},{call.headers[name]}"
+        else:
+            headers[name] = value
+    return headers
 
 
 def call_headers(preset: Mapping[str, str], call: Call) -> dict[str, str]:

@@ -4,7 +4,7 @@ Failures of the wire are told as TargetErrors by one rule: what certainly did no
 what may have reached it is TargetFailed, and what took too long is TargetTimeout. Statuses are the caller's to judge.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
@@ -32,6 +32,22 @@ class StreamResponse:
     chunks: AsyncIterator[bytes]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upload:
+    """A body that is read as it is sent; each call of ``pieces`` begins anew."""
+
+    size_bytes: int
+    content_type: str
+    pieces: Callable[[], AsyncIterator[bytes]]
+
+    def headed(self, headers: Mapping[str, str]) -> dict[str, str]:
+        """The headers of a request with this body."""
+        return {**headers, "content-type": self.content_type, "content-length": str(self.size_bytes)}
+
+
+Body = bytes | Upload
+
+
 class HttpClient(Protocol):
     """Sends requests over kept connections, without redirects, cookies or a limit per host: the engine limits.
 
@@ -41,12 +57,12 @@ class HttpClient(Protocol):
     sent. TargetTimeout: no whole answer in time. Cancelling closes the connection.
     """
 
-    async def post(self, url: str, headers: Mapping[str, str], body: bytes, timeout_seconds: float) -> Response: ...
+    async def post(self, url: str, headers: Mapping[str, str], body: Body, timeout_seconds: float) -> Response: ...
 
     async def get(self, url: str, headers: Mapping[str, str], timeout_seconds: float) -> Response: ...
 
     def stream(
-        self, url: str, headers: Mapping[str, str], body: bytes, timeout_seconds: float
+        self, url: str, headers: Mapping[str, str], body: Body, timeout_seconds: float
     ) -> AbstractAsyncContextManager[StreamResponse]: ...
 
     async def close(self) -> None: ...

@@ -9,9 +9,10 @@ from forebay.domain.inference import Call, InferenceResult
 from forebay.domain.target import TargetSpec
 from forebay.policy.pricing import PriceTable
 from forebay.ports import StreamSink
-from forebay.targets.endpoint import call_headers, join_url, preset_headers, read_answer
+from forebay.targets.endpoint import call_headers, call_url, join_url, passed_headers, preset_headers, read_answer
 from forebay.targets.failures import by_status, check_status
 from forebay.targets.http import HttpClient
+from forebay.targets.multipart import multipart_upload
 from forebay.targets.streaming import stream_call
 
 CHECK_SECONDS = 30.0
@@ -33,13 +34,14 @@ class ModelServer:
         self._headers = preset_headers(spec, {**JSON_HEADERS, **headers})
 
     async def call(self, call: Call, sink: StreamSink | None) -> InferenceResult:
-        url = join_url(self._base_url, call.endpoint)
-        headers = call_headers(self._headers, call)
+        url = call_url(self._base_url, call)
+        headers = call_headers(passed_headers(self._headers, self._spec, call), call)
+        body = call.body if call.form is None else multipart_upload(call.form)
         if call.is_stream:
-            opened = self._http.stream(url, headers, call.body, call.timeout_seconds)
+            opened = self._http.stream(url, headers, body, call.timeout_seconds)
             return await stream_call(opened, call, self._spec, self._table, sink)
         try:
-            response = await self._http.post(url, headers, call.body, call.timeout_seconds)
+            response = await self._http.post(url, headers, body, call.timeout_seconds)
         except (TargetFailed, TargetTimeout) as exc:
             raise by_status(exc) from exc
         if response.status != 200:

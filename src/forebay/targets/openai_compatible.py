@@ -6,13 +6,12 @@ from typing import Any
 from forebay.domain.inference import Call, InferenceResult
 from forebay.domain.target import TargetSpec
 from forebay.policy.pricing import PriceTable
+from forebay.policy.resolution import MESSAGES_ENDPOINTS
 from forebay.ports import StreamSink
 from forebay.targets.endpoint import checked_url
 from forebay.targets.http import HttpClient
 from forebay.targets.model_server import ModelServer
 from forebay.targets.responses import ResponsesServer
-
-ANTHROPIC_ENDPOINT = "/v1/messages"
 
 
 class OpenAiTarget:
@@ -30,7 +29,7 @@ class OpenAiTarget:
         return self._name
 
     def serves(self, endpoint: str) -> bool:
-        return endpoint != ANTHROPIC_ENDPOINT
+        return endpoint not in MESSAGES_ENDPOINTS
 
     def call(self, call: Call, sink: StreamSink | None = None) -> Coroutine[Any, Any, InferenceResult]:
         return self._responses.call(call, sink)

@@ -12,7 +12,7 @@ from datetime import timedelta
 import wreq
 
 from forebay.domain.errors import TargetFailed, TargetRejected, TargetUnavailable
-from forebay.targets.http import KEEPALIVE_SECONDS, MAX_ANSWER_BYTES, Response, StreamResponse
+from forebay.targets.http import KEEPALIVE_SECONDS, MAX_ANSWER_BYTES, Body, Response, StreamResponse, Upload
 from forebay.targets.proxies import proxy_of
 from forebay.targets.trust import trusted_certificates
 from forebay.targets.wreq_failures import BROKEN, UNSENDABLE, told
@@ -38,8 +38,10 @@ class WreqClient:
         self._clients: dict[_Key, wreq.Client] = {}
         self._ways: dict[tuple[str, float], _Way] = {}
 
-    async def post(self, url: str, headers: Mapping[str, str], body: bytes, timeout_seconds: float) -> Response:
+    async def post(self, url: str, headers: Mapping[str, str], body: Body, timeout_seconds: float) -> Response:
         client, limit = self._ways.get((url, timeout_seconds)) or self._way(url, timeout_seconds)
+        if isinstance(body, Upload):
+            headers, body = body.headed(headers), body.pieces()  # type: ignore[assignment]  # sent below, and no more
         try:
             answer = await client.post(url, headers=headers, body=body, timeout=limit)
         except BROKEN as exc:
@@ -56,9 +58,11 @@ class WreqClient:
 
     @asynccontextmanager
     async def stream(
-        self, url: str, headers: Mapping[str, str], body: bytes, timeout_seconds: float
+        self, url: str, headers: Mapping[str, str], body: Body, timeout_seconds: float
     ) -> AsyncIterator[StreamResponse]:
         client, limit = self._way(url, timeout_seconds)
+        if isinstance(body, Upload):
+            headers, body = body.headed(headers), body.pieces()  # type: ignore[assignment]  # likewise
         try:
             answer = await client.post(url, headers=headers, body=body, timeout=limit)
         except BROKEN as exc:

@@ -8,10 +8,12 @@ from forebay.domain.answer import Answer, Done, Failed, Retry, Snooze
 from forebay.domain.attempt import Attempt, Outcome
 from forebay.domain.content import Content
 from forebay.domain.errors import TargetError
+from forebay.domain.infer_args import infer_args
 from forebay.domain.inference import Call, InferenceResult
 from forebay.domain.job import ErrorCode, Job, JobError, Result
 from forebay.domain.lane import ROUTE_PREFIX
 from forebay.engine.context import Context
+from forebay.engine.form_files import completed
 from forebay.engine.handlers.budget import Budget, Budgets
 from forebay.engine.handlers.response_streams import Sink, begins_again, open_sink
 from forebay.engine.handlers.results import inline_result, refusal, result_of
@@ -77,6 +79,8 @@ class InferHandler:
             is_stream=spec.stream,
             metadata=spec.metadata,
         )
+        if spec.args is not None:
+            call = completed(call, infer_args(spec.args), self._services.blobs)
         budget = self._budgets.of(job)
         if budget is None:
             return await self._call(job, call, lane, context, None)
