@@ -154,6 +154,10 @@ class JobStore(Protocol):
         """
         ...
 
+    async def rewrite(self, job_id: str, segment: Segment, blob_id: str) -> bool:
+        """Puts another blob in the segment's place, with its reference. False: another one is there already."""
+        ...
+
     async def recover(self, *, limit: int = 1000) -> Recovered:
         """One bounded sweep, safe on every node at once: frees leases of dead workers (their running attempts become
         ``unknown``; suspects, ``on_unknown`` and poison as in the domain; a group's lease counts as a call begun, and

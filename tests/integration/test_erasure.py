@@ -1,5 +1,6 @@
 """Nothing of a prompt or an answer is left in any table or blob after its erasure, whichever way it came."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import closing
@@ -10,9 +11,10 @@ from typing import Any
 import apsw
 import pytest
 
-from forebay.domain.job import TERMINAL
+from forebay.domain.job import TERMINAL, Status
 from forebay.domain.query import JobQuery
 from forebay.engine.maintenance import Maintenance
+from forebay.testing.mock_model import MockOptions
 from tests.integration.batch_house import CHAT, House, request, running_house
 
 MARK = "7f3c-the-words-of-a-person"
@@ -124,6 +126,45 @@ async def test_a_batch_leaves_nothing_of_its_lines(house: House, tmp_path: Path)
     assert places(tmp_path) == []
     batch = await house.openai.batches.retrieve(made.id)
     assert batch.status == "completed"
+
+
+async def test_a_line_that_failed_is_erased_from_its_batch_s_error_file_and_no_other_line_moves(
+    house: House, tmp_path: Path
+) -> None:
+    texts = ["first [[fault:422]]", f"{MARK} [[fault:422]]", "last [[fault:422]]"]
+    made = await house.batch(b"".join(request(f"r{number}", text) for number, text in enumerate(texts)))
+    done = await house.ended(made.id)
+    parent = made.id.replace("batch_", "job_")
+    rows = await house.system.services.jobs.find(JobQuery(tenant=None, parent_id=parent, is_ascending=True))
+    before = await house.openai.files.content(str(done.error_file_id))
+    for _ in range(2):
+        await delete(house, f"/v1/jobs/{rows[1].id}")
+    after = await house.openai.files.content(str(done.error_file_id))
+    assert len(after.content) == len(before.content)
+    changed = [
+        (old, new) for old, new in zip(before.text.splitlines(), after.text.splitlines(), strict=True) if old != new
+    ]
+    [(_, new)] = changed
+    assert json.loads(new)["custom_id"] == "r1"
+    assert (json.loads(new)["response"], json.loads(new)["error"]["code"]) == (None, "erased")
+    await delete(house, f"/v1/files/{made.input_file_id}")
+    await sweep(house)
+    assert len(places(tmp_path)) == 1, "the batch keeps its input until it is erased itself"
+    await delete(house, f"/v1/jobs/{parent}")
+    await sweep(house)
+    assert places(tmp_path) == []
+
+
+async def test_a_line_of_a_batch_that_runs_is_not_erased(tmp_path: Path) -> None:
+    async with running_house(tmp_path, MockOptions(hold_after=1)) as house:
+        made = await house.batch(request("r0", f"{MARK} [[fault:422]]") + request("r1", MARK))
+        parent = made.id.replace("batch_", "job_")
+        query = JobQuery(tenant=None, parent_id=parent, statuses=frozenset({Status.FAILED}))
+        while not (rows := await house.system.services.jobs.find(query)):
+            await asyncio.sleep(0.01)
+        async with house.http.delete(f"/v1/jobs/{rows[0].id}") as reply:
+            assert reply.status == 409
+            assert "has ended" in (await reply.json())["error"]["message"]
 
 
 async def test_a_response_leaves_nothing_of_what_was_said(house: House, tmp_path: Path) -> None:

@@ -7,13 +7,15 @@ from collections.abc import AsyncIterator, Sequence
 
 import msgspec
 
-from forebay.domain.batch import BATCH, ERRORS, OUTPUT, stream_file_id
+from forebay.domain.batch import BATCH, BATCH_KINDS, ERRORS, OUTPUT, stream_file_id
 from forebay.domain.change import Lookup, Reply
 from forebay.domain.content import Content
+from forebay.domain.errors import Conflict
 from forebay.domain.file import FILE
 from forebay.domain.infer_args import infer_args
 from forebay.domain.job import Job
 from forebay.domain.query import JobQuery, Parts
+from forebay.engine.handlers.batch.erasing import erase_line
 from forebay.engine.intake import INFER
 from forebay.engine.services import Services
 
@@ -36,12 +38,16 @@ async def erase(tenant: str, job_id: str, services: Services) -> Reply:
 
     ``not_dead`` and nothing done while it lives. Idempotent: a job's own row is the last to lose its content, so that
     an erasure that broke off is begun anew by the next. The blobs go at once, and not with the next sweep.
+
+    Raises: Conflict: it is a line of a batch that has not ended.
     """
     [job] = await services.jobs.get(tenant, [job_id], _CONTENT)
     if job is None:
         return Reply(id=job_id, lookup=Lookup.NOT_FOUND)
     if not job.is_terminal:
         return Reply(id=job_id, lookup=Lookup.NOT_DEAD, status=job.status, ending=job.ending)
+    if job.parent_id:
+        await _erase_copy(job, services)
     if job.is_group:
         async for page in _below(job, services):
             replies = await _erase(page, services)
@@ -49,6 +55,18 @@ async def erase(tenant: str, job_id: str, services: Services) -> Reply:
                 return Reply(id=job_id, lookup=Lookup.NOT_DEAD, status=job.status)
     [reply] = await _erase([job], services)
     return reply
+
+
+async def _erase_copy(job: Job, services: Services) -> None:
+    """Of a batch's line that failed: the error file has it too."""
+    [batch] = await services.jobs.get(job.tenant, [job.parent_id])
+    if batch is None or batch.kind not in BATCH_KINDS:
+        return
+    if not batch.is_terminal:  # it may be writing that file now
+        raise Conflict(
+            f"Job {job.id!r} is a line of {batch.id!r}, which is {batch.status}: erase it when that has ended"
+        )
+    await erase_line(job, services)
 
 
 async def _below(group: Job, services: Services) -> AsyncIterator[list[Job]]:

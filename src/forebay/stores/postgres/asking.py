@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from forebay.domain.change import Lookup, Reply, Verdict
+from forebay.domain.content import Segment
 from forebay.domain.job import DEAD, Ending, Status
 from forebay.stores.postgres.adding import CANCELLED_ERROR
 from forebay.stores.postgres.ending import End, ask_groups, end_leaves, hasten
@@ -29,6 +30,14 @@ class Named(NamedTuple):
 
     tenant: str
     job_ids: Sequence[str]
+
+
+class Rewriting(NamedTuple):
+    """Which segment, and the blob that it shall have."""
+
+    job_id: str
+    segment: Segment
+    blob_id: str
 
 
 class Appending(NamedTuple):
@@ -97,6 +106,15 @@ async def erase(tx: Tx, named: Named) -> list[Reply]:
     erased = set(ended)
     lookups = [Lookup.DONE if job_id in erased else Lookup.NOT_DEAD for job_id in named.job_ids]
     return await _replies(tx, named, lookups)
+
+
+async def rewrite(tx: Tx, rewriting: Rewriting) -> bool:
+    job_id, segment, blob_id = rewriting
+    place = (job_id, segment.name, segment.number, segment.blob_id, blob_id)
+    if not await tx.run("change.rewrite_segment", *place):
+        return False
+    await tx.run("change.rewrite_ref", job_id, f"segment:{segment.name}", segment.blob_id, blob_id)
+    return True
 
 
 async def append(tx: Tx, appending: Appending) -> Verdict:

@@ -1,11 +1,12 @@
 """``retry`` and ``erase``: what can be done with jobs that have ended."""
 
 import pytest
+from msgspec.structs import replace
 
 from forebay.domain.answer import Taking
 from forebay.domain.attempt import Outcome, Usage
 from forebay.domain.change import Lookup, Tally
-from forebay.domain.content import Content
+from forebay.domain.content import Content, Segment
 from forebay.domain.job import ErrorCode, JobError, Status, Taken
 from forebay.domain.query import Parts
 from forebay.testing.conformance.world import DAY, SOME_ERROR, TELL, World, result
@@ -195,6 +196,18 @@ class Erasing:
         for _ in range(2):
             [reply] = await world.jobs.erase("default", [job.id])
             assert reply.lookup == Lookup.DONE
+
+    async def test_a_segment_is_rewritten_in_its_place_and_only_once(self, world: World) -> None:
+        pieces = tuple(Segment(name="errors", blob_id=f"blob_{n}", lines=1, bytes=9) for n in (1, 2))
+        group = await world.put(world.make_group())
+        await world.answer(await world.take(queue=group.queue), taking=Taking(segments=pieces))
+        first, second = await world.jobs.segments(group.id, "errors")
+        assert await world.jobs.rewrite(group.id, first, "blob_3")
+        assert not await world.jobs.rewrite(group.id, first, "blob_4"), (
+            "the segment that was read is not there any more"
+        )
+        assert await world.jobs.segments(group.id, "errors") == [replace(first, blob_id="blob_3"), second]
+        assert sorted(await world.jobs.orphans(["blob_1", "blob_2", "blob_3"])) == ["blob_1"]
 
     async def test_a_live_job_is_not_erased(self, world: World) -> None:
         job = await world.add(deadline=world.clock.now() + DAY)

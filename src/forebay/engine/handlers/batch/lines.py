@@ -17,6 +17,7 @@ _ENDINGS = {
     Ending.CANCEL: JobError(code="batch_cancelled", message="The batch was cancelled before this request was done."),
     Ending.EXPIRE: JobError(code="batch_expired", message="The batch expired before this request was done."),
 }
+_ERASED = JobError(code="erased", message="Erased on request.")
 _NULL = msgspec.Raw(b"null")
 _ENCODER = msgspec.json.Encoder()
 
@@ -61,6 +62,17 @@ async def output_line(job: Job, blobs: BlobStore) -> bytes:
 def unsent_line(line_id: str, custom_id: str, error: JobError) -> bytes:
     """The line of a request that was never made into a job."""
     return _encoded(line_id, custom_id, None, error)
+
+
+def with_erased(job: Job, line: bytes) -> bytes:
+    """The line, or where it is this job's what stands in its place: as long as it was, so that no other line moves."""
+    line_id, custom_id = f"batch_req_{_suffix(job.id)}", job.spec.metadata.get(CUSTOM_ID, "")
+    if not line.startswith(f'{{"id":"{line_id}",'.encode()):
+        return line
+    erased = _encoded(line_id, custom_id, None, _ERASED)
+    if len(erased) > len(line):  # an error with fewer words than this one
+        erased = _encoded(line_id, custom_id, None, None)
+    return erased[:-1].ljust(len(line) - 1) + b"\n"
 
 
 def ledger_line(job: Job) -> bytes:

@@ -39,6 +39,13 @@ UPDATE jobs SET error_message = '' WHERE id IN (SELECT value FROM jsonb_each(?1)
 -- name: drop_reasons
 UPDATE attempts SET error = NULL WHERE job_id IN (SELECT value FROM jsonb_each(?1)) AND error IS NOT NULL;
 
+-- name: rewrite_segment
+-- Primary key; only in the place of the blob that was read.
+UPDATE segments SET blob_id = ?5 WHERE job_id = ?1 AND name = ?2 AND number = ?3 AND blob_id = ?4 RETURNING number;
+
+-- name: rewrite_ref
+UPDATE blob_refs SET blob_id = ?4 WHERE owner = ?1 AND role = ?2 AND blob_id = ?3;
+
 -- name: append
 -- Fenced by the lease; primary key of chunks.
 INSERT INTO chunks (job_id, number, text)
