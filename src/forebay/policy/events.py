@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from forebay.domain.batch import BATCH, BATCH_KINDS, batch_id, message_batch_id
 from forebay.domain.ids import ALPHABET
 from forebay.domain.job import ErrorCode, Job, Status
-from forebay.domain.response import State, is_background_response, response_id, state_of
+from forebay.domain.response import is_background_response, response_id, state_of
 from forebay.domain.webhook import Subject
 
 _SUCCEEDED, _FAILED, _CANCELLED = Status.SUCCEEDED, Status.FAILED, Status.CANCELLED
@@ -66,8 +66,8 @@ def subject_of(job: Job) -> Subject:
     return Subject.RESPONSE if is_background_response(job) else Subject.JOB
 
 
-def event_type_of(subject: Subject, status: Status, owner: Job | None, answered: str | None = None) -> str:
-    """The type of the event that ``owner`` ended as ``status``. ``answered``: the text of a response's result.
+def event_type_of(subject: Subject, status: Status, owner: Job | None, said: object = None) -> str:
+    """The type of the event that ``owner`` ended as ``status``. ``said``: the ``status`` in a response's answer.
 
     An owner that was erased, or has been queued again since, is told by its status alone.
     """
@@ -77,8 +77,7 @@ def event_type_of(subject: Subject, status: Status, owner: Job | None, answered:
     if subject is not Subject.RESPONSE:
         is_late = owner.error is not None and owner.error.code == ErrorCode.EXPIRED
         return "batch.expired" if is_late else "batch.failed"
-    state = State.COMPLETED if answered is None else state_of(owner, answered)
-    return f"{subject}.{state}"
+    return f"{subject}.{state_of(owner, said)}"
 
 
 def subject_id(subject: Subject, job_id: str) -> str:

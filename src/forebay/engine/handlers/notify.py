@@ -48,6 +48,13 @@ class Event(msgspec.Struct, kw_only=True):
     data: msgspec.Raw
 
 
+class _Answer(msgspec.Struct):
+    status: str | None = None
+
+
+_ANSWER = msgspec.json.Decoder(_Answer)
+
+
 class NotifyHandler:
     """Serves the kind ``notify``."""
 
@@ -114,16 +121,17 @@ async def event_of(job: Job, args: NotifyArgs, services: Services) -> Event:
 
 async def type_of(args: NotifyArgs, owner: Job | None, services: Services) -> str:
     """The type of a delivery's event; of a response the owner was read with its result."""
-    answered = await _answered(owner, services) if owner and args.subject is Subject.RESPONSE else None
-    return event_type_of(args.subject, args.status, owner, answered)
+    said = await _said(owner, services) if owner and args.subject is Subject.RESPONSE else None
+    return event_type_of(args.subject, args.status, owner, said)
 
 
-async def _answered(owner: Job, services: Services) -> str | None:
+async def _said(owner: Job, services: Services) -> str | None:
+    """The status that a model's answer gives itself."""
     if owner.result is None:
         return None
     try:
-        return await load_text(owner.result.body, services.blobs)
-    except NotFound:  # erased
+        return _ANSWER.decode(await load_text(owner.result.body, services.blobs)).status
+    except (NotFound, msgspec.DecodeError, RecursionError):  # erased, or no Response
         return None
 
 

@@ -5,7 +5,7 @@ import pytest
 from forebay.domain.change import Verdict
 from forebay.domain.content import Content
 from forebay.domain.job import Join, Notice, Result, Status
-from forebay.domain.query import Parts
+from forebay.domain.query import JobQuery, Parts
 from forebay.testing.conformance.world import SOME_ERROR, World, result
 
 
@@ -155,6 +155,24 @@ class Outbox:
         assert world.args(first) == {"url": "https://x", "job_id": job.id, "status": "succeeded"}
         assert (second.kind, second.queue, second.key) == ("audit", "control", f"end:{job.id}:1")
         assert world.args(second) == {"job_id": job.id, "status": "succeeded"}
+
+    async def test_a_notice_is_for_the_ends_that_it_names(self, world: World) -> None:
+        bad = Notice(kind="notify", queue="notify:bad", statuses=(Status.FAILED, Status.CANCELLED))
+        good = Notice(kind="notify", queue="notify:good", statuses=(Status.SUCCEEDED,))
+        done, failed = [await world.add(on_end=(bad, good)) for _ in range(2)]
+        first, second = await world.claim()
+        await world.answer(first)
+        await world.answer(second, Status.FAILED)
+        assert [notice.queue for notice in await world.notices(done.id)] == ["notify:good"]
+        assert [notice.queue for notice in await world.notices(failed.id)] == ["notify:bad"]
+
+    async def test_a_notice_is_found_by_its_labels_and_its_owner(self, world: World) -> None:
+        tell = Notice(kind="notify", queue="notify:ops", metadata={"endpoint": "ops"})
+        job = await world.add(on_end=(tell, Notice(kind="notify", queue="notify:x")))
+        await world.answer(await world.take())
+        for labels in ({"endpoint": "ops"}, {"job_id": job.id}, {"endpoint": "ops", "job_id": job.id}):
+            [found] = await world.jobs.find(JobQuery(tenant=None, kinds=frozenset({"notify"}), metadata=labels))
+            assert found.spec.metadata == {"endpoint": "ops", "job_id": job.id}
 
     async def test_a_notice_is_claimed_like_any_job(self, world: World) -> None:
         job = await world.add(on_end=(Notice(kind="notify", queue="notify:ops"),))

@@ -29,6 +29,23 @@ class Watching:
         await world.take()
         await _assert_signals(world, READY, world.lose_workers)
 
+    async def test_what_is_for_any_endpoint_signals_all_that_begins_so(self, world: World) -> None:
+        watch = world.jobs.watch(["ready:notify:"])
+        await world.add(queue="notify:ops")
+        assert await watch.next(PATIENCE_SECONDS) == {"ready:notify:"}
+        watch.close()
+
+    async def test_queues_below_a_prefix_are_named_while_something_can_be_claimed(self, world: World) -> None:
+        names = [f"notify:{name}" for name in ("a", "b", "c")]
+        for queue in (*names, names[0], "notifyx", "other:d"):
+            await world.add(queue=queue)
+        await world.add(queue="notify:later", not_before=world.clock.now() + 60)
+        assert await world.jobs.queues("notify:") == names
+        assert await world.jobs.queues("notify:", after=names[0]) == names[1:]
+        assert await world.jobs.queues("notify:", limit=2) == names[:2]
+        await world.claim(queue=names[1])
+        assert await world.jobs.queues("notify:") == [names[0], names[2]]
+
     async def test_a_retired_worker_makes_its_queues_ready(self, world: World) -> None:
         await world.add()
         await world.take()
