@@ -83,10 +83,10 @@ _FIELDS = tuple(field.name for field in msgspec.structs.fields(KeyRequest))
 async def create(request: Request) -> Response:
     """POST /v1/keys."""
     api, caller = api_of(request), caller_of(request)
-    asked = decode(_REQUEST, await read_body(request, LONGEST_REQUEST_BYTES), known=_FIELDS)
+    data = await read_body(request, LONGEST_REQUEST_BYTES)
     services = api.services
     now = services.clock.now()
-    order = key_order(asked, now, own_tenant=caller.tenant)
+    order = key_order(data, now, own_tenant=caller.tenant)
     if order.tenant != caller.tenant and not caller.is_operator:
         raise Forbidden(f"Only keys of the tenant 'default' make keys of other tenants, such as {order.tenant!r}")
     key, text = await create_key(order, services.records, services.ids, now)
@@ -127,8 +127,9 @@ async def revoke(request: Request) -> Response:
     return _reply(key_view(key, now))
 
 
-def key_order(asked: KeyRequest, now: float, *, own_tenant: str) -> KeyOrder:
-    """What is to be made. Raises: RequestError."""
+def key_order(data: bytes, now: float, *, own_tenant: str) -> KeyOrder:
+    """Reads what is to be made. Raises: RequestError."""
+    asked = decode(_REQUEST, data, known=_FIELDS)
     expires_at = None if asked.expires_at is None else read_time(asked.expires_at, start=now, param="expires_at")
     if expires_at is not None and expires_at <= now:
         raise RequestError("expires_at: it must lie ahead", param="expires_at")

@@ -7,7 +7,7 @@ from typing import Final
 
 import typer
 
-from forebay.domain.errors import ConfigurationError, Conflict, ForebayError, NotFound, RequestError
+from forebay.domain.errors import ConfigurationError, Conflict, ForebayError, NotFound, RequestError, TooMany
 
 DONE: Final = 0
 FAILED: Final = 1  # the work failed or partly failed, not found, unreachable, a wait that ran out
@@ -21,7 +21,7 @@ def exit_code_of(error: BaseException) -> int:
     match error:
         case KeyboardInterrupt():
             return INTERRUPTED
-        case NotFound() | Conflict():
+        case NotFound() | Conflict() | TooMany():
             return FAILED
         case ConfigurationError() | RequestError():
             return WRONG_USAGE

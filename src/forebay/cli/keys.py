@@ -8,7 +8,7 @@ import msgspec
 import typer
 
 from forebay.api.key_records import create_key, list_keys, revoke_key
-from forebay.api.keys import FILTERS, KeyRequest, key_list, key_order, key_view, new_key_view
+from forebay.api.keys import FILTERS, key_list, key_order, key_view, new_key_view
 from forebay.app import SystemClock, open_storage
 from forebay.cli import webhook_secret
 from forebay.cli.logging import set_up_logging
@@ -125,7 +125,7 @@ def _on_store(options: GlobalOptions, work: Callable[[RecordStore, float], Await
 
 
 async def _created(given: dict[str, Any], records: RecordStore, now: float) -> bytes:
-    order = key_order(msgspec.convert(given, KeyRequest), now, own_tenant=DEFAULT_TENANT)
+    order = key_order(msgspec.json.encode(given), now, own_tenant=DEFAULT_TENANT)
     key, text = await create_key(order, records, IdSource(), now)
     return msgspec.json.encode(new_key_view(key, text, now))
 

@@ -9,7 +9,16 @@ from typing import Any, TypeVar
 import aiohttp
 import msgspec
 
-from forebay.domain.errors import Conflict, Interrupted, NotFound, RequestError, StoreUnavailable
+from forebay.domain.errors import (
+    Conflict,
+    Forbidden,
+    Interrupted,
+    NotFound,
+    RequestError,
+    StoreUnavailable,
+    TooMany,
+    Unauthorized,
+)
 
 DEFAULT_SERVER = "http://127.0.0.1:8700"
 TRIES = 4
@@ -66,7 +75,8 @@ class Transport:
     ) -> bytes:
         """Returns the body of a 2xx answer.
 
-        Raises: NotFound, Conflict, RequestError: what the server said; StoreUnavailable: 503; Interrupted: no answer.
+        Raises: Unauthorized, Forbidden, NotFound, Conflict, TooMany, RequestError: what the server said;
+        StoreUnavailable: 503; Interrupted: no answer.
         """
         tries = TRIES if is_repeatable else 1
         for remaining in range(tries - 1, -1, -1):
@@ -78,7 +88,7 @@ class Transport:
                 if reply.status < 400:
                     return answer
                 if reply.status != 503 or not remaining:
-                    raise _error(reply.status, answer)
+                    raise _error(reply.status, answer, reply.headers)
             except (aiohttp.ClientError, TimeoutError) as exc:
                 if not remaining:
                     raise Interrupted(f"no answer from {self.server}: {_reason(exc)}") from exc
@@ -91,7 +101,7 @@ class Transport:
         try:
             async with self._open().get(self.server + path, params=params) as reply:
                 if reply.status >= 400:
-                    raise _error(reply.status, await reply.read())
+                    raise _error(reply.status, await reply.read(), reply.headers)
                 async for chunk in reply.content.iter_chunked(CHUNK_BYTES):
                     yield chunk
         except aiohttp.ClientError as exc:
@@ -122,12 +132,19 @@ def _reason(error: Exception) -> str:
     return system or str(error) or type(error).__name__
 
 
-def _error(status: int, body: bytes) -> Exception:
+def _error(status: int, body: bytes, headers: Mapping[str, str]) -> Exception:
     try:
         problem = msgspec.json.decode(body, type=_Envelope).error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         problem = _Problem(message=body[:200].decode(errors="replace"))
     message = problem.message or f"the server answered {status}"
+    if status == 401:
+        return Unauthorized(f"{message} (FOREBAY_API_KEY)", code=problem.code)
+    if status == 403 and problem.code == Forbidden.code:
+        return Forbidden(message)
+    if status == 429:
+        wait = headers.get("retry-after", "")
+        return TooMany(message, retry_after=float(wait) if wait.isdigit() else 1.0, code=problem.code)
     if status == 404:
         return NotFound(message, code=problem.code, param=problem.param)
     if status == 409:
