@@ -108,7 +108,7 @@ async def test_a_conversation_goes_on_from_the_response_before(gpt: AsyncOpenAI,
     third = await gpt.responses.create(model="mock", input="three", previous_response_id=second.id, background=True)
     assert (third.previous_response_id, (await ended(gpt, third)).output_text) == (second.id, "echo: three")
     items = [item async for item in gpt.responses.input_items.list(third.id, order="asc", limit=2)]
-    texts = [item.content[0].text for item in items if item.type == "message"]  # type: ignore[union-attr]  # all text
+    texts = [item.content[0].text for item in items if item.type == "message"]
     assert texts == ["one", "echo: one", "two", "echo: two", "three"]
     await gpt.responses.delete(second.id)
     with pytest.raises(openai.BadRequestError) as refused:

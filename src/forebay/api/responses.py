@@ -8,7 +8,6 @@ from starlette.routing import Route
 from forebay.api import responses_items
 from forebay.api.admission import Admitted
 from forebay.api.answers import JOB_ID, answer_of
-from forebay.api.bodies import unknown_name
 from forebay.api.context import Api, Caller, api_of, caller_of
 from forebay.api.errors import JSON
 from forebay.api.idempotency import REPLAYED
@@ -26,7 +25,6 @@ from forebay.engine.erasure import erase as erase_job
 from forebay.policy.responses_view import is_response
 
 STOP_SECONDS = 10.0  # a call is broken off at its worker's next beat, within 2 s
-QUERY = ("stream", "starting_after", "include", "include[]", "include_obfuscation")
 _SWITCH = {"true": True, "false": False}
 
 
@@ -121,9 +119,6 @@ def _shown(found: Found, headers: dict[str, str] | None = None) -> Response:
 def _stream_of(request: Request) -> tuple[bool, int]:
     """Reads ``stream`` and ``starting_after``. Raises: RequestError."""
     params = request.query_params
-    for name in params:
-        if name not in QUERY:
-            raise unknown_name(name, QUERY, "query parameter")
     is_stream = _SWITCH.get(params.get("stream", "false"))
     if is_stream is None:
         raise RequestError("stream: it must be `true` or `false`", param="stream")

@@ -37,7 +37,8 @@ class ResponseSink:
     async def write(self, text: str) -> None:
         """Takes whole events. Raises: LeaseLost: another worker has the job."""
         for event in events_in(text):
-            if event.get("type") not in LIFECYCLE:
+            kind = event.get("type")
+            if isinstance(kind, str) and kind not in LIFECYCLE:  # without a type it is no event of this wire
                 await self.add(event)
 
     async def add(self, event: Mapping[str, Any]) -> None:
