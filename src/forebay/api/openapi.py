@@ -16,7 +16,7 @@ from forebay import __version__
 from forebay.api.errors import JSON
 from forebay.api.operation import NDJSON, Operation, Parameter
 from forebay.api.operations import ERRORS, OPERATIONS
-from forebay.api.scopes import OPEN
+from forebay.api.scopes import refusals_of
 from forebay.api.views import JobView
 
 DESCRIPTION = "The reservoir in front of generative models. Paths work with and without `/v1`."
@@ -75,7 +75,7 @@ def _described(operation: Operation, schemas: Schemas) -> dict[str, Any]:
     if operation.request is not None:
         content = _content(operation.request, operation.media_type, schemas)
         described["requestBody"] = {"required": operation.media_type != NDJSON, "content": content}
-    unauthorised = () if operation.path in OPEN else (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
+    unauthorised = refusals_of(operation.method.upper(), operation.path)
     if not unauthorised:
         described["security"] = []
     for status in sorted({*operation.refusals, *unauthorised}):

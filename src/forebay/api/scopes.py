@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Mapping, Sequence
+from http import HTTPStatus
 
 from starlette.requests import Request
 from starlette.routing import BaseRoute, Route
@@ -85,6 +86,15 @@ MODEL_ENDPOINTS = SUBMIT  # every POST that is no route
 def scope_of(method: str, path: str) -> Scope | None:
     """What a call needs, by the path that a route was made with."""
     return SCOPES.get(("GET" if method == "HEAD" else method, path), ADMIN)
+
+
+def refusals_of(method: str, path: str) -> tuple[HTTPStatus, ...]:
+    """With which statuses a call may be refused because of who calls, by a path that is described."""
+    if path in OPEN:
+        return ()
+    if method == "POST" and SCOPES.get((method, path), MODEL_ENDPOINTS) in {SUBMIT, EACH}:
+        return HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS
+    return HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN
 
 
 def guarded(routes: Sequence[BaseRoute]) -> list[BaseRoute]:

@@ -1,12 +1,14 @@
 """Every route has a scope of its own choosing, in one table."""
 
 import pytest
+from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.types import Message
 
 from forebay.api.context import CALLER
+from forebay.api.openapi import document_of
 from forebay.api.scopes import OPEN, SCOPES, guarded, scope_of
 from forebay.api.server import HOT, ROUTES, SOCKETS
 from forebay.domain.errors import Forbidden
@@ -60,3 +62,17 @@ async def test_a_forgotten_route_is_behind_its_scope(scope: Scope) -> None:
     else:
         with pytest.raises(Forbidden, match="'admin'"):
             await route.handle(connection, receive, send)
+
+
+def test_every_operation_that_needs_a_key_is_described_with_its_refusals() -> None:
+    described = document_of(FastAPI())
+    assert set(described["components"]["securitySchemes"]) == {"bearer", "header"}
+    for path, operations in described["paths"].items():
+        for method, operation in operations.items():
+            found = {"401", "403", "429"} & set(operation["responses"])
+            if path in OPEN:
+                assert (found, operation["security"]) == (set(), [])
+            elif method == "post" and SCOPES.get(("POST", path), Scope.SUBMIT) is Scope.SUBMIT:
+                assert found == {"401", "403", "429"}, path
+            else:
+                assert found >= {"401", "403"}, path
