@@ -20,10 +20,12 @@ Judge = Callable[[bytes], Fate]
 
 
 class CuttingProxy:
-    """Between clients and a server on this machine; ``async with`` opens it. ``port`` is where clients connect."""
+    """Between clients and a server on this machine; ``async with`` opens it. ``port`` is where clients connect;
+    ``upstream`` where new connections lead.
+    """
 
     def __init__(self, port: int) -> None:
-        self._upstream = port
+        self.upstream = port
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._whole = asyncio.Event()
@@ -69,7 +71,7 @@ class CuttingProxy:
         try:
             while self._is_refusing or not self._whole.is_set():
                 await asyncio.sleep(3600)  # until `mend` cancels it
-            theirs, ours = await asyncio.open_connection("127.0.0.1", self._upstream)
+            theirs, ours = await asyncio.open_connection("127.0.0.1", self.upstream)
             try:
                 is_deaf = asyncio.Event()
                 forth = asyncio.create_task(self._forth(reader, ours, is_deaf))

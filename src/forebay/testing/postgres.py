@@ -52,6 +52,20 @@ class PostgresServer:
             os.chown(self.folder, *self._run_as)
         self._call("initdb", "-D", str(self._data), "-U", USER, "--auth=trust", "--no-sync", *LOCALE)
 
+    def copy(self, primary: "PostgresServer", name: str) -> None:
+        """Makes the cluster as a hot standby of another, which streams to it under the name."""
+        if self._run_as is not None:
+            os.chown(self.folder, *self._run_as)
+        address = f"host=127.0.0.1 port={primary.port} user={USER} application_name={name}"
+        self._call(
+            "pg_basebackup", "-d", address, "-D", str(self._data), "-R", "-X", "stream", "-c", "fast", "--no-sync"
+        )
+
+    def promote(self) -> None:
+        """Makes a standby a server of its own, and waits until it writes."""
+        if self.run(f"SELECT pg_promote(true, {START_SECONDS:.0f})").strip() != "t":
+            raise RuntimeError("the standby was not promoted")
+
     def start(self) -> None:
         """Starts the server and waits until it takes connections."""
         options = [word for setting in self._settings for word in ("-c", setting)]
@@ -108,12 +122,17 @@ class PostgresServer:
 
 
 @contextmanager
-def postgres_server(*, is_lasting: bool = False) -> Iterator[PostgresServer]:
+def postgres_server(
+    *, is_lasting: bool = False, standby_of: PostgresServer | None = None, name: str = "standby"
+) -> Iterator[PostgresServer]:
     """A started server, stopped and removed afterwards. Raises: PostgresMissing: install PostgreSQL's packages."""
     folder = Path(tempfile.mkdtemp(prefix="forebay-postgres-"))
     try:
         server = PostgresServer(folder, is_lasting=is_lasting)
-        server.make()
+        if standby_of is None:
+            server.make()
+        else:
+            server.copy(standby_of, name)
         server.start()
         try:
             yield server

@@ -9,7 +9,7 @@ import asyncio
 import random
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -29,9 +29,12 @@ ASIDE = "aside"
 TRIES = 6  # of a transaction that crosses another's way
 TRY_PAUSE_SECONDS = 0.02
 ASK_PAUSE_SECONDS = 0.2
-# One row: the time of the transaction, and its number, by which its end can be asked for.
-_START = "SELECT extract(epoch FROM clock_timestamp())::float8, pg_current_xact_id()::text"
-_STATUS = "SELECT pg_xact_status($1::text::xid8)"
+# One row: the time of the transaction, and its number and timeline, by which its end can be asked for. A standby that
+# was promoted begins a timeline of its own, and may give the numbers that it has not heard of to other transactions.
+_START = """SELECT extract(epoch FROM clock_timestamp())::float8, pg_current_xact_id()::text,
+  left(pg_walfile_name(pg_current_wal_insert_lsn()), 8)"""
+_STATUS = """SELECT CASE WHEN left(pg_walfile_name(pg_current_wal_insert_lsn()), 8) = $2::text
+  THEN pg_xact_status($1::text::xid8) ELSE 'elsewhere' END"""
 
 Group = list[Call]
 Signal = Callable[[Collection[str]], None]
@@ -40,9 +43,9 @@ Signal = Callable[[Collection[str]], None]
 class _InDoubt(Exception):
     """The commit was sent and its reply was lost."""
 
-    def __init__(self, number: str, replies: list[Reply], tx: Tx) -> None:
-        super().__init__(number)
-        self.number, self.replies, self.tx = number, replies, tx
+    def __init__(self, token: Sequence[str], replies: list[Reply], tx: Tx) -> None:
+        super().__init__(*token)
+        self.token, self.replies, self.tx = token, replies, tx
 
 
 class _Done(NamedTuple):
@@ -198,14 +201,14 @@ class Lane:
         doubt: _InDoubt | None = None
         try:
             async with self._link.transaction() as connection:
-                [[now, number]] = await connection.fetch(_START)
+                [[now, *token]] = await connection.fetch(_START)
                 if means.clock is not None:
                     now = means.clock.now()
                 tx = Tx(connection, now, means.ids, self._aside.bulk)
                 if self._leaked:
                     await hand_back(tx, self._leaked)
                 replies = [reply for group in groups for reply in await run(tx, group)]
-                doubt = _InDoubt(number, replies, tx)
+                doubt = _InDoubt(token, replies, tx)
         except (*LOST, asyncio.CancelledError) as exc:
             if doubt is None or isinstance(exc, asyncio.CancelledError):
                 self._leaked += [] if doubt is None else doubt.tx.fences
@@ -215,12 +218,17 @@ class Lane:
         return _Done(tx, replies)
 
     async def _has_committed(self, doubt: _InDoubt) -> bool:
-        """Asks until the server says what became of the transaction; bounded by the time limit of the verb."""
+        """Asks until the server says what became of the transaction; bounded by the time limit of the verb.
+
+        Raises: StoreUnavailable: another server has taken over, and can't know it.
+        """
         try:
             while True:
                 with suppress(*LOST):
                     connection = await self._link.connection()
-                    status = await connection.fetchval(_STATUS, doubt.number)
+                    status = await connection.fetchval(_STATUS, *doubt.token)
+                    if status == "elsewhere":
+                        raise StoreUnavailable("a standby took over at the commit, which it may lack; try again")
                     if status != "in progress":
                         return bool(status == "committed")
                     await asyncio.sleep(ASK_PAUSE_SECONDS)
