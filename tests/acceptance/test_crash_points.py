@@ -138,10 +138,12 @@ async def die(server: Running, client: Client, point: str) -> None:
     """Pokes until the point was reached; nobody else kills it."""
     async with asyncio.timeout(LONGEST_SECONDS):
         ending = asyncio.create_task(server.process.wait())
+        is_asked = False
         while not ending.done():
             await client.poke()
-            if point.startswith(OF_DRAINS) and client.once.exists():
+            if point.startswith(OF_DRAINS) and client.once.exists() and not is_asked:
                 server.send(signal.SIGTERM)
+                is_asked = True
             await asyncio.wait({ending}, timeout=POKE_SECONDS)
         assert ending.result() == KILLED, (point, await server.said())
     assert client.once.exists() or point.startswith(OF_STARTS), point

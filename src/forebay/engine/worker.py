@@ -73,6 +73,7 @@ class WorkerProcess:
         self._suspects = Suspects()
         self._lessons = Lessons(lanes, services, self.worker.id)
         self._background: list[asyncio.Task[None]] = []
+        self._broken_off: list[asyncio.Future[list[Claimed]]] = []  # claims that were cancelled before their reply
         self._draining = asyncio.Lock()
         self._is_drained = False
 
@@ -142,6 +143,8 @@ class WorkerProcess:
             async with asyncio.timeout(self._options.drain_seconds):
                 await self._slots.emptied.wait()
         await self._slots.close()
+        if self._broken_off:  # what they bring is handed back before the last flush
+            await asyncio.wait(self._broken_off, timeout=FLUSH_SECONDS)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(FLUSH_SECONDS):
                 await self._finisher.flushed()
@@ -167,6 +170,7 @@ class WorkerProcess:
         try:
             claimed = await asyncio.shield(claim)
         except asyncio.CancelledError:
+            self._broken_off.append(claim)
             claim.add_done_callback(self._hand_back)
             raise
         if claimed:

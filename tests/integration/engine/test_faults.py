@@ -204,6 +204,29 @@ async def test_a_claim_broken_off_by_a_drain_is_handed_back_while_calls_still_ru
     assert (await engine.get(running)).status is Status.SUCCEEDED
 
 
+async def test_a_drain_hands_back_what_a_claim_brings_at_its_very_end(
+    open_engine: OpenEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = await open_engine(ScriptedTarget("t"))
+    jobs, worker = await faulty(engine)
+    async with worker:
+        gate = jobs.hold("claim")
+        job_id = await engine.submit()
+        await until(lambda: is_running(engine, job_id))
+        close = worker._slots.close
+
+        async def close_and_let_the_claim_end() -> int:
+            left = await close()
+            gate.set()
+            return left
+
+        monkeypatch.setattr(worker._slots, "close", close_and_let_the_claim_end)
+        await worker.drain()
+        assert worker._finisher.waiting == 0
+    assert await engine.services.jobs.workers() == [], "it has retired"
+    assert (await engine.get(job_id)).status is Status.QUEUED
+
+
 async def test_a_begin_broken_off_leaves_no_attempt_running(open_engine: OpenEngine) -> None:
     target = ScriptedTarget("t")
     engine = await open_engine(target)
