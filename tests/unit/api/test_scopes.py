@@ -1,5 +1,7 @@
 """Every route has a scope of its own choosing, in one table."""
 
+from pathlib import Path
+
 import pytest
 from fastapi import FastAPI
 from starlette.requests import Request
@@ -14,6 +16,7 @@ from forebay.api.server import HOT, ROUTES, SOCKETS
 from forebay.domain.errors import Forbidden
 from forebay.domain.key import Caller, Scope
 
+PAGE = (Path(__file__).parents[3] / "docs/keys.md").read_text()
 PLACES = {
     *((method, route.path) for route in ROUTES if isinstance(route, Route) for method in route.methods or ()),
     *(("WEBSOCKET", route.path) for route in ROUTES if isinstance(route, WebSocketRoute)),
@@ -76,3 +79,10 @@ def test_every_operation_that_needs_a_key_is_described_with_its_refusals() -> No
                 assert found == {"401", "403", "429"}, path
             else:
                 assert found >= {"401", "403"}, path
+
+
+@pytest.mark.parametrize("place", sorted(SCOPES), ids=" ".join)
+def test_the_page_tells_the_scope_of_every_route(place: tuple[str, str]) -> None:
+    scope = SCOPES[place]
+    [row] = [line for line in PAGE.splitlines() if f"`{' '.join(place)}`" in line and line.startswith("| ")]
+    assert row.startswith("| each by itself |" if scope is None else f"| `{scope}` |")
