@@ -1,6 +1,7 @@
 """Anthropic's Messages with the official client: answers, errors, counting, and what goes upstream beside the body."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -8,9 +9,13 @@ from typing import Any
 import anthropic
 import pytest
 
+from forebay.domain.inference import Call
+from forebay.domain.target import TargetSpec, TargetType
+from forebay.targets.endpoint import passed_headers
 from tests.integration.message_house import ASK, MODEL, House, params, running_house
 
 MESSAGES = "/v1/messages"
+CHAT = "/v1/chat/completions"
 
 
 @pytest.fixture
@@ -122,3 +127,30 @@ async def test_models_are_listed_in_anthropics_shape(house: House) -> None:
     assert (await house.claude.models.retrieve(MODEL)).display_name == MODEL
     with pytest.raises(anthropic.NotFoundError):
         await house.claude.models.retrieve("nobody")
+
+
+async def test_openais_beta_header_reaches_the_lines_of_a_batch_and_responses(house: House) -> None:
+    beta = {"OpenAI-Beta": "new=v1"}
+    line = {"custom_id": "1", "method": "POST", "url": CHAT, "body": {"model": "gpt-here", "messages": ASK}}
+    file = await house.openai.files.create(file=("in.jsonl", json.dumps(line).encode()), purpose="batch")
+    await house.openai.batches.create(input_file_id=file.id, endpoint=CHAT, completion_window="24h", extra_headers=beta)
+    await house.upstream.came.wait()
+    assert house.upstream.calls[0].headers["openai-beta"] == "new=v1"
+    house.upstream.came.clear()
+    job = {"model": "gpt-here", "input": "x"}
+    await house.post("/v1/responses", 202, json=job, headers={**beta, "prefer": "respond-async"})
+    await house.upstream.came.wait()
+    assert house.upstream.calls[1].headers["openai-beta"] == "new=v1"
+
+
+async def test_a_declared_header_goes_before_the_clients_and_lists_add_up() -> None:
+    spec = TargetSpec(
+        name="t", type=TargetType.ANTHROPIC, headers={"anthropic-beta": "ours", "Anthropic-Version": "2023-01-01"}
+    )
+    given = {"anthropic-beta": "theirs", "anthropic-version": "2026-10-21"}
+    call = Call(job_id="j", attempt=1, endpoint=MESSAGES, body=b"{}", timeout_seconds=1, headers=given)
+    assert passed_headers({"x-api-key": "k"}, spec, call) == {
+        "x-api-key": "k",
+        "anthropic-beta": "ours,theirs",
+        "anthropic-version": "2023-01-01",
+    }

@@ -1,6 +1,7 @@
 """Model calls with files: the official client's forms, files named in JSON, and what the target is sent."""
 
 import asyncio
+import zlib
 from collections.abc import AsyncIterator
 from email.parser import BytesParser
 from email.policy import HTTP
@@ -13,6 +14,7 @@ import pytest
 
 from forebay.domain.query import JobQuery, Parts
 from forebay.targets.clients import HttpLibrary
+from forebay.testing.mock_model import MockModel
 from tests.integration.message_house import House, Received, running_house
 
 SOUND = bytes(range(256)) * 4096  # 1 MiB
@@ -179,3 +181,11 @@ async def test_a_file_beyond_the_bound_is_refused(tmp_path: Path) -> None:
         with pytest.raises(openai.APIStatusError) as refused:
             await house.openai.audio.transcriptions.create(model="gpt-here", file=("talk.wav", SOUND))
         assert refused.value.status_code == 413
+
+
+async def test_the_mock_model_hears_what_it_is_sent() -> None:
+    async with MockModel() as mock, openai.AsyncOpenAI(base_url=mock.base_url, api_key="any") as client:
+        heard = await client.audio.transcriptions.create(model="mock", file=("talk.wav", SOUND))
+        assert heard.text == f"heard talk.wav: {len(SOUND)} bytes, crc32 {zlib.crc32(SOUND):08x}"
+        edited = await client.images.edit(model="mock", image=[("a.png", PNG), ("b.png", PNG)], prompt="a hat", n=2)
+        assert len(edited.data or []) == 2

@@ -17,6 +17,7 @@ from forebay.api.errors import JSON
 from forebay.api.file_content import Content, from_byte, progress_headers
 from forebay.api.idempotency import REPLAYED, identify
 from forebay.api.listing import read_limit
+from forebay.api.passing import passed_of
 from forebay.domain.batch import BATCH, ERRORS, OUTPUT, args_of, batch_id, job_id_of
 from forebay.domain.content import Segment
 from forebay.domain.errors import Conflict, NotFound
@@ -44,10 +45,12 @@ async def create(request: Request) -> Response:
     api, caller = api_of(request), caller_of(request)
     body = await read_body(request, api.system.settings.max_body_bytes)
     parsed = parse_batch(body)
-    identity = identify(request, body, body_key=parsed.idempotency_key)
+    passed = passed_of(request)
+    identity = identify(request, body, body_key=parsed.idempotency_key, passed=passed)
     if known := await known_batch(identity, api, caller):
         return await _response(await load_batch(batch_id(known), api, caller), api, headers=REPLAYED)
-    return await _admit(await order_of(parsed, identity, api, caller), api, caller)
+    order = await order_of(parsed, identity, api, caller)
+    return await _admit(replace(order, args=replace(order.args, passed=passed)), api, caller)
 
 
 async def listed(request: Request) -> Response:

@@ -14,7 +14,7 @@ from starlette.routing import Route
 
 from forebay import __version__
 from forebay.api.errors import JSON
-from forebay.api.operation import NDJSON, Operation, Parameter
+from forebay.api.operation import FORM, NDJSON, Operation, Parameter
 from forebay.api.operations import ERRORS, OPERATIONS
 from forebay.api.scopes import refusals_of
 from forebay.api.views import JobView
@@ -74,6 +74,8 @@ def _described(operation: Operation, schemas: Schemas) -> dict[str, Any]:
         described["parameters"] = [_parameter(parameter) for parameter in operation.parameters]
     if operation.request is not None:
         content = _content(operation.request, operation.media_type, schemas)
+        if operation.is_form_too:
+            content |= _content(operation.request, FORM, schemas)
         described["requestBody"] = {"required": operation.media_type != NDJSON, "content": content}
     unauthorised = refusals_of(operation.method.upper(), operation.path)
     if not unauthorised:

@@ -32,6 +32,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     status: int = 200
     request: Any = None
     media_type: str = JSON  # of the request
+    is_form_too: bool = False  # it may come as a form as well
     answer_type: str = JSON
     other_types: tuple[str, ...] = ()  # in which the same is answered as well
     parameters: tuple[Parameter, ...] = ()

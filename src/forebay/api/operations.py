@@ -26,6 +26,7 @@ from forebay.api.operation import (
     limit,
     query,
 )
+from forebay.api.operations_anthropic import ANTHROPIC_OPERATIONS
 from forebay.api.operations_files import FILE_OPERATIONS
 from forebay.api.operations_graphql import GRAPHQL_OPERATIONS
 from forebay.api.operations_keys import KEY_OPERATIONS
@@ -36,6 +37,7 @@ from forebay.api.targets import TargetList
 from forebay.api.views import JobList, JobView
 from forebay.domain.job import Status
 from forebay.domain.response import ENDPOINT
+from forebay.policy.form_fields import FILE_ENDPOINTS
 
 
 class Deleted(msgspec.Struct, kw_only=True):
@@ -228,6 +230,7 @@ _MODEL_ENDPOINTS = tuple(
         answer=bytes,
         parameters=(KEY, PREFER),
         refusals=(202, 400, 404, 409, 413, 502, 503, 504),
+        is_form_too=path in FILE_ENDPOINTS,
     )
     for path in MODEL_PATHS
     if path != ENDPOINT
@@ -237,6 +240,7 @@ OPERATIONS = (
     _JOBS
     + GRAPHQL_OPERATIONS
     + FILE_OPERATIONS
+    + ANTHROPIC_OPERATIONS
     + _DEAD_LETTERS
     + KEY_OPERATIONS
     + WEBHOOK_OPERATIONS

@@ -10,10 +10,13 @@ from forebay.api.bodies import read_body
 from forebay.api.context import Api, Caller
 from forebay.api.idempotency import Identity, identify
 from forebay.api.inference import Preference
+from forebay.api.passing import passed_of
 from forebay.api.requests import check_metadata, parse_head
 from forebay.api.responses_previous import continue_from
 from forebay.domain.errors import NotSupported, RequestError
+from forebay.domain.infer_args import InferArgs, with_args
 from forebay.domain.order import Order
+from forebay.domain.passed import Passed
 from forebay.domain.record import Record
 from forebay.domain.response import ENDPOINT, ResponseArgs, encode_args
 from forebay.engine.handlers.erase import NOTICE
@@ -32,6 +35,7 @@ class Asked(Record, frozen=True, kw_only=True):
     request: Json
     identity: Identity
     preference: Preference
+    passed: Passed | None
 
     @property
     def is_background(self) -> bool:
@@ -45,7 +49,8 @@ class Asked(Record, frozen=True, kw_only=True):
 async def read_asked(request: Request, api: Api) -> Asked:
     """Reads and bounds the request. Raises: RequestError."""
     data = await read_body(request, api.system.settings.max_body_bytes)
-    identity = identify(request, data)
+    passed = passed_of(request)
+    identity = identify(request, data, passed=passed)
     if request.headers.get("content-type", "").startswith("multipart/"):
         raise NotSupported("Responses take JSON, no forms", code="not_supported")
     parse_head(data, param=None)
@@ -56,7 +61,8 @@ async def read_asked(request: Request, api: Api) -> Asked:
     metadata = body.get("metadata")
     if metadata is not None:
         check_metadata(_metadata(metadata))
-    return Asked(data=data, request=body, identity=identity, preference=Preference(request.headers.getlist("prefer")))
+    preference = Preference(request.headers.getlist("prefer"))
+    return Asked(data=data, request=body, identity=identity, preference=preference, passed=passed)
 
 
 async def admit_asked(asked: Asked, api: Api, caller: Caller) -> Admitted:
@@ -82,6 +88,7 @@ async def admit_asked(asked: Asked, api: Api, caller: Caller) -> Admitted:
             order = msgspec.structs.replace(order, target=pinned.target, model=pinned.model or order.model)
     else:
         check_mappable(asked.request, resolution, api)
+    order = msgspec.structs.replace(order, args=with_args(order.args, InferArgs(passed=asked.passed)))
     return await admit(order, asked.identity, api, caller)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from forebay.testing.mock_model.forms import heard
 from forebay.testing.mock_model.request import Request, id_of, text_of, tokens_of
 from forebay.testing.mock_model.schema import least_instance
 
@@ -154,6 +155,14 @@ def speech(_request: Request, body: bytes) -> bytes:
     return b"RIFF" + struct.pack("<I", len(chunks)) + chunks
 
 
+def transcription(_: Request, body: bytes) -> bytes:
+    return _encode({"text": heard(body), "usage": {"type": "duration", "seconds": 1}})
+
+
+def token_count(_: Request, body: bytes) -> bytes:
+    return _encode({"input_tokens": tokens_of(body)})
+
+
 def message_object(request: Request, body: bytes) -> dict[str, Any]:
     """Anthropic's message."""
     text = answer_text(request)
@@ -204,8 +213,13 @@ ENDPOINTS: dict[str, tuple[Callable[[Request, bytes], bytes], str]] = {
     "/embeddings": (embeddings, JSON),
     "/moderations": (moderation, JSON),
     "/images/generations": (image, JSON),
+    "/images/edits": (image, JSON),
+    "/images/variations": (image, JSON),
     "/audio/speech": (speech, "audio/wav"),
+    "/audio/transcriptions": (transcription, JSON),
+    "/audio/translations": (transcription, JSON),
     "/messages": (message, JSON),
+    "/messages/count_tokens": (token_count, JSON),
 }
 
 

@@ -11,6 +11,7 @@ from forebay.testing.mock_model import answers, replies
 from forebay.testing.mock_model.connection import Connection
 from forebay.testing.mock_model.counters import Counters
 from forebay.testing.mock_model.faults import Verdict
+from forebay.testing.mock_model.forms import as_json
 from forebay.testing.mock_model.options import Fault, MockOptions
 from forebay.testing.mock_model.request import Request, read_request
 from forebay.testing.mock_model.streams import STREAMS
@@ -64,6 +65,7 @@ class Exchange:
             self._infer()
 
     def _infer(self) -> None:
+        self._body = as_json(self._body)
         try:
             request = read_request(self._body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
