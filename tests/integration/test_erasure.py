@@ -111,6 +111,17 @@ async def test_jobs_leave_nothing_of_what_was_said(house: House, tmp_path: Path)
         assert (await reply.json())["data"] == [], "the file of a binary answer goes with its job"
 
 
+async def test_not_even_free_pages_of_the_file_have_what_was_erased(tmp_path: Path) -> None:
+    async with running_house(tmp_path) as house:
+        kept = await bulk(house, ["kept"] * 200)
+        ids = await bulk(house, [MARK + "y" * 3000 * (number % 3) for number in range(200)])
+        await until_ended(house, [*kept, *ids])
+        for job_id in ids:
+            await delete(house, f"/v1/jobs/{job_id}")
+    assert not (tmp_path / "forebay.db-wal").exists(), "the log goes with the last process"
+    assert MARK.encode() not in (tmp_path / "forebay.db").read_bytes()
+
+
 async def test_a_batch_leaves_nothing_of_its_lines(house: House, tmp_path: Path) -> None:
     lines = [request("good", MARK), request("large", LARGE), request("refused", f"{MARK} [[fault:422]]")]
     made = await house.batch(b"".join(lines))
