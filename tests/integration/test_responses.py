@@ -1,6 +1,7 @@
 """OpenAI's own client and Responses: a server, a worker, a model behind them that speaks Responses or chat alone."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -150,3 +151,20 @@ async def test_an_awaited_response_that_is_not_to_be_stored_is_not_found(gpt: As
     assert made.output_text == "echo: x"
     with pytest.raises(openai.NotFoundError):
         await gpt.responses.retrieve(made.id)
+
+
+async def test_the_lines_of_a_batch_are_answered_as_responses(gpt: AsyncOpenAI) -> None:
+    bodies = [{"model": "mock", "input": "one"}, {"model": "mock", "input": [{"type": "item_reference", "id": "x"}]}]
+    lines = [
+        json.dumps({"custom_id": str(number), "method": "POST", "url": "/v1/responses", "body": body})
+        for number, body in enumerate(bodies)
+    ]
+    file = await gpt.files.create(file=("requests.jsonl", "\n".join(lines).encode()), purpose="batch")
+    made = await gpt.batches.create(input_file_id=file.id, endpoint="/v1/responses", completion_window="24h")
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while (batch := await gpt.batches.retrieve(made.id)).status != "completed":
+            await asyncio.sleep(0.01)
+    assert batch.output_file_id is not None
+    output = (await gpt.files.content(batch.output_file_id)).text
+    answers = {line["custom_id"]: line["response"]["body"] for line in map(json.loads, output.splitlines())}
+    assert Response.model_validate(answers["0"]).output_text == "echo: one"

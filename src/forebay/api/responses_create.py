@@ -6,7 +6,7 @@ import msgspec
 from starlette.requests import Request
 
 from forebay.api.admission import Admitted, admit
-from forebay.api.bodies import read_body
+from forebay.api.bodies import decode, read_body
 from forebay.api.context import Api, Caller
 from forebay.api.idempotency import Identity, identify
 from forebay.api.inference import Preference
@@ -25,6 +25,7 @@ from forebay.policy.responses_request import chat_request
 
 Json = dict[str, Any]
 
+_REQUEST = msgspec.json.Decoder(dict[str, Any])
 _SWITCHES = ("stream", "background", "store")
 
 
@@ -54,7 +55,7 @@ async def read_asked(request: Request, api: Api) -> Asked:
     if request.headers.get("content-type", "").startswith("multipart/"):
         raise NotSupported("Responses take JSON, no forms", code="not_supported")
     parse_head(data, param=None)
-    body = msgspec.json.decode(data)
+    body = decode(_REQUEST, data)
     for name in _SWITCHES:
         if not isinstance(body.get(name), bool | None):
             raise RequestError(f"{name}: it must be true or false", param=name, code="invalid_type")

@@ -2,8 +2,6 @@
 
 from typing import Any
 
-import msgspec
-
 from forebay.api.context import Api, Caller
 from forebay.domain.content import Content
 from forebay.domain.errors import NotFound
@@ -12,6 +10,7 @@ from forebay.domain.query import Parts
 from forebay.domain.record import Record
 from forebay.domain.response import job_id_of, response_of
 from forebay.engine.intake import load_text
+from forebay.policy.output_text import decode_answer
 from forebay.policy.responses_view import view_of
 
 Json = dict[str, Any]
@@ -63,6 +62,6 @@ async def decoded(content: Content | None, api: Api) -> Any:
     if content is None:
         return None
     try:
-        return msgspec.json.decode(await load_text(content, api.services.blobs))
-    except (msgspec.DecodeError, RecursionError):
+        return decode_answer(await load_text(content, api.services.blobs))
+    except ValueError:
         return None

@@ -10,6 +10,7 @@ from forebay.domain.errors import RequestError, TargetError, TargetFailed, Targe
 from forebay.domain.inference import Call, InferenceResult
 from forebay.domain.response import ENDPOINT, response_id
 from forebay.domain.target import ResponsesMode
+from forebay.policy.output_text import decode_answer
 from forebay.policy.responses_answer import ChatAnswer
 from forebay.policy.responses_request import chat_request
 from forebay.policy.responses_stream import IN_PROGRESS, events_in, numbered
@@ -77,7 +78,7 @@ class ResponsesServer:
         try:
             result = await self._server.call(sent, events)
             if events is None or not events.has_begun:
-                list(answer.add(msgspec.json.decode(result.body)))
+                list(answer.add(decode_answer(result.body)))
             if not answer.has_answer:
                 message = f"target {self._name!r} answered with a completion that has no choices"
                 raise TargetFailed(message, status_code=result.status_code)
@@ -139,7 +140,10 @@ def _checked(result: InferenceResult, name: str) -> InferenceResult:
     """A 200 may tell of a response that failed. Raises: TargetFailed."""
     if _FAILED not in result.body:
         return result
-    answered = msgspec.json.decode(result.body)
+    try:
+        answered = decode_answer(result.body)
+    except ValueError:
+        return result
     if not isinstance(answered, dict) or answered.get("status") != "failed":
         return result
     error = answered.get("error")

@@ -92,7 +92,7 @@ def response_object(request: Request, body: bytes) -> dict[str, Any]:
         "tools": [],
         "usage": {
             "input_tokens": entered,
-            "input_tokens_details": {"cached_tokens": 0},
+            "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
             "output_tokens": left,
             "output_tokens_details": {"reasoning_tokens": 0},
             "total_tokens": entered + left,
