@@ -126,6 +126,8 @@ async def open_system(settings: Settings, *, clock: Clock | None = None) -> Asyn
                 default_deadline_seconds=settings.default_deadline_seconds,
                 result_ttl_seconds=settings.result_ttl_seconds,
             ),
+                max_json_depth=settings.max_json_depth,
+                max_metadata_pairs=settings.max_metadata_pairs,
             notices=Notices(store.records, clock, settings.webhooks),
             secrets=Secrets(settings.secret_key, secret_path(settings.store.path) if settings.store.path else None),
             webhooks={one.id: one for one in settings.webhooks},

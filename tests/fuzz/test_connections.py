@@ -4,15 +4,15 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forebay.api import protocol
 from tests.fuzz.strategies import DAMAGE, damaged, fuzz
-from tests.integration.api_server import Server, running_server
+from tests.integration.api_server import CHAT, Server, running_server
 
 HOST = b"Host: localhost\r\n"
 PATIENCE_SECONDS = 120.0
@@ -65,23 +65,117 @@ def status_of(reply: bytes) -> int:
     return int(reply.split(b" ", 2)[1])
 
 
-async def test_a_head_that_comes_too_slowly_is_answered_with_408(
-    server: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.05)
-    for start in (b"", b"GET /livez HT", b"GET /livez HTTP/1.1\r\nX: "):
-        reply = await exchange(server, start)
-        assert status_of(reply) == 408
-        assert json.loads(reply.partition(b"\r\n\r\n")[2])["error"]["code"] == "request_timeout"
+async def test_a_head_that_comes_too_slowly_is_answered_with_408(tmp_path: Path) -> None:
+    async with running_server(tmp_path, limits={"head_timeout_seconds": 0.05}) as server:
+        for start in (b"", b"GET /livez HT", b"GET /livez HTTP/1.1\r\nX: "):
+            reply = await exchange(server, start)
+            assert status_of(reply) == 408
+            assert json.loads(reply.partition(b"\r\n\r\n")[2])["error"]["code"] == "request_timeout"
 
 
-async def test_a_body_that_stops_is_answered_with_408_and_makes_no_job(
-    server: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(protocol, "SILENCE_SECONDS", 0.05)
-    head = b"POST /v1/jobs HTTP/1.1\r\n" + HOST + b"Content-Length: 100\r\n\r\n"
-    assert status_of(await exchange(server, head, b'{"body"')) == 408
-    assert (await server.get("/v1/jobs"))["data"] == []
+async def test_a_body_that_stops_is_answered_with_408_and_makes_no_job(tmp_path: Path) -> None:
+    async with running_server(tmp_path, limits={"body_timeout_seconds": 0.05}) as server:
+        for path, read in (
+            (b"/v1/jobs", lambda body: body["error"]["code"]),
+            (b"/graphql", lambda body: body["errors"][0]["extensions"]["code"]),
+            (b"/v1/messages", lambda body: body["error"]["code"] if body["type"] == "error" else None),
+        ):
+            head = b"POST " + path + b" HTTP/1.1\r\n" + HOST + b"Content-Type: application/json\r\n"
+            reply = await exchange(server, head + b"Content-Length: 100\r\n\r\n", b'{"body"')
+            assert status_of(reply) == 408
+            assert read(json.loads(reply.partition(b"\r\n\r\n")[2])) == "request_timeout"
+        assert (await server.get("/v1/jobs"))["data"] == []
+
+
+async def test_a_body_that_trickles_is_ended_and_one_that_flows_is_not(tmp_path: Path) -> None:
+    limits = {"body_timeout_seconds": 0.2, "min_upload_rate_bytes": 1000}
+    async with running_server(tmp_path, limits=limits) as server:
+        reader, writer = await connect(server)
+        writer.write(b"POST /v1/jobs HTTP/1.1\r\n" + HOST + b"Content-Length: 1000000\r\n\r\n")
+        trickling = asyncio.create_task(trickle(writer))
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            assert status_of(await reader.read()) == 408
+        trickling.cancel()
+        await asyncio.gather(trickling, return_exceptions=True)
+        writer.close()
+
+
+async def trickle(writer: asyncio.StreamWriter) -> None:
+    """A byte at each turn of the clock, for ever."""
+    while True:
+        writer.write(b" ")
+        await asyncio.sleep(0.02)
+
+
+async def test_an_address_and_headers_are_bounded_even_where_they_come_at_once(tmp_path: Path) -> None:
+    limits = {"max_url_bytes": 100, "max_head_bytes": 1000, "max_headers": 8}
+    async with running_server(tmp_path, limits=limits) as server:
+        many = b"".join(b"X-%d: y\r\n" % number for number in range(9))
+        for head, status in (
+            (b"GET /" + b"a" * 200 + b" HTTP/1.1\r\n" + HOST, 414),
+            (b"GET /livez HTTP/1.1\r\n" + HOST + b"X: " + b"y" * 1000 + b"\r\n", 431),
+            (b"GET /livez HTTP/1.1\r\n" + HOST + many, 431),
+            (b"GET /livez HTTP/1.1\r\n" + HOST + b"Connection: close\r\n", 200),
+        ):
+            reply = await exchange(server, head + b"\r\n")
+            assert status_of(reply) == status
+            body = json.loads(reply.partition(b"\r\n\r\n")[2])
+            assert status == 200 or "setting `max_" in body["error"]["message"]
+
+
+async def test_a_request_after_a_large_body_is_judged_by_its_own_head(tmp_path: Path) -> None:
+    async with running_server(tmp_path, limits={"max_head_bytes": 1000}) as server:
+        body = json.dumps({"body": {**CHAT, "x": "y" * 500_000}}).encode()
+        for _ in range(3):
+            await server.post("/v1/jobs", 202, data=body)
+
+
+async def test_unfinished_bodies_hold_no_more_than_their_room(tmp_path: Path) -> None:
+    async with running_server(tmp_path, limits={"max_bodies_bytes": 1_000_000}) as server:
+        head = b"POST /v1/jobs HTTP/1.1\r\n" + HOST + b"Content-Length: 900000\r\n\r\n"
+        waiting = [await connect(server) for _ in range(4)]
+        answers = [asyncio.create_task(reader.read(20)) for reader, _ in waiting]
+        for _, writer in waiting:
+            writer.write(head + b" " * 600_000)
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            done, left = await asyncio.wait(answers, return_when=asyncio.FIRST_COMPLETED)
+            while len(left) > 1:
+                more, left = await asyncio.wait(left, return_when=asyncio.FIRST_COMPLETED)
+                done |= more
+        assert [status_of(one.result()) for one in done] == [503] * 3
+        await server.submit()  # small ones are taken meanwhile
+        for _, writer in waiting:
+            writer.close()
+        await asyncio.gather(*left, return_exceptions=True)
+        large = json.dumps({"body": {**CHAT, "x": "y" * 900_000}}).encode()
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while (await status_after(server, large)) == 503:  # until the last has let go
+                pass
+
+
+async def status_after(server: Server, data: bytes) -> int:
+    async with server.http.post("/v1/jobs", data=data) as reply:
+        return reply.status
+
+
+async def test_json_may_nest_and_metadata_count_as_the_settings_say(tmp_path: Path) -> None:
+    async with running_server(tmp_path) as server:
+        bounds = replace(server.services.bounds, max_json_depth=4, max_metadata_pairs=2)
+        object.__setattr__(server.services, "bounds", bounds)
+        nested = {**CHAT, "a": [[[1]]]}
+        assert (await server.post("/v1/jobs", 400, json={"body": {**CHAT, "a": [[[[1]]]]}}))["error"]["param"] == "body"
+        await server.post("/v1/jobs", 202, json={"body": nested, "metadata": {"a": "1", "b": "2"}})
+        refused = await server.post("/v1/jobs", 400, json={"body": nested, "metadata": dict.fromkeys("abc", "1")})
+        assert "max_metadata_pairs" in refused["error"]["message"]
+
+
+async def test_a_bulk_request_has_no_more_lines_than_a_batch(tmp_path: Path) -> None:
+    async with running_server(tmp_path, limits={"max_batch_lines": 3}) as server:
+        line = json.dumps({"body": CHAT}).encode() + b"\n"
+        async with server.http.post("/v1/jobs/bulk", data=line * 10) as reply:
+            replies = [json.loads(one) for one in (await reply.text()).splitlines()]
+        assert [one.get("status") for one in replies] == ["queued"] * 3 + [None]
+        assert replies[3]["error"]["code"] == "too_many_lines"
 
 
 async def test_an_endless_head_is_refused_before_it_is_held(server: Server) -> None:

@@ -193,6 +193,7 @@ async def running_server(
     routes: Iterable[Route] = ROUTES,
     max_body_bytes: int = 1_000_000,
     tenants: Mapping[str, TenantSpec] | None = None,
+    limits: Mapping[str, Any] | None = None,
 ) -> AsyncIterator[Server]:
     """Starts uvicorn on a free port of loopback, as `forebay serve` does."""
     targets = [ChatTarget("gpt"), MessagesTarget("claude"), ChatTarget("other")]
@@ -200,7 +201,8 @@ async def running_server(
     async with open_services(folder, targets, specs=specs, routes=routes, clock=clock) as services:
         services = replace(services, tenants=tenants or {})
         place = StoreSettings(url="sqlite:///:memory:", path=folder / "unused.db")
-        settings = Settings(store=place, blobs=folder / "blobs", routes=routes, max_body_bytes=max_body_bytes)
+        given = {"max_body_bytes": max_body_bytes, **(limits or {})}
+        settings = Settings(store=place, blobs=folder / "blobs", routes=routes, **given)
         system = System(settings=settings, services=services, store=cast("Any", None))
         started: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         serving = asyncio.create_task(serve(system, port=0, ready=started.set_result))

@@ -9,7 +9,7 @@ from forebay.domain.query import JobQuery
 from forebay.domain.record import Record
 from forebay.domain.tenant import spec_of
 from forebay.engine.fanouts import make_fanout
-from forebay.engine.intake import make_job
+from forebay.engine.intake import check_order, make_job
 
 
 class Admitted(Record, frozen=True, kw_only=True):
@@ -71,6 +71,7 @@ async def made(order: Order, api: Api, caller: Caller) -> Job:
     highest = spec_of(caller.tenant, api.services.tenants).max_priority
     if order.priority > highest:
         raise RequestError(f"priority: this tenant's jobs have at most {highest}", param="priority")
+    check_order(order, api.services.bounds)
     await api.quotas.take(caller.tenant)
     try:
         make = make_job if order.fanout is None else make_fanout

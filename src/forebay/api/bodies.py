@@ -7,6 +7,7 @@ from typing import TypeVar
 import msgspec
 from starlette.requests import ClientDisconnect, Request
 
+from forebay.api.context import api_of
 from forebay.domain.errors import RequestError, TooLarge
 from forebay.policy.json_text import why_not_json
 from forebay.policy.nearest import nearest
@@ -20,23 +21,14 @@ _CLOSE_ENOUGH = 0.5
 
 
 async def read_body(request: Request, limit_bytes: int) -> bytes:
-    """Reads the whole body. Raises: TooLarge: before more than the limit is held."""
+    """Reads the whole body. Raises: TooLarge: before more than the limit is held; Overloaded."""
     declared = request.headers.get("content-length")
     if declared is not None and declared.isdigit() and int(declared) > limit_bytes:
         raise _too_large(limit_bytes)
-    pieces: list[bytes] = []
-    size = 0
-    while True:  # by hand: a generator of the framework's costs more than the body of a job
-        message = await request.receive()
-        if message["type"] == "http.disconnect":
-            raise ClientDisconnect
-        piece: bytes = message.get("body", b"")
-        size += len(piece)
-        if size > limit_bytes:
-            raise _too_large(limit_bytes)
-        if not message.get("more_body", False):
-            return b"".join([*pieces, piece]) if pieces else piece
-        pieces.append(piece)
+    piece, is_whole = await _received(request)
+    if len(piece) > limit_bytes:
+        raise _too_large(limit_bytes)
+    return piece if is_whole else await _gathered(piece, request, limit_bytes)
 
 
 def decode(decoder: msgspec.json.Decoder[T], data: bytes, *, known: Sequence[str] = ()) -> T:
@@ -74,6 +66,30 @@ def unknown_name(name: str, known: Sequence[str], kind: str = "field") -> Reques
     found = nearest(name, known, cutoff=_CLOSE_ENOUGH)
     hint = f"; did you mean {found!r}?" if found else f"; known: {', '.join(sorted(known))}" if known else ""
     return RequestError(f"Unknown {kind} {name!r}{hint}", param=name, code="unknown_parameter")
+
+
+async def _gathered(piece: bytes, request: Request, limit_bytes: int) -> bytes:
+    room, pieces, held = api_of(request).room, [piece], 0
+    try:
+        while True:
+            room.take(len(piece))
+            held += len(piece)
+            piece, is_last = await _received(request)
+            if held + len(piece) > limit_bytes:
+                raise _too_large(limit_bytes)
+            pieces.append(piece)
+            if is_last:
+                return b"".join(pieces)
+    finally:
+        room.give_back(held)
+
+
+async def _received(request: Request) -> tuple[bytes, bool]:
+    """The next piece, by hand: a generator of the framework's costs more than the body of a job."""
+    message = await request.receive()
+    if message["type"] == "http.disconnect":
+        raise ClientDisconnect
+    return message.get("body", b""), not message.get("more_body", False)
 
 
 def _too_large(limit_bytes: int) -> TooLarge:

@@ -15,7 +15,7 @@ from forebay.api.errors import ErrorBody, error_body, problem_of
 from forebay.api.idempotency import REPLAYED, Identity, check_same, fingerprint_of, scoped_key
 from forebay.api.lines import lines_of
 from forebay.api.requests import order_of, parse_request
-from forebay.domain.errors import ForebayError, StoreUnavailable, TooLarge, TooMany
+from forebay.domain.errors import ForebayError, Overloaded, StoreUnavailable, TooLarge, TooMany
 from forebay.domain.job import Job, Status
 
 NDJSON = "application/x-ndjson"
@@ -81,27 +81,54 @@ class Submission:
         self._count = 0
         self._accepted = 0
         self._replayed = 0
+        self._held_bytes = 0
 
     @property
     def is_all_replayed(self) -> bool:
         return self._replayed > 0 and self._replayed == self._count
 
     async def take(self, pieces: AsyncIterator[bytes]) -> None:
-        """Commits every good line. Raises: StoreUnavailable: nothing at all was accepted."""
+        """Commits every good line. Raises: StoreUnavailable, Overloaded: nothing at all was accepted."""
         if self._key is not None:
             scoped_key(self._path, self._key)
-        async for line in lines_of(pieces, self._longest_bytes):
+        try:
+            await self._take(pieces, self._api.system.settings.max_batch_lines)
+        except Overloaded as overloaded:
+            if not self._accepted and not self._replayed:
+                raise
+            self._chunk.append(_refused(self._count, overloaded))
+            self._count += 1
+        await self._commit()
+
+    async def _take(self, pieces: AsyncIterator[bytes], most: int) -> None:
+        async for line in lines_of(self._counted(pieces), self._longest_bytes):
+            if self._count >= most:
+                message = f"More than {most} lines (setting `max_batch_lines`); from here on none was read"
+                self._chunk.append(_refused(self._count, TooLarge(message, code="too_many_lines")))
+                self._count += 1
+                break
             self._chunk.append(await self._job(self._count, line))
             self._count += 1
             self._chunk_bytes += len(line or b"")
             if len(self._chunk) >= CHUNK_LINES or self._chunk_bytes >= CHUNK_BYTES:
                 await self._commit()
-        await self._commit()
+
+    async def _counted(self, pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        """The same, with what is held of them until it is committed. Raises: Overloaded."""
+        async for piece in pieces:
+            self._api.room.take(len(piece))
+            self._held_bytes += len(piece)
+            yield piece
 
     def abandon(self) -> None:
         """Drops what was not committed."""
+        self._give_back()
         self.replies.close()
         self._api.quotas.give_back(self._caller.tenant, sum(isinstance(item, Job) for item in self._chunk))
+
+    def _give_back(self) -> None:
+        self._api.room.give_back(self._held_bytes)
+        self._held_bytes = 0
 
     def written(self) -> Iterator[bytes]:
         """The replies, in the order of the lines."""
@@ -137,6 +164,7 @@ class Submission:
         return Identity()
 
     async def _commit(self) -> None:
+        self._give_back()
         if not self._chunk:
             return
         first = self._count - len(self._chunk)

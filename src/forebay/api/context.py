@@ -8,6 +8,7 @@ from starlette.requests import HTTPConnection
 
 from forebay.api.depths import QueueDepths
 from forebay.api.keyring import ANYONE, KeyRing
+from forebay.api.limits import Room
 from forebay.api.quotas import Quotas
 from forebay.api.reading import JobReader
 from forebay.api.waiting import Waiting
@@ -42,6 +43,7 @@ class Api:
     depths: QueueDepths
     keys: KeyRing
     quotas: Quotas
+    room: Room
     started_at: float
 
     @property

@@ -15,7 +15,7 @@ from starlette.routing import Route
 
 from forebay.api.anthropic_errors import type_of_status
 from forebay.api.context import request_id_of
-from forebay.domain.errors import Conflict, Forbidden, RequestError, StoreUnavailable, TooMany, Unauthorized
+from forebay.domain.errors import Conflict, Forbidden, Overloaded, RequestError, StoreUnavailable, TooMany, Unauthorized
 
 JSON = "application/json"
 NO_RETRY = {"x-should-retry": "false"}  # the official SDKs obey it
@@ -139,6 +139,8 @@ def _headers(error: RequestError) -> Mapping[str, str]:
             return {"www-authenticate": 'Bearer realm="forebay", error="invalid_token"'}
         case Forbidden() if error.scope is not None:
             return {"www-authenticate": f'Bearer realm="forebay", error="insufficient_scope", scope="{error.scope}"'}
+        case Overloaded():
+            return {"retry-after": STORE_RETRY_SECONDS}
         case TooMany():
             return {"retry-after": str(max(1, math.ceil(error.retry_after)))}
         case _:

@@ -2,44 +2,57 @@
 
 import asyncio
 from http import HTTPStatus
-from typing import cast
+from typing import Any, cast
 
-import msgspec
+from starlette.requests import HTTPConnection
+from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
 
-from forebay.api.errors import ErrorEnvelope, Problem, error_body
+from forebay.api.errors import Problem, error_document
 from forebay.api.websocket_protocol import SOCKET_PATHS
-
-LONGEST_HEAD_BYTES = 64 * 1024  # the address and all headers; nginx takes 4 of 8 kB, Node 16 kB in all
-HEAD_SECONDS = 30.0  # from the connection, or a request's first byte, to the end of its head
-SILENCE_SECONDS = 60.0  # between two pieces of a body
+from forebay.settings.records import Settings
 
 _STATUS_LINE = "HTTP/1.1 {} {}\r\n"
 _HEADERS = "content-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n"
 
 
 class Protocol(HttpToolsProtocol):
-    """One connection. A request that is too large or too slow is answered, and its connection closed."""
+    """One connection. A request that is too large or too slow is answered, and its connection closed.
 
-    _head_bytes = 0
+    A body is looked at once in `body_timeout`: what came since must make `min_upload_rate`, unless it is we who don't
+    read. A trickle so ends, however steady it is.
+    """
+
+    _piece_bytes = 0
+    _head_bytes = 0  # of the pieces before
+    _body_bytes = 0
     _is_in_head = False
     _deadline: asyncio.TimerHandle | None = None
+    _problem: Problem | None = None
+
+    def __init__(self, config: Config, server_state: ServerState, app_state: dict[str, Any], **options: Any) -> None:
+        super().__init__(config, server_state, app_state, **options)
+        self._settings: Settings = cast("Any", config.app).state.api.system.settings
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(cast("asyncio.Transport", transport))
-        self._await(HEAD_SECONDS, "The request's head did not come in time")
+        self._await_head()
 
     def data_received(self, data: bytes) -> None:
-        if self._deadline is not None and not self._is_in_head:
-            self._deadline.cancel()
-            self._deadline = None
+        self._piece_bytes = len(data)
+        self._body_bytes += len(data)
         super().data_received(data)
         if self.parser is None or self.transport.is_closing():
             return
         if self._is_in_head:
-            self._bound_head(len(data))
-        elif self.cycle is not None and self.cycle.more_body and not self.cycle.response_complete:
-            self._await(SILENCE_SECONDS, "The request's body did not come in time")
+            self._head_bytes += len(data)
+            if self._head_bytes > self._settings.max_head_bytes:
+                self._refuse(self._large_head())
+            elif self._deadline is None:
+                self._await_head()
+        elif self._deadline is None and self._is_in_body():
+            self._await_body()
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -48,15 +61,18 @@ class Protocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._is_in_head = False
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
+        self._disarm()
+        self._problem = self._wrong_head()
+        if self._problem is not None:
+            raise ValueError(self._problem.message)  # ends the parser, which asks for a 400
         super().on_headers_complete()
 
+    def on_message_complete(self) -> None:
+        self._disarm()
+        super().on_message_complete()
+
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
+        self._disarm()
         super().connection_lost(exc)
 
     def _should_upgrade(self) -> bool:
@@ -65,37 +81,74 @@ class Protocol(HttpToolsProtocol):
         return is_idle and self.url.partition(b"?")[0] in SOCKET_PATHS and super()._should_upgrade()
 
     def send_400_response(self, msg: str) -> None:
-        self._refuse(HTTPStatus.BAD_REQUEST, msg)
+        self._refuse(self._problem or _problem(HTTPStatus.BAD_REQUEST, msg))
 
-    def _bound_head(self, received_bytes: int) -> None:
-        """A head that came whole with its first piece is bounded by what one read of the socket takes."""
-        self._head_bytes += received_bytes
-        if self._head_bytes > LONGEST_HEAD_BYTES:
-            status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
-            self._refuse(status, f"The address and the headers have more than {LONGEST_HEAD_BYTES} bytes")
-        elif self._deadline is None:
-            self._await(HEAD_SECONDS, "The request's head did not come in time")
+    def _is_in_body(self) -> bool:
+        return self.cycle is not None and self.cycle.more_body and not self.cycle.response_complete
 
-    def _await(self, seconds: float, message: str) -> None:
-        self._deadline = self.loop.call_later(seconds, self._give_up, message)
+    def _wrong_head(self) -> Problem | None:
+        settings = self._settings
+        if len(self.url) > settings.max_url_bytes:
+            message = f"The address has more than {settings.max_url_bytes} bytes (setting `max_url_bytes`)"
+            return _problem(HTTPStatus.REQUEST_URI_TOO_LONG, message)
+        if len(self.headers) > settings.max_headers:
+            message = f"The request has more than {settings.max_headers} headers (setting `max_headers`)"
+            return _problem(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, message)
+        if self._head_bytes + self._piece_bytes > settings.max_head_bytes:  # with what came behind it
+            size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
+            return self._large_head() if size > settings.max_head_bytes else None
+        return None
 
-    def _give_up(self, message: str) -> None:
+    def _large_head(self) -> Problem:
+        bound = self._settings.max_head_bytes
+        message = f"The address and the headers have more than {bound} bytes (setting `max_head_bytes`)"
+        return _problem(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, message)
+
+    def _await_head(self) -> None:
+        self._deadline = self.loop.call_later(self._settings.head_timeout_seconds, self._give_up, "head")
+
+    def _await_body(self) -> None:
+        self._body_bytes = 0
+        self._deadline = self.loop.call_later(self._settings.body_timeout_seconds, self._look_at_body)
+
+    def _look_at_body(self) -> None:
         self._deadline = None
-        if self.flow.read_paused:  # it is we who don't read
-            self._await(SILENCE_SECONDS, message)
+        wanted = self._settings.min_upload_rate_bytes * self._settings.body_timeout_seconds
+        if not self._is_in_body() or self.transport.is_closing():
             return
+        if self.flow.read_paused or self.cycle.body or self._body_bytes >= wanted:
+            self._await_body()
+        else:
+            self._give_up("body")
+
+    def _disarm(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _give_up(self, part: str) -> None:
+        self._deadline = None
         is_answering = self.cycle is not None and self.cycle.response_started and not self.cycle.response_complete
         if self.transport.is_closing() or is_answering:
             return
-        if self.cycle is not None and not self.cycle.response_complete and not self._is_in_head:
+        if self._is_in_body() and not self._is_in_head:
             self.cycle.disconnected = True  # whoever reads the body is told that no more will come
             self.cycle.message_event.set()
-        self._refuse(HTTPStatus.REQUEST_TIMEOUT, message)
+        self._refuse(_problem(HTTPStatus.REQUEST_TIMEOUT, f"The request's {part} did not come in time"))
 
-    def _refuse(self, status: HTTPStatus, message: str) -> None:
-        code = status.phrase.lower().replace(" ", "_")
-        envelope = ErrorEnvelope(error=error_body(Problem(status=status, message=message, code=code)))
-        body = msgspec.json.encode(envelope)
+    def _refuse(self, problem: Problem) -> None:
+        """Answers in the shape of the wire that the address is of, as far as it is known; never within an answer."""
+        if self.cycle is not None and self.cycle.response_started and not self.cycle.response_complete:
+            self.transport.close()
+            return
+        path = getattr(self, "url", b"").partition(b"?")[0].decode("latin-1")
+        headers = getattr(self, "headers", None) or []
+        body = error_document(problem, HTTPConnection({"type": "http", "path": path, "headers": headers}))
+        status = HTTPStatus(problem.status)
         head = _STATUS_LINE.format(status.value, status.phrase) + _HEADERS.format(len(body))
         self.transport.write(head.encode() + body)
         self.transport.close()
+
+
+def _problem(status: HTTPStatus, message: str) -> Problem:
+    return Problem(status=status, message=message, code=status.phrase.lower().replace(" ", "_").replace("-", "_"))

@@ -94,7 +94,7 @@ def parse_request(data: bytes) -> JobRequest:
     for name, feature in NOT_YET.items():
         if getattr(request, name) is not None:
             raise NotSupported(f"{name!r} is not supported yet ({feature})", param=name, code="not_supported")
-    check_metadata(request.metadata)
+    check_metadata(request.metadata, most=None)  # how many is a setting: `make_job` looks
     return request
 
 
@@ -192,12 +192,12 @@ def _webhook(notify: Notify | None) -> JobWebhook | None:
     return JobWebhook(url=notify.webhook, include=notify.include or Include.ID, events=tuple(dict.fromkeys(events)))
 
 
-def check_metadata(metadata: dict[str, str] | None) -> None:
+def check_metadata(metadata: dict[str, str] | None, *, most: int | None = MOST_METADATA) -> None:
     """Raises: RequestError: too many pairs, too long ones, or a NUL in one."""
     if not metadata:
         return
-    if len(metadata) > MOST_METADATA:
-        raise RequestError(f"metadata: at most {MOST_METADATA} pairs, not {len(metadata)}", param="metadata")
+    if most is not None and len(metadata) > most:
+        raise RequestError(f"metadata: at most {most} pairs, not {len(metadata)}", param="metadata")
     for key, value in metadata.items():
         if len(key) > LONGEST_METADATA_KEY:
             raise RequestError(f"metadata: a key has at most {LONGEST_METADATA_KEY} characters", param="metadata")

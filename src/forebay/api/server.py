@@ -41,6 +41,7 @@ from forebay.api.key_records import is_any_key
 from forebay.api.keyring import KeyRing
 from forebay.api.protocol import Protocol
 from forebay.api.quotas import Quotas
+from forebay.api.limits import Room
 from forebay.api.reading import JobReader
 from forebay.api.scopes import guarded
 from forebay.api.waiting import Waiting
@@ -97,6 +98,7 @@ def create_app(system: System, *, host: str = LOOPBACK) -> FastAPI:
     )
     app = _Application(
         title="Forebay", docs_url=None, redoc_url=None, openapi_url=None, lifespan=_lifespan, telemetry=NO_TELEMETRY
+        room=Room(system.settings.max_bodies_bytes),
     )
     app.state.api = api
     app.state.is_loopback = is_loopback_host(host)

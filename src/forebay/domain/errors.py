@@ -9,6 +9,7 @@ ForebayError
 │   │   └── VersionConflict   a record changed since it was read
 │   ├── TooLarge              413
 │   ├── TooMany               429: the tenant's limit; ask again after `retry_after`
+│   ├── Overloaded            503: send it again in a moment
 │   ├── NotSupported          400 `not_supported`: documented, but this version does not act on it
 │   ├── InvalidPattern        400 `invalid_pattern`: an event pattern or filter policy, with where and why
 │   └── TemplateFieldMissing  a record lacks a path that the template names
@@ -93,6 +94,13 @@ class TooMany(RequestError):
     def __init__(self, message: str, *, retry_after: float, code: str | None = None) -> None:
         super().__init__(message, code=code)
         self.retry_after = retry_after
+
+
+class Overloaded(RequestError):
+    """503: there is no room for it at this moment."""
+
+    status_code = 503
+    code = "server_overloaded"
 
 
 class NotSupported(RequestError):

@@ -6,6 +6,7 @@ import msgspec
 from msgspec.structs import replace
 
 from forebay.domain.content import INLINE_LIMIT_BYTES, Content
+from forebay.domain.errors import RequestError
 from forebay.domain.infer_args import InferArgs, infer_args, with_args
 from forebay.domain.job import Job, Spec
 from forebay.domain.lane import target_of
@@ -14,9 +15,10 @@ from forebay.domain.tenant import spec_of
 from forebay.engine.endpoints import check_webhook
 from forebay.engine.form_files import find_files
 from forebay.engine.notices import notice_to
-from forebay.engine.services import Services
+from forebay.engine.services import Bounds, Services
 from forebay.policy.events import subject_of
 from forebay.policy.form_fields import FILE_ENDPOINTS, names_files
+from forebay.policy.json_text import is_too_deep
 from forebay.policy.usage import estimate_request
 from forebay.ports import BlobStore
 
@@ -109,6 +111,16 @@ async def _files(order: Order, endpoint: str, services: Services, tenant: str) -
         return order.args, ()
     files = await find_files(order.body, services, tenant)
     return with_args(order.args, InferArgs(files=files)), tuple({file.blob_id: None for file in files.values()})
+
+
+def check_order(order: Order, bounds: Bounds) -> None:
+    """Raises: RequestError: it is larger than the settings allow."""
+    if len(order.metadata) > bounds.max_metadata_pairs:
+        message = f"metadata: at most {bounds.max_metadata_pairs} pairs, not {len(order.metadata)}"
+        raise RequestError(f"{message} (setting `max_metadata_pairs`)", param="metadata")
+    if is_too_deep(order.body.encode(), bounds.max_json_depth):
+        message = f"The body is nested deeper than {bounds.max_json_depth} (setting `max_json_depth`)"
+        raise RequestError(message, param="body", code="invalid_json")
 
 
 class _Named(msgspec.Struct):

@@ -9,6 +9,7 @@ from forebay.domain.target import Route, TargetSpec
 from forebay.domain.tenant import TenantSpec
 from forebay.domain.webhook import ConfiguredEndpoint
 from forebay.engine.notices import Notices
+from forebay.policy.json_text import DEEPEST
 from forebay.policy.pricing import PriceTable
 from forebay.policy.resolution import Resolver
 from forebay.ports import BlobStore, Clock, JobStore, LimitStore, Notifier, RecordStore, Target
@@ -24,6 +25,8 @@ class Bounds:
     max_batch_bytes: int = 4 * 10**9
     default_deadline_seconds: float = 86_400.0
     result_ttl_seconds: float = 30 * 86_400.0
+    max_json_depth: int = DEEPEST
+    max_metadata_pairs: int = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,16 +10,16 @@ _STRUCTURE = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', re.DOTALL)
 _LONE_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
-def is_too_deep(data: bytes) -> bool:
-    """Whether arrays and objects stand in one another deeper than ``DEEPEST``."""
-    if data.count(b"[") + data.count(b"{") <= DEEPEST:
+def is_too_deep(data: bytes, deepest: int = DEEPEST) -> bool:
+    """Whether arrays and objects stand in one another deeper than so."""
+    if data.count(b"[") + data.count(b"{") <= deepest:
         return False
     depth = 0
     for token in _STRUCTURE.finditer(data):
         mark = token.group()[:1]
         if mark in b"[{":
             depth += 1
-            if depth > DEEPEST:
+            if depth > deepest:
                 return True
         elif mark != b'"':
             depth -= 1

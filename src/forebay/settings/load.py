@@ -11,6 +11,7 @@ import msgspec
 
 from forebay.domain.errors import ConfigurationError
 from forebay.domain.target import TargetSpec
+from forebay.settings.limits import LIMITS, read_limits
 from forebay.settings.notify import read_networks, read_secret_key, read_webhooks
 from forebay.settings.reading import EMPTY, Reader
 from forebay.settings.records import BucketPlace, Settings, StoreSettings
@@ -38,8 +39,7 @@ SCALARS = (
     "max_batch_bytes",
     "default_deadline",
     "result_ttl",
-    "graphql_max_depth",
-    "graphql_max_cost",
+    *LIMITS,
     "secret_key",
 )
 LATER = ("rules", "pipelines")  # documented; refused until their features are built
@@ -115,8 +115,7 @@ def _settings(reader: Reader, environ: Mapping[str, str], folder: Path, file: Pa
         max_batch_bytes=reader.size("max_batch_bytes") or default.max_batch_bytes,
         default_deadline_seconds=reader.seconds("default_deadline") or default.default_deadline_seconds,
         result_ttl_seconds=reader.seconds("result_ttl") or default.result_ttl_seconds,
-        graphql_max_depth=reader.whole("graphql_max_depth", least=1) or default.graphql_max_depth,
-        graphql_max_cost=reader.whole("graphql_max_cost", least=1) or default.graphql_max_cost,
+        **read_limits(reader),
         webhooks=read_webhooks(reader, allowed),
         webhook_allow=allowed,
         secret_key=read_secret_key(reader),

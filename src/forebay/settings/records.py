@@ -11,6 +11,7 @@ from forebay.domain.tenant import TenantSpec
 from forebay.domain.webhook import ConfiguredEndpoint
 from forebay.policy.addresses import Network
 from forebay.targets.clients import DEFAULT_LIBRARY, HttpLibrary
+from forebay.policy.json_text import DEEPEST
 
 SECONDS, BYTES, NUMBER, TEXT = "duration", "size", "whole number", "text"
 
@@ -124,6 +125,50 @@ class Settings(Record, frozen=True, kw_only=True):
             "What an operation of `/graphql` may cost: 1 a field, 50 a result or a mutation, times the jobs of a page.",
             NUMBER,
         ),
+    max_bodies_bytes: Annotated[
+        int,
+        _meaning(
+            "What the bodies that are being received may hold of memory together; beyond it, 503 for those that do not "
+            "come in one piece.",
+            BYTES,
+            shown="256MiB",
+        ),
+    ] = 256 * 1024 * 1024
+    max_head_bytes: Annotated[
+        int, _meaning("A request's address and headers together; larger: 431.", BYTES, shown="64KiB")
+    ] = 64 * 1024
+    max_url_bytes: Annotated[int, _meaning("A request's address; longer: 414.", BYTES, shown="16KiB")] = 16 * 1024
+    max_headers: Annotated[int, _meaning("The most headers of a request; more: 431.", NUMBER)] = 100
+    head_timeout_seconds: Annotated[
+        float,
+        _meaning(
+            "From the connection, or a request's first byte, to the end of its head; then 408.",
+            SECONDS,
+            key="head_timeout",
+            shown="30s",
+        ),
+    ] = 30.0
+    body_timeout_seconds: Annotated[
+        float,
+        _meaning(
+            "Within which a body must go on coming, at `min_upload_rate`; else 408.",
+            SECONDS,
+            key="body_timeout",
+            shown="60s",
+        ),
+    ] = 60.0
+    min_upload_rate_bytes: Annotated[
+        int,
+        _meaning(
+            "What must come of a body each second, over any `body_timeout`.", BYTES, key="min_upload_rate", shown="1KiB"
+        ),
+    ] = 1024
+    max_json_depth: Annotated[
+        int, _meaning(f"How deep a model's request may nest arrays and objects, at most {DEEPEST}.", NUMBER)
+    ] = DEEPEST
+    max_metadata_pairs: Annotated[
+        int, _meaning("The most pairs of metadata; keys have up to 64, values up to 512 characters.", NUMBER)
+    ] = 16
     ] = 50_000
     webhooks: Annotated[
         tuple[ConfiguredEndpoint, ...],
