@@ -39,9 +39,9 @@ from forebay.api.gate import Gate, is_loopback_host
 from forebay.api.inference import infer, model_endpoint
 from forebay.api.key_records import is_any_key
 from forebay.api.keyring import KeyRing
+from forebay.api.limits import Room
 from forebay.api.protocol import Protocol
 from forebay.api.quotas import Quotas
-from forebay.api.limits import Room
 from forebay.api.reading import JobReader
 from forebay.api.scopes import guarded
 from forebay.api.waiting import Waiting
@@ -94,11 +94,11 @@ def create_app(system: System, *, host: str = LOOPBACK) -> FastAPI:
         depths=QueueDepths(services.jobs.depths),
         keys=KeyRing(services.records, services.clock, is_open=is_loopback_host(host)),
         quotas=Quotas(services),
+        room=Room(system.settings.max_bodies_bytes),
         started_at=services.clock.now(),
     )
     app = _Application(
         title="Forebay", docs_url=None, redoc_url=None, openapi_url=None, lifespan=_lifespan, telemetry=NO_TELEMETRY
-        room=Room(system.settings.max_bodies_bytes),
     )
     app.state.api = api
     app.state.is_loopback = is_loopback_host(host)

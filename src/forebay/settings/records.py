@@ -6,12 +6,13 @@ from typing import Annotated, Any
 from msgspec import Meta
 
 from forebay.domain.record import Record
+from forebay.domain.rule import Rule
 from forebay.domain.target import Route, TargetSpec
 from forebay.domain.tenant import TenantSpec
 from forebay.domain.webhook import ConfiguredEndpoint
 from forebay.policy.addresses import Network
-from forebay.targets.clients import DEFAULT_LIBRARY, HttpLibrary
 from forebay.policy.json_text import DEEPEST
+from forebay.targets.clients import DEFAULT_LIBRARY, HttpLibrary
 
 SECONDS, BYTES, NUMBER, TEXT = "duration", "size", "whole number", "text"
 
@@ -70,6 +71,14 @@ class Settings(Record, frozen=True, kw_only=True):
         dict[str, TenantSpec],
         _meaning("What each tenant may have of what all share; see below.", "mapping", shown="none"),
     ] = {}
+    rules: Annotated[
+        tuple[Rule, ...],
+        _meaning(
+            "Which events go to which targets, and how their answers become one; see fan-out.md.",
+            "mapping",
+            shown="none",
+        ),
+    ] = ()
     lease_seconds: Annotated[
         float, _meaning("How long after a worker's last heartbeat its jobs are taken back.", SECONDS, shown="30s")
     ] = 30.0
@@ -116,15 +125,6 @@ class Settings(Record, frozen=True, kw_only=True):
             "How long a job and its result are kept after its end; then 404.", SECONDS, key="result_ttl", shown="30d"
         ),
     ] = 30 * 86_400.0
-    graphql_max_depth: Annotated[
-        int, _meaning("How deep an operation of `/graphql` may select; the job view takes 6.", NUMBER)
-    ] = 12
-    graphql_max_cost: Annotated[
-        int,
-        _meaning(
-            "What an operation of `/graphql` may cost: 1 a field, 50 a result or a mutation, times the jobs of a page.",
-            NUMBER,
-        ),
     max_bodies_bytes: Annotated[
         int,
         _meaning(
@@ -169,6 +169,15 @@ class Settings(Record, frozen=True, kw_only=True):
     max_metadata_pairs: Annotated[
         int, _meaning("The most pairs of metadata; keys have up to 64, values up to 512 characters.", NUMBER)
     ] = 16
+    graphql_max_depth: Annotated[
+        int, _meaning("How deep an operation of `/graphql` may select; the job view takes 6.", NUMBER)
+    ] = 12
+    graphql_max_cost: Annotated[
+        int,
+        _meaning(
+            "What an operation of `/graphql` may cost: 1 a field, 50 a result or a mutation, times the jobs of a page.",
+            NUMBER,
+        ),
     ] = 50_000
     webhooks: Annotated[
         tuple[ConfiguredEndpoint, ...],
