@@ -52,10 +52,7 @@ async def test_a_host_that_does_not_exist_is_one_clear_sentence(tmp_path: Path) 
         await run(tmp_path, "203.0.113.1")
 
 
-async def test_listening_beyond_loopback_without_keys_is_warned_of(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+async def test_listening_beyond_loopback_without_keys_is_refused(tmp_path: Path) -> None:
     await run(tmp_path / "a", "127.0.0.1")
-    assert capsys.readouterr().err == ""
-    await run(tmp_path / "b", "0.0.0.0")
-    assert "without API keys" in capsys.readouterr().err
+    with pytest.raises(ConfigurationError, match=r"Whoever reaches 0\.0\.0\.0"):
+        await run(tmp_path / "b", "0.0.0.0")

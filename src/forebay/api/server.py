@@ -134,10 +134,12 @@ async def serve(
 
     Raises: ConfigurationError: the address can't be listened on, or others reach it and no API key exists.
     """
-    app = create_app(system, host=host)
     listener = _listen(host, port)
     try:
-        await _refuse_strangers(listener, host, system)
+        address = listener.getsockname()[0]
+        place = address if is_loopback_host(host) else host  # a name of loopback may stand for another address
+        await _refuse_strangers(place, system)
+        app = create_app(system, host=place)
     except BaseException:
         listener.close()
         raise
@@ -243,11 +245,11 @@ async def _finished(serving: asyncio.Task[None]) -> None:
                 return
 
 
-async def _refuse_strangers(listener: socket.socket, host: str, system: System) -> None:
-    if is_loopback_host(listener.getsockname()[0]) or await is_any_key(system.services.records):
+async def _refuse_strangers(place: str, system: System) -> None:
+    if is_loopback_host(place) or await is_any_key(system.services.records):
         return
     raise ConfigurationError(
-        f"Whoever reaches {host} could send work: there is no API key yet. Make one with "
+        f"Whoever reaches {place} could send work: there is no API key yet. Make one with "
         "`forebay keys create --scope admin --scope submit --scope read`, or listen on 127.0.0.1"
     )
 
