@@ -15,6 +15,7 @@ from forebay.domain.errors import ConfigurationError
 from forebay.domain.ids import IdSource
 from forebay.domain.target import TargetSpec, TargetType
 from forebay.engine.notices import Notices
+from forebay.engine.rules import Rules
 from forebay.engine.services import Bounds, Services
 from forebay.engine.worker import WorkerOptions, WorkerProcess
 from forebay.models import LocalModels, find_model
@@ -129,6 +130,7 @@ async def open_system(settings: Settings, *, clock: Clock | None = None) -> Asyn
                 max_metadata_pairs=settings.max_metadata_pairs,
             ),
             notices=Notices(store.records, clock, settings.webhooks),
+            rules=Rules(store.records, clock, settings.rules),
             secrets=Secrets(settings.secret_key, secret_path(settings.store.path) if settings.store.path else None),
             webhooks={one.id: one for one in settings.webhooks},
             notifier=notifier,

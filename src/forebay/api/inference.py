@@ -47,12 +47,12 @@ MODEL_PATHS = (
 
 # What interfaces.md names and this version does not do: refused by name, never queued as if it were a model endpoint.
 NOT_YET = re.compile(
-    r"/v1/(?:events|rules|pipelines|runs|schedules"
+    r"/v1/(?:pipelines|runs|schedules"
     r"|graphql|responses/.+)(?:/|$)"
 )
 # Below what is ours there are no model endpoints: a misspelt path is never sent to a target.
 OURS = re.compile(
-    r"(?!/v1/)|.*/$|/v1/(?:jobs|files|batches|messages/batches|models|targets|dead-letters|ws|keys"
+    r"(?!/v1/)|.*/$|/v1/(?:jobs|files|batches|messages/batches|models|targets|dead-letters|events|rules|ws|keys"
     r"|webhook_endpoints|webhook_event_types|webhook_deliveries|webhook_secret)(?:/|$)"
 )
 _PREFERENCE = re.compile(r"\s*([a-z-]+)\s*(?:=\s*\"?([^\";]*)\"?)?\s*(?:;[^,]*)?", re.IGNORECASE)

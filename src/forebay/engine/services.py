@@ -9,6 +9,7 @@ from forebay.domain.target import Route, TargetSpec
 from forebay.domain.tenant import TenantSpec
 from forebay.domain.webhook import ConfiguredEndpoint
 from forebay.engine.notices import Notices
+from forebay.engine.rules import Rules
 from forebay.policy.json_text import DEEPEST
 from forebay.policy.pricing import PriceTable
 from forebay.policy.resolution import Resolver
@@ -49,6 +50,7 @@ class Services:
     bounds: Bounds
     meters: MetricsRegistry = field(default_factory=MetricsRegistry)
     notices: Notices = field(default_factory=Notices)
+    rules: Rules = field(default_factory=Rules)
     secrets: Secrets = field(default_factory=Secrets)
     webhooks: Mapping[str, ConfiguredEndpoint] = field(default_factory=dict)
     notifier: Notifier | None = None  # None where nothing is sent

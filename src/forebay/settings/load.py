@@ -15,6 +15,7 @@ from forebay.settings.limits import LIMITS, read_limits
 from forebay.settings.notify import read_networks, read_secret_key, read_webhooks
 from forebay.settings.reading import EMPTY, Reader
 from forebay.settings.records import BucketPlace, Settings, StoreSettings
+from forebay.settings.rules import read_rules
 from forebay.settings.source import ENVIRONMENT, Item, Problem, Source
 from forebay.settings.targets import read_routes, read_targets
 from forebay.settings.tenants import read_tenants
@@ -42,8 +43,8 @@ SCALARS = (
     *LIMITS,
     "secret_key",
 )
-LATER = ("rules", "pipelines")  # documented; refused until their features are built
-KEYS = (*SCALARS, "targets", "routes", "tenants", "notify", "webhook_allow", *LATER)
+LATER = ("pipelines",)  # documented; refused until their features are built
+KEYS = (*SCALARS, "targets", "routes", "tenants", "rules", "notify", "webhook_allow", *LATER)
 
 
 def load_settings(path: Path | None, environ: Mapping[str, str]) -> Settings:
@@ -94,6 +95,7 @@ def _settings(reader: Reader, environ: Mapping[str, str], folder: Path, file: Pa
     targets = read_targets(reader)
     routes = read_routes(reader, targets)
     tenants = read_tenants(reader)
+    rules = read_rules(reader, targets, routes)
     reader.items = {**reader.items, **_from_environment(environ)}
     for name in LATER:
         if name in reader.items and reader.items[name].value not in (None, "", [], {}):
@@ -106,6 +108,7 @@ def _settings(reader: Reader, environ: Mapping[str, str], folder: Path, file: Pa
         targets=targets,
         routes=routes,
         tenants=tenants,
+        rules=rules,
         lease_seconds=reader.seconds("lease_seconds") or default.lease_seconds,
         failover_after_seconds=reader.seconds("failover_after") or default.failover_after_seconds,
         http_client=HttpLibrary(reader.choice("http_client", tuple(HttpLibrary)) or default.http_client),

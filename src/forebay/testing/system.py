@@ -9,6 +9,7 @@ from forebay.blobs.files import open_blobs
 from forebay.domain.ids import IdSource
 from forebay.domain.target import Route, TargetSpec, TargetType
 from forebay.engine.notices import Notices
+from forebay.engine.rules import Rules
 from forebay.engine.services import Bounds, Services
 from forebay.policy.resolution import Resolver
 from forebay.ports import Clock, Notifier, Target
@@ -63,6 +64,7 @@ async def open_services(
             prices=lambda _address, _model, _tier: None,
             bounds=bounds or Bounds(),
             notices=Notices(opened.records, clock),
+            rules=Rules(opened.records, clock),
             secrets=Secrets("the secret key of tests"),
             notifier=notifier,
         )

@@ -1,0 +1,182 @@
+"""Events: received, kept for a while, and turned into fan-outs by the rules that they match.
+
+An event is known by its tenant, source and id. Its jobs have keys made of these and of the rule's name, so that what a
+crash left half done is finished by the event's repeat, and doubled by none.
+"""
+
+import hashlib
+from collections.abc import Awaitable, Callable, Sequence
+
+import msgspec
+
+from forebay.domain.change import Added
+from forebay.domain.content import INLINE_LIMIT_BYTES
+from forebay.domain.errors import Conflict, VersionConflict
+from forebay.domain.fanout import FanoutArgs
+from forebay.domain.job import Job
+from forebay.domain.order import Order
+from forebay.domain.record import Record
+from forebay.domain.rule import EVENT, EVENT_KEY, EventData, EventKey, Matched, Rule, event_data, event_key
+from forebay.domain.stored import StoredRecord
+from forebay.engine.fanouts import make_fanout
+from forebay.engine.intake import store_bytes
+from forebay.engine.services import Services
+
+KEPT_SECONDS = 7 * 86_400.0  # for a look at what came, and a replay
+TRIGGER = "trigger:"  # begins the key of a job that an event made
+
+
+class Incoming(Record, frozen=True, kw_only=True):
+    """One event as rules see it. ``text``: its JSON."""
+
+    source: str
+    id: str
+    type: str
+    text: str
+
+
+class Received(Record, frozen=True, kw_only=True):
+    """What came of one event."""
+
+    record: StoredRecord
+    data: EventData
+    is_replay: bool = False
+
+
+Add = Callable[[Sequence[Job]], Awaitable[list[Added]]]
+
+
+async def receive(event: Incoming, services: Services, *, tenant: str, add: Add | None = None) -> Received:
+    """Takes an event in; it and the jobs of the rules that it matches are durable when this returns. ``add``: how jobs
+    are added, where not by the store's own verb.
+
+    Raises: Conflict: another event has its source and id. RequestError: the event can't be matched.
+    """
+    digest = hashlib.sha256(event.text.encode()).hexdigest()
+    known = await _known(event, digest, services, tenant)
+    record = await services.records.get(tenant, EVENT, known.record_id)
+    if record is not None:
+        return Received(record=record, data=event_data(record), is_replay=True)
+    rules = await services.rules.of(tenant)
+    jobs = [await _job(rule, event, services, tenant) for rule in rules.matching(event.text)]
+    matched = await _added(jobs, add or services.jobs.add)
+    now = services.clock.now()
+    data = EventData(
+        source=event.source,
+        event_id=event.id,
+        type=event.type,
+        received_at=now,
+        matched=matched,
+        is_matched="true" if matched else "false",
+    )
+    record = await _put(known.record_id, data, event.text, services, tenant)
+    return Received(record=record, data=data)
+
+
+async def replay(record: StoredRecord, services: Services, *, tenant: str, add: Add | None = None) -> list[Matched]:
+    """Sends a kept event through the present rules: those that it has not met yet make their jobs."""
+    data = event_data(record)
+    text = await text_of(data, services)
+    event = Incoming(source=data.source, id=data.event_id, type=data.type, text=text)
+    rules = await services.rules.of(tenant)
+    met = {one.rule for one in data.matched}
+    fresh = [rule for rule in rules.matching(text) if rule.name not in met]
+    matched = await _added([await _job(rule, event, services, tenant) for rule in fresh], add or services.jobs.add)
+    if matched:
+        known = msgspec.structs.replace(data, matched=(*data.matched, *matched), is_matched="true")
+        try:
+            await services.records.put(msgspec.structs.replace(record, data=msgspec.json.encode(known).decode()))
+        except VersionConflict:
+            return list(matched)  # another replay noted the same
+    return list(matched)
+
+
+async def text_of(data: EventData, services: Services) -> str:
+    """The event's own JSON. Raises: NotFound: it is gone."""
+    if data.body is not None:
+        return data.body
+    return b"".join([chunk async for chunk in services.blobs.read(data.blob_id or "")]).decode()
+
+
+def order_of(rule: Rule, event: Incoming, services: Services) -> Order:
+    """The fan-out that a rule makes of an event."""
+    now = services.clock.now()
+    return Order(
+        body=event.text,
+        key=f"{TRIGGER}{rule.name}:{_digest(event)}",
+        deadline=None if rule.deadline_seconds is None else now + rule.deadline_seconds,
+        budget_usd=rule.budget_usd,
+        fanout=FanoutArgs(
+            branches=rule.send,
+            successes=None if rule.successes is None else min(rule.successes, len(rule.send)),
+            on_failure=rule.on_failure,
+            aggregation=rule.aggregation,
+            rule=rule.name,
+        ),
+        metadata={"rule": rule.name, "event_id": event.id[:512], "event_source": event.source[:512]},
+    )
+
+
+async def _job(rule: Rule, event: Incoming, services: Services, tenant: str) -> Job:
+    return await make_fanout(order_of(rule, event, services), services, tenant=tenant)
+
+
+async def _added(jobs: Sequence[Job], add: Add) -> tuple[Matched, ...]:
+    added = await add(jobs) if jobs else []
+    return tuple(Matched(rule=job.spec.metadata["rule"], job_id=one.id) for job, one in zip(jobs, added, strict=True))
+
+
+async def _known(event: Incoming, digest: str, services: Services, tenant: str) -> EventKey:
+    """The key of this event, made now or before. Raises: Conflict."""
+    now = services.clock.now()
+    key = EventKey(record_id=services.ids.new("event"), digest=digest)
+    record = StoredRecord(
+        kind=EVENT_KEY,
+        id=_digest(event),
+        tenant=tenant,
+        data=msgspec.json.encode(key).decode(),
+        created_at=now,
+        expires_at=now + KEPT_SECONDS,
+    )
+    try:
+        await services.records.put(record)
+    except VersionConflict:
+        found = await services.records.get(tenant, EVENT_KEY, record.id)
+        if found is None:
+            raise
+        known = event_key(found)
+        if known.digest != digest:
+            message = f"Another event of source {event.source!r} has the id {event.id!r}"
+            raise Conflict(message, code="idempotency_conflict") from None
+        return known
+    return key
+
+
+async def _put(record_id: str, data: EventData, text: str, services: Services, tenant: str) -> StoredRecord:
+    blobs: tuple[str, ...] = ()
+    encoded = text.encode()
+    if len(encoded) > INLINE_LIMIT_BYTES:
+        content = await store_bytes(encoded, services.blobs)
+        data, blobs = msgspec.structs.replace(data, blob_id=content.blob_id), (content.blob_id or "",)
+    else:
+        data = msgspec.structs.replace(data, body=text)
+    record = StoredRecord(
+        kind=EVENT,
+        id=record_id,
+        tenant=tenant,
+        data=msgspec.json.encode(data).decode(),
+        created_at=data.received_at,
+        expires_at=data.received_at + KEPT_SECONDS,
+        blobs=blobs,
+    )
+    try:
+        return await services.records.put(record)
+    except VersionConflict:  # the same event came twice at once
+        found = await services.records.get(tenant, EVENT, record_id)
+        if found is None:
+            raise
+        return found
+
+
+def _digest(event: Incoming) -> str:
+    return hashlib.sha256(f"{len(event.source)}:{event.source}{event.id}".encode()).hexdigest()[:40]
