@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 import msgspec
 
-Method = Literal["get", "post", "delete"]
+Method = Literal["get", "post", "put", "delete"]
 JSON, NDJSON, JSONL = "application/json", "application/x-ndjson", "application/jsonl"
 TEXT, FORM = "text/plain", "multipart/form-data"
 EVENTS = "text/event-stream"

@@ -27,6 +27,7 @@ from forebay.api.operation import (
     query,
 )
 from forebay.api.operations_anthropic import ANTHROPIC_OPERATIONS
+from forebay.api.operations_events import EVENT_OPERATIONS
 from forebay.api.operations_files import FILE_OPERATIONS
 from forebay.api.operations_graphql import GRAPHQL_OPERATIONS
 from forebay.api.operations_keys import KEY_OPERATIONS
@@ -238,6 +239,7 @@ _MODEL_ENDPOINTS = tuple(
 
 OPERATIONS = (
     _JOBS
+    + EVENT_OPERATIONS
     + GRAPHQL_OPERATIONS
     + FILE_OPERATIONS
     + ANTHROPIC_OPERATIONS

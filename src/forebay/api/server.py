@@ -35,6 +35,8 @@ from forebay.api import (
 from forebay.api.context import Api
 from forebay.api.depths import QueueDepths
 from forebay.api.errors import handle_error, handle_unforeseen
+from forebay.api.events import routes as event_routes
+from forebay.api.events import rules as rule_routes
 from forebay.api.gate import Gate, is_loopback_host
 from forebay.api.inference import infer, model_endpoint
 from forebay.api.key_records import is_any_key
@@ -59,12 +61,14 @@ ROUTES = [
     *websocket.ROUTES,
     *files.ROUTES,
     *batches.ROUTES,
+    *responses.ROUTES,
     *message_batches.ROUTES,
     *dead_letters.ROUTES,
+    *event_routes.ROUTES,
+    *rule_routes.ROUTES,
     *webhook_endpoints.ROUTES,
     *webhook_deliveries.ROUTES,
     *webhook_secret.ROUTES,
-    *responses.ROUTES,
     *graphql.ROUTES,
     *targets.ROUTES,
     *keys.ROUTES,
