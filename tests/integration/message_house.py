@@ -68,6 +68,8 @@ class Upstream:
             return web.json_response({"input_tokens": 7})
         if request.path.endswith("/images/edits"):
             return web.json_response({"created": 1, "data": [{"b64_json": "aW1n"}]})
+        if b'name="stream"\r\n\r\ntrue' in body:
+            return await _transcript(request)
         if request.path.endswith("/audio/transcriptions"):
             return web.json_response({"text": "spoken words"})
         content = [{"type": "text", "text": "hi"}]
@@ -163,3 +165,13 @@ async def _serving(upstream: Upstream) -> AsyncIterator[str]:
         yield f"http://127.0.0.1:{runner.addresses[0][1]}"
     finally:
         await runner.cleanup()
+
+
+async def _transcript(request: web.Request) -> web.StreamResponse:
+    """A transcription in pieces."""
+    reply = web.StreamResponse(headers={"content-type": "text/event-stream"})
+    await reply.prepare(request)
+    events = ({"type": "transcript.text.delta", "delta": "spoken "}, {"type": "transcript.text.done", "text": "spoken"})
+    for event in events:
+        await reply.write(f"data: {json.dumps(event)}\n\n".encode())
+    return reply

@@ -63,6 +63,11 @@ async def test_a_transcription_goes_through_with_its_file_and_fields(house: Hous
     assert parts["timestamp_granularities[]"].data == b"word"
 
 
+async def test_a_transcription_is_streamed(house: House) -> None:
+    events = await house.openai.audio.transcriptions.create(model="gpt-here", file=("t.wav", SOUND), stream=True)
+    assert [event.type async for event in events] == ["transcript.text.delta", "transcript.text.done"]
+
+
 async def test_the_jobs_body_names_the_file(house: House) -> None:
     await house.openai.audio.transcriptions.create(model="gpt-here", file=("talk.wav", b"abc"))
     [job] = await house.system.services.jobs.find(JobQuery(tenant="default"))

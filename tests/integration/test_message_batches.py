@@ -9,9 +9,16 @@ import anthropic
 import openai
 import pytest
 
+from forebay.domain.batch import MESSAGE_BATCH, BatchArgs, message_batch_id
+from forebay.engine.handlers.batch import BatchOrder, make_batch
+from forebay.policy.resolution import MESSAGES
 from tests.integration.message_house import ASK, MODEL, House, entry, params, running_house
 
 BATCHES = "/v1/messages/batches"
+
+
+async def pieces(data: bytes) -> AsyncIterator[bytes]:
+    yield data
 
 
 @pytest.fixture
@@ -88,6 +95,20 @@ async def test_a_cancelled_batch_keeps_what_was_paid_for(tmp_path: Path) -> None
         results = await house.results(made.id)
         assert sorted(result.type for result in results.values()) == ["canceled"] * 4 + ["succeeded"]
         assert (await house.claude.messages.batches.cancel(made.id)).processing_status == "ended"
+
+
+async def test_a_batch_past_its_time_tells_what_expired(tmp_path: Path) -> None:
+    async with running_house(tmp_path, is_open=False, concurrency=1) as house:
+        services = house.system.services
+        lines = [{"custom_id": f"n{n}", "method": "POST", "url": MESSAGES, "body": params()} for n in range(3)]
+        info = await services.blobs.write(pieces("".join(json.dumps(line) + "\n" for line in lines).encode()))
+        args = BatchArgs(input_file_id="", input_blob_id=info.id, endpoint=MESSAGES, requests=3, is_each_alone=True)
+        job = await make_batch(BatchOrder(args=args, lifespan_seconds=0.5, kind=MESSAGE_BATCH), services)
+        await services.jobs.add([job])
+        ended = await house.until(message_batch_id(job.id))
+        counts = ended.request_counts
+        assert (counts.expired, counts.processing, counts.errored, counts.succeeded) == (3, 0, 0, 0)
+        assert {result.type for result in (await house.results(ended.id)).values()} == {"expired"}
 
 
 async def test_counts_are_live(tmp_path: Path) -> None:
