@@ -11,6 +11,7 @@ from websockets.exceptions import ConnectionClosed
 
 from forebay.api import websocket_presence, websocket_protocol, websocket_sending
 from forebay.api.key_records import KeyOrder, create_key, revoke_key
+from forebay.api.websocket_protocol import SocketProtocol
 from forebay.api.websocket_sending import Outgoing
 from forebay.domain.job import Status
 from forebay.domain.key import Scope
@@ -179,3 +180,30 @@ async def test_a_stop_does_not_wait_for_a_client_that_reads_nothing(
             server.serving.cancel()
             await asyncio.wait({server.serving})
             socket.connection.transport.abort()
+
+
+async def test_a_large_job_may_follow_the_key_at_once(server: Server) -> None:
+    _, key = await new_key(server)
+    async with open_socket(server.url) as socket:
+        await socket.say("auth", key=key)
+        await socket.say("submit", ref="r", job={"body": {**CHAT, "pad": "x" * 900_000}})
+        assert (await socket.hear())["type"] == "accepted"
+
+
+async def test_of_a_stranger_no_more_is_read_than_a_first_message_needs(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(websocket_presence, "AUTH_SECONDS", 0.2)
+    heard = []
+    receive = SocketProtocol.data_received
+
+    def listen(protocol: SocketProtocol, data: bytes) -> None:
+        heard.append(len(data))
+        receive(protocol, data)
+
+    monkeypatch.setattr(SocketProtocol, "data_received", listen)
+    await new_key(server)
+    async with open_socket(server.url) as socket:
+        await socket.connection.send('{"action": "auth", "key": "' + "x" * 1_000_000 + '"}')
+        assert (await closed_with(socket))[0] == 4401
+    assert sum(heard[:-1]) <= websocket_protocol.STRANGER_BYTES

@@ -32,6 +32,7 @@ from forebay.api.websocket_messages import (
     refusal_of,
 )
 from forebay.api.websocket_presence import Presence
+from forebay.api.websocket_protocol import trust
 from forebay.api.websocket_sending import FAILED, Closed, Outgoing
 from forebay.api.websocket_watching import Watched
 from forebay.domain.errors import Conflict, ForebayError, RequestError, TooLarge
@@ -57,6 +58,7 @@ async def socket(scope: Scope, receive: Receive, send: Send) -> None:
     presence = Presence(api_of(connection).keys, presented_key(dict(scope["headers"])), out)
     try:
         caller = await presence.open(receive)
+        trust(scope)
         session = Session(api_of(connection), presence, caller, out)
         try:
             await session.run(receive)

@@ -10,7 +10,7 @@ from enum import StrEnum
 from itertools import pairwise
 
 from forebay.domain.attempt import Attempt, Outcome
-from forebay.domain.batch import BATCH, cursor_of
+from forebay.domain.batch import BATCH_KINDS, cursor_of
 from forebay.domain.change import Tally
 from forebay.domain.job import Job
 from forebay.domain.record import Record
@@ -83,7 +83,7 @@ def events_of(job: Job, standing: Standing | None = None) -> list[JobEvent]:
 def standing_of(job: Job, tally: Tally) -> Standing:
     """How far a group has come, by its children and, of a batch, by its cursor."""
     failed = tally.failed + tally.cancelled
-    if job.kind != BATCH:
+    if job.kind not in BATCH_KINDS:
         total = tally.live + tally.succeeded + failed
         return Standing(total=total, succeeded=tally.succeeded, failed=failed)
     cursor = cursor_of(job.progress)
