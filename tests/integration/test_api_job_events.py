@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from forebay.api import job_events
 from forebay.domain.attempt import Attempt, Outcome
-from forebay.domain.change import Change, Claimed, Verdict
-from forebay.domain.job import Status
+from forebay.domain.change import Change, Claimed, Verdict, Want, Worker
+from forebay.domain.job import Job, Join, Status
 from tests.integration.api_server import CHAT, Server, running_server
 
 
@@ -168,3 +169,52 @@ async def test_a_silent_stream_is_kept_alive_by_comments(server: Server, monkeyp
             await asyncio.sleep(0.01)
         await server.post(f"/v1/jobs/{job_id}/cancel")
         assert [event["event"] for event in await ending] == ["job.cancelled"]
+
+
+async def test_a_group_tells_how_far_it_has_come(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(job_events, "LOOK_SECONDS", 0.01)
+    jobs, now = server.services.jobs, server.clock.now()
+    group = Job(id="job_group", kind="group", queue="control", created_at=now, deadline=now + 900, is_group=True)
+    children = [replace(group, id=f"job_{n}", key=str(n), parent_id=group.id, is_group=False) for n in range(2)]
+    await jobs.add([group])
+    worker = Worker(id="worker_g", queues=("control",))
+    await jobs.renew(worker)
+
+    async def take() -> Claimed:
+        [claimed] = await jobs.claim(worker, [Want(queue="control", lane="control", slots=1)])
+        return claimed
+
+    async def answer(claimed: Claimed, status: Status, **fields: Any) -> None:
+        parent = claimed.job.parent_id
+        change = Change(job_id=claimed.job.id, fence=claimed.fence, status=status, parent_id=parent, **fields)
+        assert await jobs.apply([change]) == [Verdict.APPLIED]
+        await jobs.settle([parent or claimed.job.id])
+
+    async with server.http.get(f"/v1/jobs/{group.id}/events") as reply:
+        events = Events(aiter(reply.content))
+        heard = [await events.next() or {}]
+        await answer(await take(), Status.WAITING, children=tuple(children), join=Join())
+        heard += [await events.next() or {}, await events.next() or {}]
+        await answer(await take(), Status.SUCCEEDED)
+        heard.append(await events.next() or {})
+        await answer(await take(), Status.FAILED)
+        heard.append(await events.next() or {})
+        await answer(await take(), Status.SUCCEEDED)
+        heard += await events.rest()
+    assert [event["event"] for event in heard] == [
+        *("job.queued", "job.waiting", "job.progress"),
+        *("job.progress", "job.progress", "job.succeeded"),
+    ]
+    progress = [event["data"]["progress"] for event in heard[2:]]
+    assert progress == [
+        {"total": 2, "succeeded": 0, "failed": 0},
+        {"total": 2, "succeeded": 1, "failed": 0},
+        {"total": 2, "succeeded": 1, "failed": 1},
+        {"total": 2, "succeeded": 1, "failed": 1},
+    ]
+    ids = [int(event["id"]) for event in heard]
+    assert ids == sorted(set(ids))
+    assert [event["event"] for event in await told(server, group.id, heard[3]["id"])] == [
+        "job.progress",
+        "job.succeeded",
+    ]
