@@ -168,3 +168,14 @@ async def test_the_lines_of_a_batch_are_answered_as_responses(gpt: AsyncOpenAI) 
     output = (await gpt.files.content(batch.output_file_id)).text
     answers = {line["custom_id"]: line["response"]["body"] for line in map(json.loads, output.splitlines())}
     assert Response.model_validate(answers["0"]).output_text == "echo: one"
+
+
+async def test_the_clients_own_helper_joins_a_stream_that_runs(gpt: AsyncOpenAI) -> None:
+    made = await gpt.responses.create(model="mock", input="one two", background=True, stream=True)
+    told = [event async for event in made]
+    named = told[0].response.id
+    async with gpt.responses.stream(response_id=named, starting_after=4) as events:
+        numbers = [event.sequence_number async for event in events]
+        final = await events.get_final_response()
+    assert numbers == [event.sequence_number for event in told[5:]]
+    assert final.output_text == "echo: one two"

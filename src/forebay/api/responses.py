@@ -12,8 +12,9 @@ from forebay.api.context import Api, Caller, api_of, caller_of
 from forebay.api.errors import JSON
 from forebay.api.idempotency import REPLAYED
 from forebay.api.inference import LONGEST_AWAIT_SECONDS, accepted, stopping
+from forebay.api.reading import ANSWER
 from forebay.api.responses_create import Asked, admit_asked, read_asked
-from forebay.api.responses_reading import PARTS, Found, find_response, found_of, no_response
+from forebay.api.responses_reading import PARTS, Found, answer_in, find_response, found_of, no_response
 from forebay.api.responses_stream import stream_awaited, stream_response
 from forebay.api.streams import KEEP_ALIVE_SECONDS
 from forebay.api.waits import until_ended
@@ -45,8 +46,8 @@ async def create(request: Request) -> Response:
         found = await _admitted(admitted, api, caller)
         begun = await stream_awaited(found, KEEP_ALIVE_SECONDS, request, api, headers)
         return begun or stream_response(found, request, api, headers)
-    job = await until_ended(admitted.id, LONGEST_AWAIT_SECONDS, api, caller.tenant, parts=PARTS, request=request)
-    return await _answered(job, request, api, headers) if job.is_terminal else stopping(job.id, request)
+    job = await until_ended(admitted.id, LONGEST_AWAIT_SECONDS, api, caller.tenant, parts=ANSWER, request=request)
+    return await _answered(job, asked, request, headers) if job.is_terminal else stopping(job.id, request)
 
 
 async def retrieve(request: Request) -> Response:
@@ -100,15 +101,16 @@ async def _early(admitted: Admitted, asked: Asked, request: Request, headers: di
     api, caller, seconds = api_of(request), caller_of(request), asked.preference.wait_seconds
     if asked.is_stream:
         return await stream_awaited(await _admitted(admitted, api, caller), seconds, request, api, headers)
-    job = await until_ended(admitted.id, seconds, api, caller.tenant, parts=PARTS, request=request)
-    return await _answered(job, request, api, headers) if job.is_terminal else None
+    job = await until_ended(admitted.id, seconds, api, caller.tenant, parts=ANSWER, request=request)
+    return await _answered(job, asked, request, headers) if job.is_terminal else None
 
 
-async def _answered(job: Job, request: Request, api: Api, headers: dict[str, str]) -> Response:
+async def _answered(job: Job, asked: Asked, request: Request, headers: dict[str, str]) -> Response:
     """The Response of an awaited job that has ended. What is none goes as it is."""
+    api = api_of(request)
     if job.status is not Status.SUCCEEDED:
         return await answer_of(job, request, api, headers)
-    found = await found_of(job, api)
+    found = Found(job=job, request=asked.request, answered=await answer_in(job, api))
     return _shown(found, headers) if is_response(found.answered) else await answer_of(job, request, api, headers)
 
 

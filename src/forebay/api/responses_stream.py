@@ -19,7 +19,7 @@ from forebay.domain.content import Chunk
 from forebay.domain.job import Job, Status
 from forebay.domain.response import State, is_background_response
 from forebay.policy.responses_events import events_of
-from forebay.policy.responses_stream import CUT, FIRST, IN_PROGRESS, events_in, numbered
+from forebay.policy.responses_stream import CUT, FIRST, IN_PROGRESS, numbered, told_in
 from forebay.policy.responses_view import view_of
 
 Json = dict[str, Any]
@@ -97,10 +97,11 @@ class _Telling:
         """The events of chunks, those that the reader has already left out."""
         texts = []
         for chunk in chunks:
-            for event in events_in(chunk.text):
-                self._last = event["sequence_number"]
-                self._has_output = event["type"] not in _BEGINNINGS
-                texts.append(self._told(event, self._last))
+            for told, text in told_in(chunk.text):
+                self._last = told.sequence_number
+                self._has_output = told.type not in _BEGINNINGS
+                if self._last > self._after:
+                    texts.append(text)
         return "".join(texts)
 
     async def end(self, job: Job) -> str:

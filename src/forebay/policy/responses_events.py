@@ -115,6 +115,8 @@ def _content(item: Json, at: int) -> Iterator[Json]:
 
 def _summary(item: Json, at: int) -> Iterator[Json]:
     for index, part in enumerate(item.get("summary") or ()):
+        if not isinstance(part, dict):
+            continue
         place = {**place_of(item, at), "summary_index": index}
         text = part.get("text", "")
         yield {"type": "response.reasoning_summary_part.added", **place, "part": {**part, "text": ""}}

@@ -23,6 +23,7 @@ LIFECYCLE = frozenset(
 _BLANK = re.compile(r"\r\n\r\n|\n\n|\r\r")
 _LINE = re.compile(r"\r\n|\n|\r")  # not str.splitlines: JSON may hold U+2028 as it is
 _END_MARK = "[DONE]"
+_DATA, _END = "\ndata: ", "\n\n"  # as `numbered` writes them
 
 
 def events_in(text: str) -> Iterator[Json]:
@@ -34,10 +35,26 @@ def events_in(text: str) -> Iterator[Json]:
             yield msgspec.json.decode(data, type=Json)
 
 
+class Told(msgspec.Struct, gc=False):
+    """What a reader needs of a durable event."""
+
+    sequence_number: int
+    type: str
+
+
+_TOLD = msgspec.json.Decoder(Told)
+
+
+def told_in(text: str) -> Iterator[tuple[Told, str]]:
+    """The durable events of a chunk, each as it is sent."""
+    for block in text.split(_END)[:-1]:
+        yield _TOLD.decode(block[block.index(_DATA) + len(_DATA) :]), block + _END
+
+
 def numbered(event: Json, number: int) -> str:
     """The event as it stands in the stream."""
     data = msgspec.json.encode({**event, "sequence_number": number}).decode()
-    return f"event: {event.get('type', 'message')}\ndata: {data}\n\n"
+    return f"event: {event['type']}{_DATA}{data}{_END}"
 
 
 def cut_event(named: str, attempt: int) -> Json:
