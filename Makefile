@@ -51,6 +51,7 @@ soak: $(READY)  ## Kill, stop and drain at random for SECONDS (600) on each stor
 docs: $(READY)  ## Generate the reference documentation
 	$(BIN)/python -m forebay.settings.document > docs/settings.md
 	$(BIN)/python -m forebay.cli.document > docs/cli.md
+	$(BIN)/python -m forebay.api.scopes_document docs/keys.md
 
 clean:  ## Remove the environment and all caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
