@@ -35,6 +35,8 @@ COMMANDS = {
     "worker": "forebay.cli.worker",
     "jobs": "forebay.cli.jobs",
     "batches": "forebay.cli.batches",
+    "events": "forebay.cli.events",
+    "rules": "forebay.cli.rules",
     "dead-letters": "forebay.cli.dead_letters",
     "targets": "forebay.cli.targets",
     "keys": "forebay.cli.keys",

@@ -29,8 +29,6 @@ from forebay.policy.matching import EventPattern
 from forebay.policy.rules import read_rule
 from forebay.policy.templates import compile_body
 
-TRIED = "tried"  # the name of a pattern that has none
-
 
 class TestRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """``pattern``: try this one alone; else all rules."""
@@ -118,9 +116,13 @@ async def test(request: Request) -> Response:
     if asked.pattern is not None:
         is_matched = EventPattern(asked.pattern).matches(asked.event)
         return _tested(TestView(matched=is_matched, rules=[]))
-    rules: TenantRules = await api.services.rules.of(caller.tenant)
-    tried = [TriedRule(rule=rule.name, send=_sent(rule, asked.event)) for rule in rules.matching(asked.event)]
-    return _tested(TestView(matched=bool(tried), rules=tried))
+    return _tested(tried(await api.services.rules.of(caller.tenant), asked.event))
+
+
+def tried(rules: TenantRules, event: dict[str, Any]) -> TestView:
+    """What an event would match and send. Raises: RequestError."""
+    found = [TriedRule(rule=rule.name, send=_sent(rule, event)) for rule in rules.matching(event)]
+    return TestView(matched=bool(found), rules=found)
 
 
 async def _switched(request: Request, *, is_enabled: bool) -> Response:
