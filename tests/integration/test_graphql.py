@@ -183,6 +183,12 @@ async def test_a_nul_in_a_text_is_refused(server: Server) -> None:
         assert found["errors"][0]["extensions"]["code"] == "invalid_value"
 
 
+async def test_a_job_goes_to_several_targets(server: Server, client: Any) -> None:
+    asked = {"body": CHAT, "targets": ["gpt", "other"], "join": {"successes": 1}}
+    submitted = (await ask(client, SUBMIT, input=asked))["submit"]
+    assert (await server.get(f"/v1/jobs/{submitted['id']}"))["kind"] == "fanout"
+
+
 async def test_every_field_of_a_submission_is_in_the_graph() -> None:
     ours = {field.name for field in msgspec.structs.fields(JobRequest)} - set(NOT_YET)
     assert set(JobInput.__annotations__) == ours

@@ -157,18 +157,17 @@ class JobInput:
         default=strawberry.UNSET, description="At most 16 pairs of texts; keys of 64, values of 512 characters"
     )
     budget_usd: float | None = strawberry.UNSET
+    targets: list[str] | None = strawberry.field(
+        default=strawberry.UNSET,
+        description="Several instead of one: each gets the body; `join`: when it ends",
+    )
+    join: Json | None = strawberry.field(default=strawberry.UNSET, description='"all", "first" or {successes: 2}')
     notify: Json | None = strawberry.field(
         default=strawberry.UNSET, description="Where its end is told: `{webhook, include, events}`, as on REST"
     )
     idempotency_key: str | None = strawberry.field(
         default=strawberry.UNSET, description="A repeat under the same key gives the same job; the same as on REST"
     )
-
-
-@strawberry.input(description="A pair of a job's metadata")
-class MetadataFilter:
-    key: str
-    value: str
 
 
 def job_node(job: StoredJob, whole: JobView | None = None) -> Job:
