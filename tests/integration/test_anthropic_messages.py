@@ -106,6 +106,15 @@ async def test_our_own_refusals_have_anthropics_shape(house: House) -> None:
     assert other["error"]["type"] == "invalid_request_error"
 
 
+async def test_the_client_knows_its_request_by_the_id(house: House) -> None:
+    message = await house.claude.messages.create(model=MODEL, max_tokens=5, messages=ASK)
+    assert (message._request_id or "").startswith("req_")
+    with pytest.raises(anthropic.NotFoundError) as refused:
+        await house.claude.models.retrieve("nobody")
+    body: Any = refused.value.body
+    assert refused.value.request_id == body["request_id"]
+
+
 async def test_an_error_that_goes_away_is_never_seen(house: House) -> None:
     house.upstream.status = 500
     house.upstream.error_body = {"type": "error", "error": {"type": "api_error", "message": "busy"}}

@@ -21,6 +21,7 @@ from forebay.domain.key import Scope as KeyScope
 
 OPEN_PATHS = ("/livez", "/readyz", "/metrics", "/docs", "/openapi.json", "/graphql")  # not under /v1
 VERSION = "/v1"
+MESSAGES = "/v1/messages"  # what stands below it speaks Anthropic's wire
 POLICY_VIOLATION = 1008  # how a socket is closed. Source: RFC 6455, 7.4.1
 
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -66,14 +67,16 @@ class Gate:
         path = scope["path"]
         if not path.startswith("/v1/"):
             path = scope["path"] = own_path(path)
-        header = (b"x-request-id", request_id.encode())
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        named = [(b"x-request-id", request_id.encode())]
+        if path.startswith(MESSAGES) or b"anthropic-version" in headers:
+            named.append((b"request-id", request_id.encode()))  # where Anthropic's clients look for it
 
         async def send_named(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", ()), header]
+                message["headers"] = [*message.get("headers", ()), *named]
             await send(message)
 
-        headers: dict[bytes, bytes] = dict(scope["headers"])
         refusal = self._refusal(scope, headers)
         if refusal is None and path not in OPEN:
             presented = presented_key(headers)
