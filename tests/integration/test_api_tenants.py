@@ -1,6 +1,7 @@
 """A tenant never sees another's things, nor that they exist: every route and verb, tried with the other's ids."""
 
 import json
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,13 @@ from tests.integration.api_server import CHAT, Server, running_server
 from tests.integration.test_api_key_gate import bearer, make_key
 
 SHARED = {"/v1/models/{id:path}"}  # what is configured, for every tenant alike
+MAKING = {("PUT", "/v1/rules/{name}")}  # a name is the caller's own choice: it makes one of its own
 WITH_ID = sorted(
     (method, route.path)
     for route in ROUTES
-    if isinstance(route, Route) and "{id" in route.path and route.path not in SHARED
+    if isinstance(route, Route) and "{" in route.path and route.path not in SHARED
     for method in route.methods or ()
-    if method != "HEAD"
+    if method != "HEAD" and (method, route.path) not in MAKING
 )
 LISTS = sorted(
     route.path
@@ -34,7 +36,16 @@ BODIES = {
 ANTHROPIC = {"anthropic-version": "2023-06-01"}
 LINE = json.dumps({"custom_id": "a", "method": "POST", "url": "/v1/chat/completions", "body": CHAT})
 MESSAGE = {"model": "claude-3", "max_tokens": 5, "messages": [{"role": "user", "content": "hello"}]}
+EVENT = {"id": "alpha-event", "source": "shop", "detail-type": "made", "detail": {"name": "lamp"}}
+RULE = {"name": "alpha-rule", "pattern": {"source": ["shop"]}, "send": {"copy": {"target": "gpt", "body": CHAT}}}
+OTHER = {"copy": {"target": "other", "body": {**CHAT, "model": "x"}}}
 METADATA = {"client": "alpha-only"}
+
+
+SEEN = (
+    *("/v1/jobs", "/v1/files", "/v1/batches", "/v1/messages/batches", "/v1/keys", "/v1/dead-letters"),
+    *("/v1/rules", "/v1/events"),
+)
 
 
 class Two:
@@ -63,21 +74,25 @@ class Two:
         background = {"model": "gpt-model", "input": "hello", "background": True}
         response = await post("/v1/responses", json=background, headers=alpha)
         key = await post("/v1/keys", json={}, headers=alpha)
+        await post("/v1/rules", 201, json=RULE, headers=alpha)
+        await post("/v1/events", 202, json=EVENT, headers=alpha)
+        [event] = (await self.server.get("/v1/events", headers=alpha))["data"]
         made = {"done": done, "failed": failed, "queued": queued, "file": file, "batch": batch}
         made |= {"messages": messages, "response": response, "key": key}
         self.ids = {kind: view["id"] for kind, view in made.items()}
+        self.ids |= {"rule": RULE["name"], "event": event["record_id"]}
 
     async def tried(self, method: str, path: str) -> AsyncIterator[tuple[str, int, str]]:
         """Beta's replies on a route, with each of alpha's ids."""
         for own_id in self.ids.values():
-            place = path.replace("{id}", own_id)
+            place = re.sub(r"{.*?}", own_id, path)
             async with self.server.http.request(method, place, headers=self.beta, json=BODIES.get(path)) as reply:
                 yield place, reply.status, await reply.text()
 
     async def snapshot(self) -> list[Any]:
         """All that alpha sees."""
         seen = []
-        for path in ("/v1/jobs", "/v1/files", "/v1/batches", "/v1/messages/batches", "/v1/keys", "/v1/dead-letters"):
+        for path in SEEN:
             seen.append((path, (await self.server.get(path, headers=self.alpha))["data"]))
         return [*seen, await self.server.get(f"/v1/responses/{self.ids['response']}", headers=self.alpha)]
 
@@ -121,6 +136,7 @@ async def test_their_owner_finds_them(two: Two) -> None:
         f"/v1/messages/batches/{ids['messages']}",
         f"/v1/responses/{ids['response']}",
         f"/v1/keys/{ids['key']}",
+        f"/v1/rules/{ids['rule']}",
     ):
         async with two.server.http.get(path, headers=two.alpha) as reply:
             assert reply.status == 200, path
@@ -154,6 +170,20 @@ async def test_anothers_dead_letters_are_not_retried(two: Two) -> None:
     assert named["retried"] == 0
     assert {one["error"]["code"] for one in named["data"]} == {"not_found"}
     assert (await two.server.post("/v1/dead-letters/retry", json={"all": True}, headers=two.beta))["retried"] == 0
+
+
+async def test_anothers_rules_and_events_are_as_if_they_were_not(two: Two) -> None:
+    async with two.server.http.put(
+        f"/v1/rules/{RULE['name']}", json={**RULE, "send": OTHER}, headers=two.beta
+    ) as reply:
+        assert reply.status == 201
+    assert (await two.server.get(f"/v1/rules/{RULE['name']}", headers=two.alpha))["send"]["copy"]["target"] == "gpt"
+    await two.server.post("/v1/events/replay", 404, json={"ids": [two.ids["event"]]}, headers=two.beta)
+    third = bearer(await make_key(two.server, tenant="gamma"))
+    tried = await two.server.post("/v1/rules/test", json={"event": EVENT}, headers=third)
+    assert tried["matched"] is False
+    [receipt] = (await two.server.post("/v1/events", 202, json=EVENT, headers=third))["data"]
+    assert receipt["matched"] == []
 
 
 async def test_a_batch_of_anothers_file_has_no_input(two: Two) -> None:

@@ -50,6 +50,8 @@ class Quotas:
 
     async def add(self, jobs: Sequence[Job]) -> list[Added]:
         """Adds jobs of one tenant, each of which has a place; the place of one that is not new is given back."""
+        if not jobs:
+            return []
         try:
             replies = await self._services.jobs.add(jobs)
         except BaseException:
