@@ -21,6 +21,8 @@ class Sizes(Record, frozen=True, kw_only=True):
     backlog_baseline: int = 1_000
     postgres_backlog: int = 100_000
     postgres_rounds: int = 10  # of 2,000 jobs, beside each queue
+    growth_jobs: int = 5_000  # of a round
+    growth_rounds: int = 18
     limits_seconds: float = 30.0  # that a lane has to find a limit
     scaling_seconds: float = 8.0  # of each number of workers
 
@@ -32,6 +34,8 @@ FULL = {
     "postgres_backlog": 1_000_000,
     "awaited": 200,
     "pushes": 3_000,
+    "growth_jobs": 20_000,
+    "growth_rounds": 60,
 }
 
 
