@@ -24,6 +24,7 @@ class Streaming(ScriptedTarget):
 
     async def call(self, call: Call, sink: StreamSink | None = None) -> InferenceResult:
         assert sink is not None
+        await sink.write('data: {"type": "x\\n\\nevent: y"}\n\ndata: {"no": "type"}\n\n')  # no events of this wire
         for event in ({"type": "response.created"}, DELTA, DELTA, {"type": "response.completed"}):
             await sink.write(numbered(event, 7))
         return await super().call(call)

@@ -38,7 +38,8 @@ class ResponseSink:
         """Takes whole events. Raises: LeaseLost: another worker has the job."""
         for event in events_in(text):
             kind = event.get("type")
-            if isinstance(kind, str) and kind not in LIFECYCLE:  # without a type it is no event of this wire
+            # Without a type it is no event of this wire; a line break in it would begin another event.
+            if isinstance(kind, str) and kind.isprintable() and kind not in LIFECYCLE:
                 await self.add(event)
 
     async def add(self, event: Mapping[str, Any]) -> None:
