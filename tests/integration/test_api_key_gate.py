@@ -4,7 +4,12 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import aiohttp
+import anthropic
+import openai
 import pytest
+from anthropic import AsyncAnthropic
+from openai import AsyncOpenAI
 
 from forebay.api.key_records import KeyOrder, create_key, revoke_key
 from forebay.api.server import serve
@@ -97,3 +102,36 @@ async def test_no_server_listens_to_strangers_without_a_key(server: Server, tmp_
     system = server.system(Settings(store=place, blobs=tmp_path / "blobs"))
     with pytest.raises(ConfigurationError, match="forebay keys create"):
         await serve(system, host="0.0.0.0", port=0)
+
+
+async def test_openais_client_tells_its_refusals_apart(server: Server) -> None:
+    full, reading = await make_key(server), await make_key(server, Scope.READ)
+    request: Any = {"model": "gpt-model", "messages": [{"role": "user", "content": "hello"}]}
+    clients = [AsyncOpenAI(base_url=f"{server.url}/v1", api_key=key, max_retries=0) for key in (full, reading, "sk-no")]
+    async with clients[0] as allowed, clients[1] as reader, clients[2] as stranger:
+        assert [model.id async for model in await allowed.models.list()]
+        assert [model.id async for model in await reader.models.list()]
+        with pytest.raises(openai.PermissionDeniedError) as forbidden:
+            await reader.chat.completions.create(**request)
+        assert forbidden.value.code == "insufficient_scope"
+        with pytest.raises(openai.AuthenticationError) as unknown:
+            await stranger.chat.completions.create(**request)
+        assert unknown.value.code == "invalid_api_key"
+
+
+async def test_anthropics_client_tells_its_refusals_apart(server: Server) -> None:
+    reading = await make_key(server, Scope.READ)
+    request: Any = {"model": "claude-3", "max_tokens": 5, "messages": [{"role": "user", "content": "hello"}]}
+    clients = [AsyncAnthropic(base_url=server.url, api_key=key, max_retries=0) for key in (reading, "sk-ant-no")]
+    async with clients[0] as reader, clients[1] as stranger:
+        assert [model.id async for model in reader.models.list()]
+        with pytest.raises(anthropic.PermissionDeniedError):
+            await reader.messages.create(**request)
+        with pytest.raises(anthropic.AuthenticationError):
+            await stranger.messages.create(**request)
+
+
+async def test_a_socket_from_a_page_of_another_origin_is_not_opened(server: Server) -> None:
+    with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+        await server.http.ws_connect("/v1/ws", headers={"Origin": "https://elsewhere.example"})
+    assert refused.value.status == 403
