@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import asyncpg
 
-from forebay.domain.errors import StoreRefused
+from forebay.domain.errors import StoreRefused, StoreUnavailable
 from forebay.stores.postgres.faults import LOST
 from forebay.stores.postgres.place import Place
 
@@ -87,6 +87,7 @@ class Link:
             self._settings["synchronous_commit"] = "off"
         self._connection: Connection | None = None
         self._failures = 0
+        self._is_closed = False
         local = [f"SET LOCAL {name} = {value}" for name, value in manners(place).items()]
         self._local = "; ".join(["", *local]) if place.is_pooled else ""
 
@@ -134,7 +135,7 @@ class Link:
     async def connection(self) -> Connection:
         """The open connection, or a new one after a pause that grows with every failure.
 
-        Raises: one of LOST; StoreRefused: there is no such database, or not for us.
+        Raises: one of LOST; StoreRefused: there is no such database, or not for us; StoreUnavailable: it is closed.
         """
         if self._connection is not None and not self._connection.is_closed():
             return self._connection
@@ -158,6 +159,9 @@ class Link:
             self._failures += 1
             raise
         self._failures = 0
+        if self._is_closed:  # meanwhile: nobody would close this connection
+            self.drop()
+            raise StoreUnavailable("the store is closed")
         return self._connection
 
     def drop(self) -> None:
@@ -167,6 +171,7 @@ class Link:
             connection.terminate()
 
     async def close(self) -> None:
+        self._is_closed = True
         connection, self._connection = self._connection, None
         if connection is not None:
             with suppress(*LOST, asyncpg.PostgresError):
