@@ -120,6 +120,24 @@ async def test_a_file_that_does_not_exist_is_refused_by_its_place(house: House) 
     assert (refused["error"]["code"], refused["error"]["param"]) == ("file_not_found", "image[]")
 
 
+async def test_another_tenants_file_does_not_exist(house: House) -> None:
+    keys = {}
+    root: dict[str, str] = {}
+    for tenant in ("default", "ours", "theirs"):  # the first key is the operator's; from then on every call needs one
+        made = await house.post(
+            "/v1/keys", 200, json={"tenant": tenant, "scopes": ["submit", "read", "admin"]}, headers=root
+        )
+        keys[tenant] = {"authorization": f"Bearer {made['key']}"}
+        root = root or keys[tenant]
+    form = aiohttp.FormData({"purpose": "user_data"})
+    form.add_field("file", b"abc", filename="talk.wav")
+    file = await house.post("/v1/files", 200, data=form, headers=keys["ours"])
+    job = {"endpoint": TRANSCRIPTIONS, "body": {"model": "gpt-here", "file": {"file_id": file["id"]}}}
+    refused = await house.post("/v1/jobs", 400, json=job, headers=keys["theirs"])
+    assert refused["error"]["code"] == "file_not_found"
+    await house.post("/v1/jobs", 202, json=job, headers=keys["ours"])
+
+
 async def test_where_no_files_are_taken_the_body_stays_as_it_is(house: House) -> None:
     body = b'{"model":"gpt-here","input":{"file_id":"file-theirs"}}'
     async with house.http.post("/v1/embeddings", data=body) as reply:

@@ -237,6 +237,25 @@ async def test_a_repeat_under_one_key_is_one_batch(idle_house: House) -> None:
     await idle_house.post(BATCHES, 409, json={"requests": [entry("a")]}, headers=beta)
 
 
+async def test_the_bodys_own_key_stands_wherever_it_is(idle_house: House) -> None:
+    requests = json.dumps([entry("a")])
+    first = await idle_house.post(BATCHES, 200, data=f'{{"requests": {requests}, "idempotency_key": "k"}}')
+    again = await idle_house.post(BATCHES, 200, data=f'{{"idempotency_key": "k", "requests": {requests}}}')
+    assert first["id"] == again["id"]
+    await idle_house.post(BATCHES, 400, data=f'{{"idempotency_key": 3, "requests": {requests}}}')
+
+
+async def test_as_a_job_a_message_batch_is_read_and_not_retried(house: House) -> None:
+    made = await house.claude.messages.batches.create(requests=[entry("a", model="nobody")])
+    await house.until(made.id)
+    job_id = made.id.replace("msgbatch_", "job_")
+    async with house.http.get(f"/v1/jobs/{job_id}") as reply:
+        job = await reply.json()
+    assert (job["kind"], job["status"], job["result"]["body"]["failed"]) == ("message_batch", "succeeded", 1)
+    refused = await house.post(f"/v1/jobs/{job_id}/retry", 409)
+    assert refused["error"]["code"] == "is_batch"
+
+
 async def test_an_sdks_own_repeat_joins_the_first(idle_house: House) -> None:
     body = {"requests": [entry("a")]}
     first = await idle_house.post(BATCHES, 200, json=body, headers={"x-stainless-retry-count": "0"})

@@ -109,7 +109,8 @@ async def infer(request: Request) -> Response:
     preference = Preference(request.headers.getlist("prefer"))
     async with given.kept(api, caller) as keeping:
         order = _order(request, given, identity, preference)
-        order = replace(order, args=with_args(order.args, InferArgs(passed=passed, is_form=given.is_form)))
+        if passed is not None or given.is_form:
+            order = replace(order, args=with_args(order.args, InferArgs(passed=passed, is_form=given.is_form)))
         admitted = await admit(order, identity, api, caller)
         keeping.is_wanted = not admitted.is_replay
     headers = dict(REPLAYED) if admitted.is_replay else {}
