@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from forebay.client.pushed import PushRefused, pushed
 from forebay.client.transport import Transport, decoded
 from forebay.client.views import JobView, Page
 from forebay.domain.errors import JobFailed, RequestError
@@ -60,7 +61,30 @@ class AsyncJobs:
         return job
 
     async def as_completed(self, job_ids: Sequence[str], timeout: float | None = None) -> AsyncIterator[JobView]:
-        """Yields each job's view as it ends, whatever its end. Raises: TimeoutError."""
+        """Yields each job's view once, as it ends, whatever its end. Raises: TimeoutError.
+
+        The ends are pushed on one WebSocket; where there is none, each job is asked for by itself.
+        """
+        left = dict.fromkeys(job_ids)
+        until = None if timeout is None else time.monotonic() + timeout
+        ends = pushed(self._transport, list(left))
+        try:
+            while left:
+                async with asyncio.timeout(None if until is None else max(0.0, until - time.monotonic())):
+                    job = await anext(ends)
+                del left[job.id]
+                yield job
+        except TimeoutError:
+            message = f"{len(left)} of {len(job_ids)} jobs are live after {timeout} s; they go on at the server"
+            raise TimeoutError(message) from None
+        except PushRefused:
+            remaining = None if until is None else max(0.0, until - time.monotonic())
+            async for job in self._polled(list(left), remaining):
+                yield job
+        finally:
+            await ends.aclose()
+
+    async def _polled(self, job_ids: Sequence[str], timeout: float | None) -> AsyncIterator[JobView]:
         waiting = [asyncio.create_task(self._ended(job_id, timeout)) for job_id in job_ids]
         try:
             for ended in asyncio.as_completed(waiting):

@@ -4,6 +4,7 @@ import asyncio
 import os
 import random
 from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 import aiohttp
@@ -24,6 +25,7 @@ DEFAULT_SERVER = "http://127.0.0.1:8700"
 TRIES = 4
 FIRST_PAUSE_SECONDS = 0.2
 CHUNK_BYTES = 256 * 1024
+HEARTBEAT_SECONDS = 30.0  # of a WebSocket: a peer that is gone without a word is noticed
 T = TypeVar("T")
 
 
@@ -106,6 +108,12 @@ class Transport:
                     yield chunk
         except aiohttp.ClientError as exc:
             raise Interrupted(f"the answer of {self.server} broke off: {exc}") from exc
+
+    @asynccontextmanager
+    async def socket(self, path: str) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
+        """Opens a WebSocket, whose messages may be of any size. Raises: aiohttp.ClientError."""
+        async with self._open().ws_connect(self.server + path, heartbeat=HEARTBEAT_SECONDS, max_msg_size=0) as socket:
+            yield socket
 
     async def close(self) -> None:
         if self._session is not None:
