@@ -104,7 +104,6 @@ async def test_a_json_body_names_an_uploaded_file(house: House) -> None:
     file = await house.openai.files.create(file=("memo.mp3", SOUND, "audio/mpeg"), purpose="user_data")
     body = {"model": "gpt-here", "file": {"file_id": file.id}, "temperature": 0.5, "prompt": None}
     job = await house.post("/v1/jobs", 202, json={"endpoint": TRANSCRIPTIONS, "body": body})
-    await house.openai.files.delete(file.id)  # the job has what it needs
     async with house.http.get(f"/v1/jobs/{job['id']}?wait=30") as reply:
         done = await reply.json()
     assert (done["status"], done["result"]["body"]) == ("succeeded", {"text": "spoken words"})
@@ -112,6 +111,21 @@ async def test_a_json_body_names_an_uploaded_file(house: House) -> None:
     assert parts["file"] == PartSeen("memo.mp3", "audio/mpeg", SOUND)
     assert parts["temperature"].data == b"0.5"
     assert "prompt" not in parts
+
+
+async def test_a_file_deleted_before_the_call_is_sent_all_the_same(tmp_path: Path) -> None:
+    async with running_house(tmp_path, is_working=False) as house:
+        file = await house.openai.files.create(file=("secret memo.mp3", SOUND), purpose="user_data")
+        body = {"model": "gpt-here", "file": {"file_id": file.id}}
+        job = await house.post("/v1/jobs", 202, json={"endpoint": TRANSCRIPTIONS, "body": body})
+        await house.openai.files.delete(file.id)
+        async with house.system.worker(), house.http.get(f"/v1/jobs/{job['id']}?wait=30") as reply:
+            assert (await reply.json())["status"] == "succeeded"
+        sent = dict(parts_of(house.upstream.calls[0]))["file"]
+        assert (sent.filename, sent.data) == ("file.mp3", SOUND)
+        [kept] = await house.system.services.jobs.get("default", [job["id"]])
+        assert kept is not None
+        assert "secret" not in (kept.spec.args or "")
 
 
 async def test_a_file_that_does_not_exist_is_refused_by_its_place(house: House) -> None:

@@ -12,7 +12,10 @@ REMEMBERED = 256  # the lines of a batch share theirs
 
 
 class FormFile(Record, frozen=True, kw_only=True):
-    """A file that the body names: what was read of its record, so that the call does not need it any more."""
+    """A file that the body names: what was read of its record, so that the call does not need it any more.
+
+    ``filename`` has the extension of the file's name alone: arguments outlive a job's erasure, and names are people's.
+    """
 
     blob_id: str
     bytes: int

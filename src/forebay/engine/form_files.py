@@ -3,7 +3,8 @@
 A job refers to the blobs itself, so that a file deleted in between harms neither call nor retry.
 """
 
-from collections.abc import AsyncIterator
+import re
+from collections.abc import AsyncIterator, Mapping
 from functools import partial
 
 from msgspec.structs import replace
@@ -11,13 +12,16 @@ from msgspec.structs import replace
 from forebay.domain.errors import RequestError
 from forebay.domain.file import FILE, file_data
 from forebay.domain.form import Field, FilePart, Form
-from forebay.domain.infer_args import FormFile, InferArgs
+from forebay.domain.infer_args import FormFile, infer_args
 from forebay.domain.inference import Call
+from forebay.domain.job import Job
 from forebay.engine.services import Services
 from forebay.policy.form_fields import FileRef, fields_of
 from forebay.ports import BlobStore
 
 MISSING = "file_not_found"
+_NAMELESS = "file"
+_EXTENSION = re.compile(r"\.[A-Za-z0-9]{1,10}$")  # by which targets tell what is in it
 
 
 async def find_files(body: str, services: Services, tenant: str) -> dict[str, FormFile]:
@@ -33,17 +37,25 @@ async def find_files(body: str, services: Services, tenant: str) -> dict[str, Fo
     return found
 
 
-def completed(call: Call, args: InferArgs, blobs: BlobStore) -> Call:
+async def completed(call: Call, job: Job, services: Services) -> Call:
     """The call with what goes upstream beside its body, and with its body as a form where it came as one."""
+    args = infer_args(job.spec.args)
     if args.passed is not None:
         call = replace(call, headers=args.passed.headers, query=args.passed.query)
     if args.is_form or args.files:
-        call = replace(call, form=_form(call.body, args, blobs))
+        files = {file_id: await _named(file_id, file, job, services) for file_id, file in args.files.items()}
+        call = replace(call, form=_form(call.body, files, services.blobs))
     return call
 
 
-def _form(body: bytes, args: InferArgs, blobs: BlobStore) -> Form:
-    return tuple(_part(name, value, args, blobs) for name, value in fields_of(body))
+def _form(body: bytes, files: Mapping[str, FormFile], blobs: BlobStore) -> Form:
+    return tuple(_part(name, value, files, blobs) for name, value in fields_of(body))
+
+
+async def _named(file_id: str, file: FormFile, job: Job, services: Services) -> FormFile:
+    """The file under its own name, as long as there is one that tells it."""
+    record = await services.records.get(job.tenant, FILE, file_id)
+    return file if record is None else replace(file, filename=file_data(record).filename)
 
 
 async def _file(name: str, file_id: str, services: Services, tenant: str) -> FormFile:
@@ -52,13 +64,14 @@ async def _file(name: str, file_id: str, services: Services, tenant: str) -> For
     if data is None or data.blob_id is None:
         why = "is the output of a batch; send what you have read of it" if data else "does not exist"
         raise RequestError(f"{name}: the file {file_id!r} {why}", param=name, code=MISSING)
-    return FormFile(blob_id=data.blob_id, bytes=data.bytes, filename=data.filename, content_type=data.content_type)
+    name = f"{_NAMELESS}{extension[0] if (extension := _EXTENSION.search(data.filename)) else ''}"
+    return FormFile(blob_id=data.blob_id, bytes=data.bytes, filename=name, content_type=data.content_type)
 
 
-def _part(name: str, value: str | FileRef, args: InferArgs, blobs: BlobStore) -> Field | FilePart:
+def _part(name: str, value: str | FileRef, files: Mapping[str, FormFile], blobs: BlobStore) -> Field | FilePart:
     if isinstance(value, str):
         return Field(name=name, text=value)
-    file = args.files[value.file_id]
+    file = files[value.file_id]
     return FilePart(
         name=name,
         filename=file.filename,

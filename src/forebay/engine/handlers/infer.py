@@ -8,7 +8,6 @@ from forebay.domain.answer import Answer, Done, Failed, Retry, Snooze
 from forebay.domain.attempt import Attempt, Outcome
 from forebay.domain.content import Content
 from forebay.domain.errors import TargetError
-from forebay.domain.infer_args import infer_args
 from forebay.domain.inference import Call, InferenceResult
 from forebay.domain.job import ErrorCode, Job, JobError, Result
 from forebay.domain.lane import ROUTE_PREFIX
@@ -80,7 +79,7 @@ class InferHandler:
             metadata=spec.metadata,
         )
         if spec.args is not None:
-            call = completed(call, infer_args(spec.args), self._services.blobs)
+            call = await completed(call, job, self._services)
         budget = self._budgets.of(job)
         if budget is None:
             return await self._call(job, call, lane, context, None)
