@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from forebay.domain.lane import CONTROL
-from forebay.domain.response import is_background_response, response_id, response_of
+from forebay.domain.response import is_background_response, job_id_of, response_id, response_of
 from forebay.domain.target import ResponsesMode, Route, RouteEntry, TargetSpec, TargetType
 from forebay.engine.handlers.erase import ERASE
 from tests.integration.api_server import Server, running_server
@@ -143,6 +143,28 @@ async def test_a_route_goes_on_where_the_response_before_was_made(server: Server
     await server.post("/v1/responses", json=ask)
     claimed = await server.hand.take()
     assert (claimed.lane, claimed.job.spec.model) == ("gpt", "gpt-model")
+
+
+async def test_a_route_serves_what_chat_cant_say_where_it_can_be_said(server: Server) -> None:
+    ask = {"model": "either", "input": "x", "background": True}
+    await server.post("/v1/responses", json={**ask, "tools": [{"type": "web_search"}]})
+    claimed = await server.hand.take()
+    assert (claimed.lane, claimed.job.spec.model) == ("gpt", "gpt-model")
+    made = await server.post("/v1/responses", json=ask)
+    [job] = await server.services.jobs.get("default", [job_id_of(made["id"])])
+    assert job is not None
+    assert job.queue == "route:either"
+
+
+async def test_a_repeat_is_answered_as_then_although_the_response_before_is_gone(server: Server) -> None:
+    first = await answered(server, ASK)
+    ask = {**ASK, "previous_response_id": first["id"], "background": True}
+    made = await server.post("/v1/responses", json=ask, headers={"idempotency-key": "k"})
+    async with server.http.delete(f"/v1/responses/{first['id']}") as reply:
+        assert reply.status == 200
+    again = await server.post("/v1/responses", json=ask, headers={"idempotency-key": "k"})
+    assert again["id"] == made["id"]
+    await server.post("/v1/responses", 400, json=ask)
 
 
 async def test_another_server_is_sent_the_whole_conversation(server: Server) -> None:

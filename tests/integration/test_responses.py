@@ -179,3 +179,10 @@ async def test_the_clients_own_helper_joins_a_stream_that_runs(gpt: AsyncOpenAI)
         final = await events.get_final_response()
     assert numbers == [event.sequence_number for event in told[5:]]
     assert final.output_text == "echo: one two"
+
+
+async def test_the_model_is_asked_in_the_way_it_speaks(gpt: AsyncOpenAI, house: House) -> None:
+    for _ in range(2):
+        await gpt.responses.create(model="mock", input="x")
+    path = "/chat/completions" if house.mock.options.chat_only else "/responses"
+    assert house.mock.calls["by_endpoint"] == {path: 2}

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 from starlette.requests import Request
 
-from forebay.api.admission import Admitted, admit
+from forebay.api.admission import Admitted, admit, known_job
 from forebay.api.bodies import decode, read_body
 from forebay.api.context import Api, Caller
 from forebay.api.idempotency import Identity, identify
@@ -20,7 +20,7 @@ from forebay.domain.passed import Passed
 from forebay.domain.record import Record
 from forebay.domain.response import ENDPOINT, ResponseArgs, encode_args
 from forebay.engine.handlers.erase import NOTICE
-from forebay.policy.resolution import Resolution
+from forebay.policy.resolution import Candidate, Resolution
 from forebay.policy.responses_request import chat_request
 
 Json = dict[str, Any]
@@ -71,40 +71,63 @@ async def admit_asked(asked: Asked, api: Api, caller: Caller) -> Admitted:
 
     Raises: RequestError: also what chat completions can't say, where every target speaks nothing else.
     """
-    model = asked.request.get("model")
-    resolution = api.services.resolver.resolve(target=None, model=model, endpoint=ENDPOINT)
-    order = _order(asked)
-    if asked.request.get("previous_response_id") is not None:
-        continued = await continue_from(asked.request, resolution, api, caller)
-        body = msgspec.json.encode(continued.request)
-        check_mappable(continued.request, resolution, api)
-        limit_bytes = api.system.settings.max_body_bytes
-        if len(body) > limit_bytes:
-            message = f"The conversation is longer than {limit_bytes} bytes (setting `max_body_bytes`)"
-            raise RequestError(message, param="previous_response_id", code="context_length_exceeded")
-        args = msgspec.structs.replace(_args(asked), previous_id=continued.previous_id)
-        order = msgspec.structs.replace(order, body=body.decode(), args=encode_args(args))
-        if continued.candidate is not None:
-            pinned = continued.candidate
-            order = msgspec.structs.replace(order, target=pinned.target, model=pinned.model or order.model)
-    else:
-        check_mappable(asked.request, resolution, api)
-    order = msgspec.structs.replace(order, args=with_args(order.args, InferArgs(passed=asked.passed)))
+    try:
+        order = await _prepared(asked, api, caller)
+    except RequestError:
+        # What was accepted once is answered as then, even if the response before it is gone.
+        if asked.identity.key and (known := await known_job(asked.identity, api, caller)):
+            return Admitted(id=known.id)
+        raise
     return await admit(order, asked.identity, api, caller)
 
 
-def check_mappable(request: Json, resolution: Resolution, api: Api) -> None:
-    """Raises: RequestError: no target that may serve it can be asked this."""
-    specs = [api.services.specs[candidate.target] for candidate in resolution.candidates]
-    if all(spec.speaks_chat_only for spec in specs):
+async def _prepared(asked: Asked, api: Api, caller: Caller) -> Order:
+    """The order, with the conversation that it continues and the target that it needs."""
+    request, body, args = asked.request, asked.data.decode(), _args(asked)
+    resolution = api.services.resolver.resolve(target=None, model=request.get("model"), endpoint=ENDPOINT)
+    pinned: Candidate | None = None
+    if request.get("previous_response_id") is not None:
+        continued = await continue_from(request, resolution, api, caller)
+        request, pinned = continued.request, continued.candidate
+        body = _bounded(request, api.system.settings.max_body_bytes)
+        args = msgspec.structs.replace(args, previous_id=continued.previous_id)
+    pinned = pinned or _fitting(request, resolution, api)
+    order = _order(asked, body, args)
+    if pinned is None:
+        return order
+    return msgspec.structs.replace(order, target=pinned.target, model=pinned.model or order.model)
+
+
+def _fitting(request: Json, resolution: Resolution, api: Api) -> Candidate | None:
+    """Of a route's targets the first that may be asked this, where not all may; None: each may.
+
+    Raises: RequestError: none may, for all speak chat completions alone.
+    """
+    specs = api.services.specs
+    others = [one for one in resolution.candidates if not specs[one.target].speaks_chat_only]
+    if len(others) == len(resolution.candidates):
+        return None
+    try:
         chat_request(request)
+    except RequestError:
+        if not others:
+            raise
+        return others[0]
+    return None
 
 
-def _order(asked: Asked) -> Order:
-    args = _args(asked)
+def _bounded(request: Json, limit_bytes: int) -> str:
+    body = msgspec.json.encode(request)
+    if len(body) > limit_bytes:
+        message = f"The conversation is longer than {limit_bytes} bytes (setting `max_body_bytes`)"
+        raise RequestError(message, param="previous_response_id", code="context_length_exceeded")
+    return body.decode()
+
+
+def _order(asked: Asked, body: str, args: ResponseArgs) -> Order:
     identity = asked.identity
     return Order(
-        body=asked.data.decode(),
+        body=body,
         model=asked.request.get("model"),
         endpoint=ENDPOINT,
         metadata=asked.request.get("metadata") or {},
@@ -113,7 +136,7 @@ def _order(asked: Asked) -> Order:
         key=identity.key,
         fingerprint=identity.fingerprint,
         origin=identity.origin,
-        args=encode_args(args),
+        args=with_args(encode_args(args), InferArgs(passed=asked.passed)),
         on_end=() if args.is_stored else (NOTICE,),
     )
 
