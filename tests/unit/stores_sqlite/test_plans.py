@@ -83,6 +83,7 @@ def test_no_statement_scans_a_table_that_grows_with_the_jobs(connection: apsw.Co
         ("read.last_ended", "INDEX jobs_ended"),
         ("read.ended_since", "INDEX jobs_ended (finished_at>?)"),
         ("read.chunks_since", "chunks USING INTEGER PRIMARY KEY (rowid>?)"),
+        ("read.backlog", "COVERING INDEX jobs_live (tenant=?)"),
         ("read.orphans", "INDEX blob_refs_blob (blob_id=?)"),
         ("records.list_up", "records USING PRIMARY KEY (tenant=? AND kind=? AND id>?)"),
         ("records.list_all_up", "INDEX records_by_id (kind=? AND id>?)"),

@@ -53,6 +53,22 @@ SELECT queue, sum(queued), sum(running), min(oldest), sum(dead) FROM (
   SELECT queue, 0, 0, NULL, count(*) FROM jobs INDEXED BY jobs_dead WHERE status = 'failed' GROUP BY queue
 ) GROUP BY queue ORDER BY queue;
 
+-- name: backlog
+-- jobs_live, no further than to the ceiling.
+SELECT count(*) FROM (
+  SELECT 1 FROM jobs INDEXED BY jobs_live
+  WHERE tenant = ?1 AND parent_id = '' AND kind <> 'notify' AND status IN ('queued', 'waiting') LIMIT ?2);
+
+-- name: queues
+-- One step per queue through the primary key of ready, from one name to another.
+WITH RECURSIVE queues (queue) AS (
+  SELECT min(queue) FROM ready WHERE queue > ?1 AND queue < ?2
+  UNION ALL
+  SELECT (SELECT min(r.queue) FROM ready r WHERE r.queue > q.queue AND r.queue < ?2) FROM queues q
+  WHERE q.queue IS NOT NULL
+)
+SELECT queue FROM queues WHERE queue IS NOT NULL LIMIT ?3;
+
 -- name: last_ended
 -- jobs_ended: when the last root ended; the beginning of time while none has.
 SELECT coalesce(max(finished_at), 0) FROM jobs INDEXED BY jobs_ended
@@ -71,16 +87,6 @@ SELECT coalesce(max(rowid), 0) FROM chunks;
 -- name: chunks_since
 -- The rows that were added since: streams that grew.
 SELECT job_id FROM chunks NOT INDEXED WHERE rowid > ?1;
-
--- name: queues
--- One step per queue through the primary key of ready, from one name to another.
-WITH RECURSIVE queues (queue) AS (
-  SELECT min(queue) FROM ready WHERE queue > ?1 AND queue < ?2
-  UNION ALL
-  SELECT (SELECT min(r.queue) FROM ready r WHERE r.queue > q.queue AND r.queue < ?2) FROM queues q
-  WHERE q.queue IS NOT NULL
-)
-SELECT queue FROM queues WHERE queue IS NOT NULL LIMIT ?3;
 
 -- name: watched
 -- Of watched jobs: when each ended, and its last chunk.
