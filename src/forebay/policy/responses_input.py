@@ -128,7 +128,7 @@ def _output(output: Any, place: str) -> Any:
         if not isinstance(part, dict) or part.get("type") != "input_text":
             raise unsupported(f"{place}[{index}].type", "anything but text from a tool")
         parts.append({"type": "text", "text": _text(part, "text", f"{place}[{index}]")})
-    return parts
+    return _simplest(parts)
 
 
 def _said(content: Any, place: str) -> Json:
@@ -155,7 +155,12 @@ def _content(content: Any, place: str) -> Any:
         return content
     if not isinstance(content, list):
         raise wrong(place, "a string or a list of parts")
-    return [_part(part, f"{place}[{index}]") for index, part in enumerate(content)]
+    return _simplest([_part(part, f"{place}[{index}]") for index, part in enumerate(content)])
+
+
+def _simplest(parts: list[Json]) -> Any:
+    """One part of text is that text: servers that know no parts understand it too."""
+    return parts[0]["text"] if len(parts) == 1 and parts[0]["type"] == "text" else parts
 
 
 def _part(part: Any, place: str) -> Json:

@@ -186,7 +186,7 @@ def test_a_whole_conversation_becomes_messages() -> None:
             ],
         },
         {"role": "tool", "tool_call_id": "c1", "content": "seen"},
-        {"role": "tool", "tool_call_id": "c2", "content": [{"type": "text", "text": "2"}]},
+        {"role": "tool", "tool_call_id": "c2", "content": "2"},
         {"role": "assistant", "content": None, "refusal": "no"},
     ]
     CHAT.validate_python(made)
