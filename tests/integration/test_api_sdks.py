@@ -126,7 +126,7 @@ async def test_openais_client_does_not_repeat_a_final_failure(server: Server, gp
 
 
 async def test_openais_client_joins_its_own_request_after_a_time_out(server: Server) -> None:
-    async with AsyncOpenAI(base_url=f"{server.url}/v1", api_key="any", timeout=0.5, max_retries=2) as impatient:
+    async with AsyncOpenAI(base_url=f"{server.url}/v1", api_key="any", timeout=0.5, max_retries=30) as impatient:
         calling = asyncio.create_task(impatient.chat.completions.create(model="gpt-model", messages=ASK))
         claimed = await server.hand.take()
         await asyncio.wait({calling}, timeout=1.0)  # the first try times out meanwhile; the second joins

@@ -21,7 +21,7 @@ def call_of(text: str = "hi") -> Call:
         attempt=1,
         endpoint="/v1/messages",
         body=msgspec.json.encode(body),
-        timeout_seconds=5,
+        timeout_seconds=60,
         model="claude",
     )
 

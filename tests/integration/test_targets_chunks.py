@@ -15,7 +15,7 @@ __all__ = ["http"]
 CHUNKED = JSON_HEAD + b"transfer-encoding: chunked\r\n\r\n"
 
 
-async def read(http: HttpClient, address: int | str, seconds: float = 5) -> tuple[int, list[bytes]]:
+async def read(http: HttpClient, address: int | str, seconds: float = 60) -> tuple[int, list[bytes]]:
     url = f"http://127.0.0.1:{address}/v1" if isinstance(address, int) else address
     async with http.stream(url, HEADERS, b"{}", seconds) as answer:
         return answer.status, [chunk async for chunk in answer.chunks]
@@ -118,7 +118,7 @@ async def test_a_stream_that_stalls_is_a_timeout(http: HttpClient) -> None:
 
     async with raw_server(stall) as port:
         with pytest.raises(TargetTimeout):
-            await read(http, port, seconds=0.2)
+            await read(http, port, seconds=1.5)
 
 
 async def test_what_cannot_be_reached_is_told_as_for_any_call(http: HttpClient) -> None:

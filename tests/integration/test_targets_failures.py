@@ -92,7 +92,7 @@ async def test_what_breaks_after_sending_is_a_failed_attempt(mock: MockModel, ht
 
 
 async def test_a_hanging_target_is_a_timeout_and_its_connection_is_closed(mock: MockModel, http: HttpClient) -> None:
-    error = await failure(http, mock.base_url, prompt("[[fault:hang]]"), timeout_seconds=0.2)
+    error = await failure(http, mock.base_url, prompt("[[fault:hang]]"), timeout_seconds=1.5)
     assert type(error) is TargetTimeout
     async with asyncio.timeout(120):
         while mock.calls["in_flight"]:
@@ -107,7 +107,7 @@ async def test_a_body_that_stalls_is_a_timeout(http: HttpClient) -> None:
         await reader.read()
 
     async with raw_server(stall) as port:
-        assert type(await failure(http, f"http://127.0.0.1:{port}", timeout_seconds=0.2)) is TargetTimeout
+        assert type(await failure(http, f"http://127.0.0.1:{port}", timeout_seconds=1.5)) is TargetTimeout
 
 
 async def test_a_refused_connection_is_unavailable(http: HttpClient) -> None:

@@ -92,7 +92,7 @@ async def test_a_passing_fault_while_polling_does_not_ask_for_the_work_again() -
 async def test_polling_ends_with_the_calls_time() -> None:
     async with running(ACCEPTED, reply("202 Accepted", b"", "retry-after-ms: 20")) as (_, target):
         with pytest.raises(TargetTimeout):
-            await target.call(call_of(timeout_seconds=0.2))
+            await target.call(call_of(timeout_seconds=1.5))
 
 
 async def test_a_failure_told_while_polling_is_the_calls() -> None:

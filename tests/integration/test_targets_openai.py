@@ -38,7 +38,7 @@ def target_of(mock: MockModel, http: HttpClient, prices: Prices | None = None) -
 
 
 def call_of(body: bytes = BODY, endpoint: str = CHAT, *, is_stream: bool = False) -> Call:
-    return Call(job_id="job_1", attempt=2, endpoint=endpoint, body=body, timeout_seconds=5, is_stream=is_stream)
+    return Call(job_id="job_1", attempt=2, endpoint=endpoint, body=body, timeout_seconds=60, is_stream=is_stream)
 
 
 async def test_an_answer_comes_back_verbatim_with_its_usage(mock: MockModel, http: HttpClient) -> None:

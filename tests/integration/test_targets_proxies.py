@@ -152,4 +152,4 @@ async def test_a_proxy_that_is_silent_is_unavailable_before_the_call_ends(
 
     async with raw_server(say_nothing) as port:
         monkeypatch.setenv("https_proxy", f"http://{HOST}:{port}")
-        assert type(await failure(http, "https://model.test/v1", seconds=0.6)) is TargetUnavailable
+        assert type(await failure(http, "https://model.test/v1", seconds=3.0)) is TargetUnavailable

@@ -127,7 +127,7 @@ async def test_a_stream_that_outlasts_its_time_is_a_timeout_and_what_came_was_gi
     async with MockModel(MockOptions(stream_interval_ms=100)) as mock:
         sink = Sink()
         with pytest.raises(TargetTimeout):
-            await target_of(mock, http).call(call_of(body_of("a " * 200), timeout_seconds=0.5), sink)
+            await target_of(mock, http).call(call_of(body_of("a " * 200), timeout_seconds=2.0), sink)
         assert sink.texts
 
 

@@ -17,7 +17,7 @@ from forebay.models.health import is_healthy
 from tests.unit.models.wheels import tiny_model
 
 QUICK = Patience(
-    start=20, check_every=0.05, check_timeout=0.5, hung=0.5, end=0.3, first_restart=0.01, last_restart=0.05
+    start=120, check_every=0.05, check_timeout=2.0, hung=2.0, end=0.3, first_restart=0.01, last_restart=0.05
 )
 LIMIT_SECONDS = 120.0
 STAND_IN = """
