@@ -1,21 +1,24 @@
-"""A server that dies under sockets and event streams: every result arrives all the same, and no event is told anew."""
+"""A server that dies under sockets, event streams and webhooks: every result arrives as promised all the same."""
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import aiohttp
+from aiohttp import web
 
-from .faults_support import checked, configure, counted, hold, http, let_go, order, until, until_in_flight
+from .faults_support import checked, configure, counted, hold, http, let_go, order, submit, until, until_in_flight
 from .processes import Running, start, started
 
 CLIENTS = 3
 JOBS = 12  # of each client
 CALLS = 4  # at a time
-KILLS = 3
+KILLS = 2
 AWAY = (aiohttp.ClientError, OSError)  # what a client sees of a server that dies
 
 
@@ -149,6 +152,72 @@ async def test_every_result_arrives_though_the_server_is_killed_under_its_socket
             ]
         accepted = [job_id for client in clients for job_id in client.accepted.values()]
         await checked(tmp_path, accepted, await counted(session, mock.address))
+
+
+class Receiver:
+    """A client's webhook: it answers nothing until it is told to."""
+
+    def __init__(self) -> None:
+        self.may_answer = asyncio.Event()
+        self.begun: list[tuple[str, str]] = []  # (webhook-id, job), of every delivery
+        self.answered: set[int] = set()  # places in `begun`
+
+    async def receive(self, request: web.Request) -> web.Response:
+        event = await request.json()
+        delivery = (request.headers["webhook-id"], event["data"]["id"])
+        assert event["type"] == "job.succeeded"
+        place = len(self.begun)
+        self.begun.append(delivery)
+        await self.may_answer.wait()
+        self.answered.add(place)
+        return web.Response()
+
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator[str]:
+        app = web.Application()
+        app.router.add_post("/hook", self.receive)
+        runner = web.AppRunner(app)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        try:
+            yield f"http://127.0.0.1:{runner.addresses[0][1]}/hook"
+        finally:
+            self.may_answer.set()
+            await runner.cleanup()
+
+
+async def test_every_delivery_arrives_though_the_server_is_killed_under_it(tmp_path: Path) -> None:
+    receiver = Receiver()
+    async with (
+        receiver.listening() as hook,
+        started("mock-model", "--port", "0", folder=tmp_path) as mock,
+        http() as session,
+    ):
+        configure(tmp_path, mock.address, concurrency=CALLS)
+        with (tmp_path / "forebay.yaml").open("a") as file:
+            file.write('webhook_allow: ["127.0.0.0/8"]\n')
+        server = await start("serve", "--port", "0", folder=tmp_path)
+        ids = await submit(session, server.address, [order(f"n{n}", notify={"webhook": hook}) for n in range(JOBS)])
+        await until(partial(_are_begun, receiver, 1))
+        await server.kill()
+        under_way = len(receiver.begun)
+        receiver.may_answer.set()
+        server = await start("serve", "--port", "0", folder=tmp_path)
+        await until(partial(_are_answered, receiver, ids, under_way))
+        await server.kill()
+        again = set(receiver.begun[under_way:])
+        assert set(receiver.begun[:under_way]) <= again, "the same event, under the same id, once more"
+        assert len({webhook_id for webhook_id, _ in receiver.begun}) == len(ids), "one event a job"
+        await checked(tmp_path, ids, is_over=False)
+
+
+async def _are_begun(receiver: Receiver, count: int) -> bool:
+    return len(receiver.begun) >= count
+
+
+async def _are_answered(receiver: Receiver, ids: list[str], first: int) -> bool:
+    """Whether all were told after the first server's death."""
+    return set(ids) <= {receiver.begun[place][1] for place in receiver.answered if place >= first}
 
 
 async def _killed_again_and_again(

@@ -15,6 +15,7 @@ from forebay.domain.attempt import Attempt, Outcome
 from forebay.domain.batch import LEDGER, OUTPUT
 from forebay.domain.job import Job, Status
 from forebay.domain.query import JobQuery, Parts
+from forebay.domain.webhook import NOTIFY
 from forebay.ports import BlobStore, JobStore
 
 PAGE = 500
@@ -132,7 +133,7 @@ def _of_notices(history: History) -> Iterator[str]:
 
 def _of_results(history: History) -> Iterator[str]:
     for job in history.jobs.values():
-        if job.is_group or job.status is not Status.SUCCEEDED:
+        if job.is_group or job.kind == NOTIFY or job.status is not Status.SUCCEEDED:
             continue
         if job.result is None:
             yield f"{job.id} succeeded without a result"
