@@ -1,6 +1,7 @@
 """Model calls with files: the official client's forms, files named in JSON, and what the target is sent."""
 
 import asyncio
+import json
 import zlib
 from collections.abc import AsyncIterator
 from email.parser import BytesParser
@@ -132,6 +133,23 @@ async def test_a_file_that_does_not_exist_is_refused_by_its_place(house: House) 
     body = {"model": "gpt-here", "image": [{"file_id": "file-nobody"}]}
     refused = await house.post("/v1/jobs", 400, json={"endpoint": "/v1/images/edits", "body": body})
     assert (refused["error"]["code"], refused["error"]["param"]) == ("file_not_found", "image[]")
+
+
+async def test_a_line_of_a_batch_names_a_file(house: House) -> None:
+    picture = await house.openai.files.create(file=("cat.png", PNG, "image/png"), purpose="user_data")
+    url = "/v1/images/edits"
+    bodies = [{"model": "gpt-here", "prompt": "hat", "image": {"file_id": one}} for one in (picture.id, "file-no")]
+    lines = [{"custom_id": str(n), "method": "POST", "url": url, "body": body} for n, body in enumerate(bodies)]
+    data = "\n".join(map(json.dumps, lines)).encode()
+    given = await house.openai.files.create(file=("in.jsonl", data), purpose="batch")
+    made = await house.openai.batches.create(input_file_id=given.id, endpoint=url, completion_window="24h")
+    async with house.http.get(f"/v1/jobs/{made.id.replace('batch_', 'job_')}?wait=60") as reply:
+        assert (await reply.json())["status"] == "succeeded"
+    assert dict(parts_of(house.upstream.calls[0]))["image"] == PartSeen("cat.png", "image/png", PNG)
+    ended = await house.openai.batches.retrieve(made.id)
+    assert ended.error_file_id is not None
+    errors = json.loads((await house.openai.files.content(ended.error_file_id)).text)
+    assert (errors["custom_id"], errors["error"]["code"]) == ("1", "file_not_found")
 
 
 async def test_another_tenants_file_does_not_exist(house: House) -> None:
