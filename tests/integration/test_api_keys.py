@@ -8,7 +8,7 @@ import pytest
 
 from forebay.api.key_records import HOLDER, KIND, USE_SECONDS
 from forebay.domain.key import KEY, Scope
-from tests.integration.api_server import Server, running_server
+from tests.integration.api_server import CHAT, Server, running_server
 from tests.integration.test_api_key_gate import bearer, make_key
 
 
@@ -55,6 +55,18 @@ async def test_a_revoked_key_ends_at_once_on_the_server_that_was_asked(server: S
         async with server.http.delete(f"/v1/keys/{other['id']}", headers=admin) as reply:
             assert (await reply.json())["status"] == "revoked"
     await server.get("/v1/jobs", 401, headers=bearer(other["key"]))
+
+
+async def test_a_stream_ends_when_its_key_is_revoked(server: Server) -> None:
+    admin = bearer((await made(server, scopes=["admin", "submit"]))["key"])
+    other = await made(server, admin, scopes=["read"])
+    job = await server.post("/v1/jobs", 202, json={"body": CHAT}, headers=admin)
+    async with server.http.get(f"/v1/jobs/{job['id']}/events", headers=bearer(other["key"])) as stream:
+        told = await stream.content.readuntil(b"\n\n")
+        assert b"job.queued" in told
+        await server.http.delete(f"/v1/keys/{other['id']}", headers=admin)
+        await server.hand.succeed(await server.hand.take())
+        assert b"job.succeeded" not in await stream.content.read()
 
 
 async def test_the_last_use_is_written_once_a_minute(server: Server) -> None:

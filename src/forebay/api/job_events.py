@@ -10,11 +10,12 @@ from starlette.responses import Response, StreamingResponse
 
 from forebay.api.admission import load, no_job
 from forebay.api.context import Api, api_of, caller_of
+from forebay.api.keyring import presented_key
 from forebay.api.reading import WHOLE
 from forebay.api.streams import EVENT_STREAM, HEADERS
 from forebay.api.views import JobView, view_of
 from forebay.api.waiting import wait_for_signal
-from forebay.domain.errors import RequestError, StoreUnavailable
+from forebay.domain.errors import RequestError, StoreUnavailable, Unauthorized
 from forebay.domain.job import Job
 from forebay.domain.query import Parts
 from forebay.policy.job_events import EventType, JobEvent, Standing, events_of, standing_of
@@ -63,7 +64,8 @@ async def events(request: Request) -> Response:
     teller = Teller(api, caller.tenant, job_id, last_id)
     if job.is_terminal and (await teller.events(job))[-1].id <= last_id:
         return Response(status_code=204)
-    return StreamingResponse(teller.run(), media_type=EVENT_STREAM, headers=HEADERS)
+    presented = presented_key(dict(request.scope["headers"]))
+    return StreamingResponse(teller.run(presented), media_type=EVENT_STREAM, headers=HEADERS)
 
 
 class Teller:
@@ -78,17 +80,18 @@ class Teller:
         self._was_live = False
         self._told_at = asyncio.get_running_loop().time()
 
-    async def run(self) -> AsyncIterator[bytes]:
-        """Tells until the job has ended, is gone, or the server is going."""
+    async def run(self, presented: str | None) -> AsyncIterator[bytes]:
+        """Tells until the job has ended, is gone, or the server is going, or the presented key has been revoked."""
         loop = asyncio.get_running_loop()
         silent_since = loop.time()
         with self._api.waiting.on(self._job_id) as signal:
             while True:
                 signal.clear()
                 try:
+                    await self._api.keys.authenticate(presented)
                     job = await self._api.reader.get(self._tenant, self._job_id, LEDGER)
                     news = [] if job is None else await self._news(job)
-                except StoreUnavailable:  # the client comes again with its last id
+                except (StoreUnavailable, Unauthorized):  # the client comes again with its last id
                     return
                 if news:
                     yield b"".join(news)
