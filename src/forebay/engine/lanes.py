@@ -17,7 +17,7 @@ from forebay.policy.rate_headers import rate_hints
 
 FIRST_TYPICAL_TOKENS = 1_000.0
 TYPICAL_SHARE = 0.1  # of the newest request in the moving average
-CONTROL_SLOTS = 8  # groups run beside targets, never in their slots: no parent waits behind its children
+CONTROL_SLOTS = 64  # groups run beside targets, never in their slots: no parent waits behind its children
 MOST_AT_ONCE = 256  # jobs of one claim: they go through begin, call and answer together, and more fit no cache
 LONGEST_WAIT_SECONDS = 1.0  # of a claimed job for a slot; then another worker or target may have it
 CLOCK_BACK_SECONDS = 1.0  # a clock that was set back, and no mere correction
