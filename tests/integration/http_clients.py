@@ -20,14 +20,14 @@ async def http(request: pytest.FixtureRequest) -> AsyncIterator[HttpClient]:
 
 
 async def post(
-    http: HttpClient, address: int | str, body: bytes = b"{}", seconds: float = 5, headers: Mapping[str, str] = HEADERS
+    http: HttpClient, address: int | str, body: bytes = b"{}", seconds: float = 60, headers: Mapping[str, str] = HEADERS
 ) -> Response:
     """Posts to a port of loopback, or to a URL."""
     url = f"http://127.0.0.1:{address}/v1/chat" if isinstance(address, int) else address
     return await http.post(url, headers, body, seconds)
 
 
-async def failure(http: HttpClient, address: int | str, body: bytes = b"{}", seconds: float = 5) -> TargetError:
+async def failure(http: HttpClient, address: int | str, body: bytes = b"{}", seconds: float = 60) -> TargetError:
     """Makes one call that is expected to fail, and returns its error."""
     with pytest.raises(TargetError) as caught:
         await post(http, address, body, seconds)

@@ -43,7 +43,7 @@ def prompt(text: str) -> bytes:
     return b'{"model":"m","messages":[{"role":"user","content":"%b"}]}' % text.encode()
 
 
-async def failure(http: HttpClient, base_url: str, body: bytes = b"{}", timeout_seconds: float = 5) -> TargetError:
+async def failure(http: HttpClient, base_url: str, body: bytes = b"{}", timeout_seconds: float = 60) -> TargetError:
     """Makes one call that is expected to fail, and returns its error."""
     target = build_target(TargetSpec(name="t", type=TargetType.OPENAI, base_url=base_url, api_key=KEY), http)
     call = Call(job_id="j", attempt=1, endpoint="/v1/chat/completions", body=body, timeout_seconds=timeout_seconds)

@@ -55,7 +55,7 @@ async def running(*answers: bytes) -> AsyncIterator[tuple[Service, HttpServiceTa
         await http.close()
 
 
-def call_of(timeout_seconds: float = 5) -> Call:
+def call_of(timeout_seconds: float = 60) -> Call:
     return Call(job_id="job_7", attempt=3, endpoint="", body=b'{"a":1}', timeout_seconds=timeout_seconds)
 
 

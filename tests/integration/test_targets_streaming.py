@@ -59,7 +59,7 @@ def body_of(text: str, endpoint: str = CHAT, *, stream: bool = True, **members: 
     return msgspec.json.encode(asked)
 
 
-def call_of(body: bytes, endpoint: str = CHAT, *, is_stream: bool = True, timeout_seconds: float = 5) -> Call:
+def call_of(body: bytes, endpoint: str = CHAT, *, is_stream: bool = True, timeout_seconds: float = 60) -> Call:
     return Call(
         job_id="j", attempt=1, endpoint=endpoint, body=body, timeout_seconds=timeout_seconds, is_stream=is_stream
     )

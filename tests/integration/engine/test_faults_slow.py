@@ -24,7 +24,7 @@ from forebay.testing.wire_faults import (
 
 from .wire import Wired, is_plain, wired
 
-TIMEOUT_SECONDS = 2.0
+TIMEOUT_SECONDS = 1.0
 CHUNKED = head(200, [*JSON, "transfer-encoding: chunked"])
 SLOW = {
     "silent": hangs(),

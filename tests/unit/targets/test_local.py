@@ -33,7 +33,7 @@ class Starter:
         return self.base_url, "k"
 
 
-def call_of(timeout_seconds: float = 5, endpoint: str = "/v1/chat/completions") -> Call:
+def call_of(timeout_seconds: float = 60, endpoint: str = "/v1/chat/completions") -> Call:
     return Call(job_id="j", attempt=1, endpoint=endpoint, body=BODY, timeout_seconds=timeout_seconds, model="smollm2")
 
 

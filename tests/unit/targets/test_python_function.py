@@ -93,7 +93,7 @@ def target_of(name: str, concurrency: int | None = None) -> PythonTarget:
     return PythonTarget(spec, ListPrices())
 
 
-def call_of(say: str = '"x"', timeout_seconds: float = 5) -> Call:
+def call_of(say: str = '"x"', timeout_seconds: float = 60) -> Call:
     body = b'{"say":%b}' % say.encode()
     return Call(
         job_id="job_1", attempt=2, endpoint="/e", body=body, timeout_seconds=timeout_seconds, metadata={"k": "v"}
