@@ -12,6 +12,7 @@ from forebay.domain.lane import CONTROL
 from forebay.domain.response import is_background_response, job_id_of, response_id, response_of
 from forebay.domain.target import ResponsesMode, Route, RouteEntry, TargetSpec, TargetType
 from forebay.engine.handlers.erase import ERASE
+from forebay.policy.responses_stream import numbered
 from tests.integration.api_server import Server, running_server
 
 Json = dict[str, Any]
@@ -240,3 +241,22 @@ async def test_another_tenants_response_is_not_found(server: Server) -> None:
         assert reply.status == 404
     ask = {**ASK, "previous_response_id": made["id"]}
     await server.post("/v1/responses", 400, json=ask, headers=theirs)
+
+
+async def test_a_revoked_key_is_told_no_more(server: Server) -> None:
+    every = {"scopes": ["submit", "read", "admin"]}
+    ours = await server.post("/v1/keys", json=every)
+    admin = {"authorization": f"Bearer {ours['key']}"}
+    theirs = await server.post("/v1/keys", json=every, headers=admin)
+    ask = {**ASK, "background": True, "stream": True}
+    headers = {"authorization": f"Bearer {theirs['key']}"}
+    async with server.http.post("/v1/responses", json=ask, headers=headers) as reply:
+        claimed = await server.hand.take()
+        await server.hand.say(claimed, numbered({"type": "response.output_text.delta", "delta": "seen"}, 2))
+        assert await reply.content.readuntil(b'"seen","sequence_number":2}\n\n')
+        async with server.http.delete(f"/v1/keys/{theirs['id']}", headers=admin) as gone:
+            assert gone.status == 200
+        await server.hand.say(claimed, numbered({"type": "response.output_text.delta", "delta": "secret"}, 3))
+        rest = await reply.text()
+    assert "secret" not in rest
+    assert json.loads(rest.removeprefix("data: "))["error"]["type"] == "authentication_error"

@@ -12,9 +12,10 @@ from forebay.domain.inference import Call, InferenceResult
 from forebay.domain.target import ResponsesMode, TargetSpec, TargetType
 from forebay.policy.responses_stream import events_in
 from forebay.ports import Target
-from forebay.targets.build import build_target
+from forebay.targets.build import build_target, build_targets
 from forebay.targets.clients import HttpLibrary, open_http
 from forebay.targets.http import HttpClient
+from forebay.testing.mock_model import MockModel
 
 Json = dict[str, Any]
 
@@ -216,3 +217,18 @@ async def test_what_is_no_answer_is_a_failed_call(
     upstream.script = {CHAT: [step], RESPONSES: [step]}
     with pytest.raises(kind):
         await called(target_of(upstream, http, mode), Sink())
+
+
+async def test_a_local_model_is_asked_for_chat_alone() -> None:
+    async with MockModel() as mock:
+
+        class Starter:
+            async def address(self, model: str) -> tuple[str, str]:
+                assert model == "small"
+                return mock.base_url, ""
+
+        spec = TargetSpec(name="local", type=TargetType.LOCAL, model="small")
+        async with build_targets([spec], local=Starter()) as targets:
+            answered = json.loads((await called(targets["local"])).body)
+        assert answered["output"][0]["content"][0]["text"] == "echo: x"
+        assert mock.calls["by_endpoint"] == {"/chat/completions": 1}

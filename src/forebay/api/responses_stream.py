@@ -12,10 +12,12 @@ from starlette.responses import Response, StreamingResponse
 
 from forebay.api.answers import JOB_ID, answer_of
 from forebay.api.context import Api
-from forebay.api.errors import Problem, error_document
+from forebay.api.errors import Problem, error_document, problem_of
+from forebay.api.keyring import presented_key
 from forebay.api.responses_reading import Found, answer_in
 from forebay.api.streams import EVENT_STREAM, HEADERS, KEEP_ALIVE, KEEP_ALIVE_SECONDS, StreamReader
 from forebay.domain.content import Chunk
+from forebay.domain.errors import RequestError, StoreUnavailable
 from forebay.domain.job import Job, Status
 from forebay.domain.response import State, is_background_response
 from forebay.policy.responses_events import events_of
@@ -58,20 +60,32 @@ def _streamed(
 async def _texts(
     telling: "_Telling", reader: StreamReader, first: list[Chunk] | None, request: Request
 ) -> AsyncIterator[bytes]:
+    """Nothing more is told once the key that asked is no longer one; what ends a stream before its end is an error."""
     api = telling.api
+    presented = presented_key(dict(request.scope["headers"]))
     yield telling.beginning().encode() or KEEP_ALIVE
     with api.waiting.on(reader.job_id) as signal:
         chunks = first
         while reader.ended is None:
             if chunks and (text := telling.durable(chunks)):
                 yield text.encode()
-            chunks = await reader.next(signal, KEEP_ALIVE_SECONDS)
+            try:
+                chunks = await reader.next(signal, KEEP_ALIVE_SECONDS)
+                await api.keys.authenticate(presented)
+            except (RequestError, StoreUnavailable) as gone:
+                yield _error_event(problem_of(gone), request)
+                return
             if chunks is None and reader.ended is None:
                 if api.waiting.is_closing:
-                    yield b"data: " + error_document(_STOPPING, request) + b"\n\n"
+                    yield _error_event(_STOPPING, request)
                     return
                 yield KEEP_ALIVE
     yield (await telling.end(reader.ended)).encode()
+
+
+def _error_event(problem: Problem, request: Request) -> bytes:
+    """What the vendor's client raises as an error of the stream."""
+    return b"data: " + error_document(problem, request) + b"\n\n"
 
 
 class _Telling:
