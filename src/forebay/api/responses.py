@@ -25,7 +25,7 @@ from forebay.domain.response import ENDPOINT, is_background_response, job_id_of
 from forebay.engine.erasure import erase as erase_job
 from forebay.policy.responses_view import is_response
 
-STOP_SECONDS = 10.0  # a call is broken off at its worker's next beat, within 2 s
+STOP_SECONDS = 30.0  # a call is broken off at its worker's next beat, within 2 s; a dead worker's, when it is missed
 _SWITCH = {"true": True, "false": False}
 
 

@@ -31,6 +31,7 @@ def job(status: Status = Status.QUEUED, args: str | None = None, **members: obje
     return msgspec.structs.replace(made, **members)
 
 
+@settings(deadline=None)
 @given(args=ARGS)
 def test_the_mark_is_read_from_the_row(args: ResponseArgs) -> None:
     marked = job(args=encode_args(args))
