@@ -233,7 +233,7 @@ async def _killed_again_and_again(
     server = await _start(folder, site)
     followers = [Follower(site, session, next(iter(client.accepted.values()))) for client in clients]
     following = [asyncio.create_task(follower.run()) for follower in followers]
-    await until(lambda: _have_heard(followers))
+    await until(partial(_have_heard, followers, following))
     for task in following:  # the clients break off; they come again with their last ids
         task.cancel()
     await asyncio.gather(*following, return_exceptions=True)
@@ -250,5 +250,8 @@ async def _are_accepted(clients: list[Client], connections: int) -> bool:
     return all(len(client.accepted) == JOBS and client.connections >= connections for client in clients)
 
 
-async def _have_heard(followers: list[Follower]) -> bool:
+async def _have_heard(followers: list[Follower], following: list["asyncio.Task[None]"]) -> bool:
+    for task in following:
+        if task.done():
+            task.result()  # raises what went wrong
     return all(follower.told for follower in followers)
