@@ -112,7 +112,13 @@ class House:
 
 @asynccontextmanager
 async def running_house(
-    folder: Path, *, is_working: bool = True, is_open: bool = True, concurrency: int | None = None, **settings: Any
+    folder: Path,
+    *,
+    is_working: bool = True,
+    is_open: bool = True,
+    concurrency: int | None = None,
+    store_url: str | None = None,
+    **settings: Any,
 ) -> AsyncIterator[House]:
     async with AsyncExitStack() as stack:
         upstream = Upstream()
@@ -131,7 +137,7 @@ async def running_house(
             ),
             TargetSpec(name="gpt", type=TargetType.OPENAI, base_url=base, api_key="up-key", models=("gpt-here",)),
         )
-        place = StoreSettings(url="sqlite", path=folder / "forebay.db")
+        place = StoreSettings(url=store_url or "sqlite", path=None if store_url else folder / "forebay.db")
         configured = Settings(store=place, blobs=folder / "blobs", targets=tuple(specs), **settings)
         system = await stack.enter_async_context(open_system(configured))
         if is_working:
