@@ -9,6 +9,8 @@ import socket
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -18,12 +20,14 @@ from forebay.domain.errors import RequestError
 from forebay.policy.addresses import Network, is_allowed, read_url
 
 LOOKUP_SECONDS = 5.0
+THREADS = 16  # names that are looked up at once
 KEEPALIVE_SECONDS = 4.0  # shorter than servers keep connections (Node and uvicorn: 5 s, nginx: 75 s)
 KNOWN_SECONDS = 60.0  # a host that was found good is not looked up again for registrations; connections always are
 MOST_KNOWN = 4096
 REFUSED = "webhook_url_refused"
 
-Lookup = Callable[[str, int], Awaitable[Sequence[tuple[socket.AddressFamily, str]]]]
+Found = Sequence[tuple[socket.AddressFamily, str]]
+Lookup = Callable[[str, int], Awaitable[Found]]
 _AddressInfo = tuple[int | socket.AddressFamily, int | socket.SocketKind, int, str, tuple[object, ...]]
 
 
@@ -34,20 +38,30 @@ class AddressRefused(OSError):
         super().__init__(f"{host!r} leads to an address that is private or reserved (setting `webhook_allow`)")
 
 
-async def system_lookup(host: str, port: int) -> list[tuple[socket.AddressFamily, str]]:
-    """Every address of a name, by the machine's own resolver. Raises: OSError, TimeoutError."""
-    loop = asyncio.get_running_loop()
-    async with asyncio.timeout(LOOKUP_SECONDS):
-        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys((family, str(address[0])) for family, _, _, _, address in found))
+class SystemNames:
+    """The machine's own resolver, in threads of its own: names that hang hold up nothing but other names."""
+
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="names")
+
+    async def __call__(self, host: str, port: int) -> Found:
+        """Every address of a name. Raises: OSError, TimeoutError."""
+        asking = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+        async with asyncio.timeout(LOOKUP_SECONDS):
+            found = await asyncio.get_running_loop().run_in_executor(self._threads, asking)
+        return list(dict.fromkeys((family, str(address[0])) for family, _, _, _, address in found))
+
+    def close(self) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
 
 
 class Guard:
     """``allowed``: the networks that may be reached although they are private."""
 
-    def __init__(self, allowed: Sequence[Network] = (), lookup: Lookup = system_lookup) -> None:
+    def __init__(self, allowed: Sequence[Network] = (), lookup: Lookup | None = None) -> None:
         self._allowed = tuple(allowed)
-        self._lookup = lookup
+        self._names = SystemNames()
+        self._lookup: Lookup = lookup or self._names
         self._known: dict[tuple[str, int], float] = {}
 
     async def check(self, url: str, param: str = "url") -> None:
@@ -74,7 +88,7 @@ class Guard:
             self._known.clear()
         self._known[host, port] = now
 
-    async def addresses(self, host: str, port: int) -> Sequence[tuple[socket.AddressFamily, str]]:
+    async def addresses(self, host: str, port: int) -> Found:
         """Resolves and judges: one refused address is enough. Raises: AddressRefused, OSError."""
         found = await self._lookup(host, port)
         if not found:
@@ -82,6 +96,10 @@ class Guard:
         if not all(is_allowed(text, self._allowed) for _, text in found):
             raise AddressRefused(host)
         return found
+
+    def close(self) -> None:
+        """Waits for no name."""
+        self._names.close()
 
     def connector(self) -> aiohttp.TCPConnector:
         """Connections of one session, each to an address that was judged for it."""

@@ -22,6 +22,7 @@ from forebay.domain.tenant import TenantSpec
 from forebay.engine.services import Services
 from forebay.settings.records import Settings, StoreSettings
 from forebay.testing.clock import FakeClock
+from forebay.testing.notifiers import ScriptedNotifier
 from forebay.testing.system import open_services, scripted_spec
 from forebay.testing.targets import ScriptedTarget
 
@@ -198,7 +199,8 @@ async def running_server(
     """Starts uvicorn on a free port of loopback, as `forebay serve` does."""
     targets = [ChatTarget("gpt"), MessagesTarget("claude"), ChatTarget("other")]
     routes, clock = tuple(routes), FakeClock()
-    async with open_services(folder, targets, specs=specs, routes=routes, clock=clock) as services:
+    notifier = ScriptedNotifier()
+    async with open_services(folder, targets, specs=specs, routes=routes, clock=clock, notifier=notifier) as services:
         services = replace(services, tenants=tenants or {})
         place = StoreSettings(url="sqlite:///:memory:", path=folder / "unused.db")
         given = {"max_body_bytes": max_body_bytes, **(limits or {})}

@@ -53,6 +53,7 @@ class WebhookNotifier:
             raise TargetFailed(f"The connection to {host!r} broke: {type(exc).__name__}") from exc
 
     async def close(self) -> None:
+        self._guard.close()
         if self._session is not None:
             await self._session.close()
             self._session = None

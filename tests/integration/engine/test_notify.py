@@ -1,27 +1,18 @@
 """Deliveries as jobs: when they are made, how they are tried again, and what they cost whom."""
 
 import asyncio
-import json
-from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
 from forebay.domain.change import Want
-from forebay.domain.errors import TargetError, TargetFailed, TargetRejected, TargetTimeout, TargetUnavailable
-from forebay.domain.job import Job, Status
+from forebay.domain.errors import TargetFailed, TargetRejected, TargetTimeout, TargetUnavailable
+from forebay.domain.job import Status
 from forebay.domain.order import Order
-from forebay.domain.query import JobQuery, Parts
-from forebay.domain.stored import StoredRecord
 from forebay.domain.webhook import (
     ENDPOINT,
-    LARGEST_VIEW_BYTES,
     NOTIFY,
     Delivered,
-    Delivery,
-    EndpointData,
-    Include,
-    JobWebhook,
     encoded,
     endpoint_data,
 )
@@ -29,85 +20,16 @@ from forebay.engine.context import Context
 from forebay.engine.couriers import SLOTS_OF_A_DEAD_ONE, SLOTS_OF_ONE, Couriers
 from forebay.engine.handlers.notify import NotifyHandler
 from forebay.engine.intake import make_job
-from forebay.engine.notices import KNOWN_SECONDS, UNKNOWING_SECONDS, subscription
 from forebay.engine.services import Services
+from forebay.testing.notifiers import ScriptedNotifier, taken
 from forebay.testing.targets import ScriptedTarget, answer
 
-from .conftest import BODY, Engine, OpenEngine
-
-URL = "https://hook.example/x"
-DAY = 86_400.0
-Replying = Callable[[Delivery], Delivered | TargetError]
-
-
-def taken(_: Delivery) -> Delivered:
-    return Delivered(status_code=204)
-
-
-class Receiver:
-    """A notifier that reaches nobody: it keeps what was sent, and answers as the test says."""
-
-    def __init__(self, reply: Replying = taken) -> None:
-        self.reply = reply
-        self.sent: list[Delivery] = []
-        self.checked: list[str] = []
-        self.gate = asyncio.Event()
-        self.gate.set()
-        self.held: frozenset[str] = frozenset()  # addresses that hang until the gate opens
-
-    async def check(self, url: str, param: str) -> None:
-        self.checked.append(url)
-
-    async def send(self, delivery: Delivery) -> Delivered:
-        self.sent.append(delivery)
-        if delivery.url in self.held:
-            await self.gate.wait()
-        reply = self.reply(delivery)
-        if isinstance(reply, TargetError):
-            raise reply
-        return reply
-
-    async def close(self) -> None:
-        """Nothing is open."""
-
-    @property
-    def events(self) -> list[dict[str, Any]]:
-        return [json.loads(one.body) for one in self.sent]
-
-
-def with_receiver(engine: Engine, receiver: Receiver) -> Engine:
-    fields = {name: getattr(engine.services, name) for name in Services.__dataclass_fields__}
-    return Engine(Services(**{**fields, "notifier": receiver}), engine.clock)
-
-
-async def open_with(open_engine: OpenEngine, receiver: Receiver, *targets: ScriptedTarget) -> Engine:
-    return with_receiver(await open_engine(*(targets or (ScriptedTarget("t"),))), receiver)
-
-
-async def register(engine: Engine, *events: str, name: str = "we_1", url: str = URL, tenant: str = "default") -> None:
-    """What the API does."""
-    now = engine.clock.now()
-    data = EndpointData(name=name, url=url, events=events or ("*",), updated_at=now)
-    record = StoredRecord(kind=ENDPOINT, id=name, tenant=tenant, data=encoded(data), created_at=now)
-    await engine.services.records.put(record)
-    engine.services.notices.forget(tenant)
-
-
-async def deliveries(engine: Engine) -> list[Job]:
-    query = JobQuery(tenant=None, kinds=frozenset({NOTIFY}), limit=1000, is_ascending=True, parts=Parts(attempts=True))
-    return await engine.services.jobs.find(query)
-
-
-async def run(engine: Engine) -> None:
-    """Runs what is due, in a worker that is there for so long."""
-    worker = await engine.worker()
-    await engine.services.jobs.recover()
-    await worker.run_until_idle()
-    await engine.services.jobs.retire(worker.worker)
+from .conftest import BODY, OpenEngine
+from .hooks import DAY, URL, deliveries, open_with, register, run
 
 
 async def test_the_end_of_a_job_reaches_every_endpoint_that_wants_it(open_engine: OpenEngine) -> None:
-    receiver = Receiver()
+    receiver = ScriptedNotifier()
     engine = await open_with(open_engine, receiver)
     await register(engine, name="we_1")
     await register(engine, "job.failed", "batch.*", name="we_2", url="https://other.example/")
@@ -127,7 +49,7 @@ async def test_the_end_of_a_job_reaches_every_endpoint_that_wants_it(open_engine
 
 
 async def test_a_tenant_without_endpoints_has_no_deliveries(open_engine: OpenEngine) -> None:
-    receiver = Receiver()
+    receiver = ScriptedNotifier()
     engine = await open_with(open_engine, receiver)
     await register(engine, tenant="other")
     job = await engine.get(await engine.submit())
@@ -136,7 +58,7 @@ async def test_a_tenant_without_endpoints_has_no_deliveries(open_engine: OpenEng
 
 
 async def test_a_job_that_is_cancelled_or_expires_is_told_too(open_engine: OpenEngine) -> None:
-    receiver = Receiver()
+    receiver = ScriptedNotifier()
     engine = await open_with(open_engine, receiver)
     await register(engine)
     cancelled = await engine.submit()
@@ -149,7 +71,7 @@ async def test_a_job_that_is_cancelled_or_expires_is_told_too(open_engine: OpenE
 
 
 async def test_all_tries_and_all_endpoints_have_one_id_and_the_next_end_has_another(open_engine: OpenEngine) -> None:
-    receiver = Receiver(lambda _: Delivered(status_code=500))
+    receiver = ScriptedNotifier(lambda _: Delivered(status_code=500))
     target = ScriptedTarget("t", [TargetRejected("no"), answer()])
     engine = await open_with(open_engine, receiver, target)
     await register(engine)
@@ -171,7 +93,7 @@ async def test_all_tries_and_all_endpoints_have_one_id_and_the_next_end_has_anot
 
 
 async def test_a_delivery_is_tried_for_three_days_and_then_is_a_dead_letter(open_engine: OpenEngine) -> None:
-    receiver = Receiver(lambda _: TargetUnavailable("nobody there"))
+    receiver = ScriptedNotifier(lambda _: TargetUnavailable("nobody there"))
     engine = await open_with(open_engine, receiver)
     await register(engine)
     await engine.submit()
@@ -193,7 +115,7 @@ async def test_a_delivery_is_tried_for_three_days_and_then_is_a_dead_letter(open
 
 
 async def test_the_wait_that_an_endpoint_asks_for_is_kept(open_engine: OpenEngine) -> None:
-    receiver = Receiver(lambda _: Delivered(status_code=503, retry_after=3_600.0))
+    receiver = ScriptedNotifier(lambda _: Delivered(status_code=503, retry_after=3_600.0))
     engine = await open_with(open_engine, receiver)
     await register(engine)
     await engine.submit()
@@ -204,7 +126,7 @@ async def test_the_wait_that_an_endpoint_asks_for_is_kept(open_engine: OpenEngin
 
 async def test_redirects_time_outs_and_refusals_are_tried_again(open_engine: OpenEngine) -> None:
     replies = [Delivered(status_code=302), Delivered(status_code=404), TargetTimeout("slow"), TargetFailed("cut")]
-    receiver = Receiver(lambda _: replies.pop(0) if replies else Delivered(status_code=200))
+    receiver = ScriptedNotifier(lambda _: replies.pop(0) if replies else Delivered(status_code=200))
     engine = await open_with(open_engine, receiver)
     await register(engine)
     await engine.submit()
@@ -218,7 +140,7 @@ async def test_redirects_time_outs_and_refusals_are_tried_again(open_engine: Ope
 
 
 async def test_an_endpoint_that_is_gone_is_switched_off_and_hears_no_more(open_engine: OpenEngine) -> None:
-    receiver = Receiver(lambda _: Delivered(status_code=410))
+    receiver = ScriptedNotifier(lambda _: Delivered(status_code=410))
     engine = await open_with(open_engine, receiver)
     await register(engine)
     waiting = await engine.submit(not_before=engine.clock.now() + 5)
@@ -236,7 +158,7 @@ async def test_an_endpoint_that_is_gone_is_switched_off_and_hears_no_more(open_e
 
 
 async def test_a_deleted_endpoint_is_sent_nothing(open_engine: OpenEngine) -> None:
-    receiver = Receiver()
+    receiver = ScriptedNotifier()
     engine = await open_with(open_engine, receiver)
     await register(engine)
     await engine.submit()
@@ -247,7 +169,7 @@ async def test_a_deleted_endpoint_is_sent_nothing(open_engine: OpenEngine) -> No
 
 
 async def test_an_endpoint_that_was_narrowed_since_is_sent_nothing(open_engine: OpenEngine) -> None:
-    receiver = Receiver()
+    receiver = ScriptedNotifier()
     engine = await open_with(open_engine, receiver)
     await register(engine)
     await engine.submit()
@@ -261,7 +183,7 @@ async def test_an_endpoint_that_was_narrowed_since_is_sent_nothing(open_engine: 
 
 
 async def test_a_worker_that_dies_before_its_record_sends_the_same_id_again(open_engine: OpenEngine) -> None:
-    receiver = Receiver()
+    receiver = ScriptedNotifier()
     engine = await open_with(open_engine, receiver)
     await register(engine)
     await engine.submit()
@@ -289,8 +211,7 @@ async def _begun(services: Services, attempt: Any) -> Any:
 
 
 async def test_one_endpoint_that_hangs_delays_no_other(open_engine: OpenEngine) -> None:
-    receiver = Receiver()
-    receiver.gate.clear()
+    receiver = ScriptedNotifier()
     receiver.held = frozenset({"https://dead.example/"})
     engine = await open_with(open_engine, receiver)
     await register(engine, name="we_dead", url="https://dead.example/")
@@ -306,7 +227,7 @@ async def test_one_endpoint_that_hangs_delays_no_other(open_engine: OpenEngine) 
 
 
 async def test_no_delivery_takes_a_targets_slot(open_engine: OpenEngine) -> None:
-    receiver = Receiver()
+    receiver = ScriptedNotifier()
     target = ScriptedTarget("t", is_gated=True)
     engine = await open_with(open_engine, receiver, target)
     await register(engine)
@@ -325,7 +246,7 @@ async def test_no_delivery_takes_a_targets_slot(open_engine: OpenEngine) -> None
 
 
 async def test_an_endpoint_that_failed_has_one_slot_until_it_takes_something(open_engine: OpenEngine) -> None:
-    engine = await open_with(open_engine, Receiver())
+    engine = await open_with(open_engine, ScriptedNotifier())
     now = engine.clock.now()
     job = await make_job(Order(body=BODY, target="t"), engine.services)
     jobs = [msgspec.structs.replace(job, id=f"job_{n}", kind=NOTIFY, queue="notify:x") for n in range(20)]
@@ -337,66 +258,3 @@ async def test_an_endpoint_that_failed_has_one_slot_until_it_takes_something(ope
         couriers.heard("notify:x", is_well=is_well)
         slots.append([want.slots for want in couriers.wants()])
     assert slots == [[SLOTS_OF_ONE], [SLOTS_OF_A_DEAD_ONE], [SLOTS_OF_ONE]]
-
-
-async def test_a_job_names_an_address_and_has_itself_sent(open_engine: OpenEngine) -> None:
-    receiver = Receiver()
-    engine = await open_with(open_engine, receiver)
-    job_id = await engine.submit(notify=JobWebhook(url=URL, include=Include.JOB, events=("job.succeeded",)))
-    await run(engine)
-    [event] = receiver.events
-    assert (receiver.checked, event["data"]["id"], event["data"]["status"]) == ([URL], job_id, "succeeded")
-    assert event["data"]["result"]["body"] == json.loads(answer().body)
-    assert len(event["data"]["attempts"]) == 1
-
-
-async def test_a_job_that_is_too_large_is_named_alone(open_engine: OpenEngine) -> None:
-    receiver = Receiver()
-    large = answer("x" * LARGEST_VIEW_BYTES)
-    engine = await open_with(open_engine, receiver, ScriptedTarget("t", [large]))
-    job_id = await engine.submit(notify=JobWebhook(url=URL, include=Include.JOB))
-    await run(engine)
-    assert receiver.events[0]["data"] == {"id": job_id}
-
-
-async def test_an_address_that_a_job_names_hears_of_the_ends_that_it_asked_for(open_engine: OpenEngine) -> None:
-    receiver = Receiver()
-    engine = await open_with(open_engine, receiver)
-    await engine.submit(notify=JobWebhook(url=URL, events=("job.failed",)))
-    await run(engine)
-    assert (receiver.sent, await deliveries(engine)) == ([], [])
-
-
-async def test_a_process_hears_of_another_ones_endpoints_within_seconds(open_engine: OpenEngine) -> None:
-    engine = await open_with(open_engine, Receiver())
-    assert (await engine.get(await engine.submit())).on_end == ()
-    now = engine.clock.now()
-    data = encoded(EndpointData(name="x", url=URL, events=("*",), updated_at=now))
-    await engine.services.records.put(StoredRecord(kind=ENDPOINT, id="we_1", data=data, created_at=now))
-    assert (await engine.get(await engine.submit())).on_end == ()
-    engine.clock.advance(KNOWN_SECONDS)
-    assert len((await engine.get(await engine.submit())).on_end) == 1
-
-
-async def test_an_endpoint_hears_of_what_was_live_when_it_was_registered(open_engine: OpenEngine) -> None:
-    receiver = Receiver()
-    engine = await open_with(open_engine, receiver)
-    before = await engine.submit()
-    await run(engine)
-    engine.clock.advance(1)
-    live = [await engine.submit(not_before=engine.clock.now() + seconds) for seconds in (30, 90)]
-    now = engine.clock.now()
-    data = encoded(EndpointData(name="x", url=URL, events=("*",), updated_at=now))
-    await engine.services.records.put(StoredRecord(kind=ENDPOINT, id="we_1", data=data, created_at=now))
-    await engine.services.jobs.add([subscription("we_1", "default", job_id=engine.services.ids.new("job"), now=now)])
-    live.append(await engine.submit())  # made in a process that does not know yet
-    engine.services.notices.forget("default")
-    live.append(await engine.submit())  # and in one that does
-    assert [len((await engine.get(job_id)).on_end) for job_id in live] == [0, 0, 0, 1]
-    for _ in range(40):
-        await run(engine)
-        engine.clock.advance(5)
-    assert sorted(event["data"]["id"] for event in receiver.events) == sorted(live)
-    assert before not in {event["data"]["id"] for event in receiver.events}
-    left = await engine.services.jobs.find(JobQuery(tenant=None, kinds=frozenset({"subscribe"})))
-    assert (engine.clock.now() > now + UNKNOWING_SECONDS, [job.status for job in left]) == (True, [Status.SUCCEEDED])
