@@ -57,8 +57,13 @@ async def test_a_key_is_needed_once_one_exists(server: Server) -> None:
 async def test_a_refused_caller_is_challenged(server: Server) -> None:
     await make_key(server)
     async with server.http.get("/v1/jobs") as reply:
-        assert reply.headers["www-authenticate"].startswith("Bearer ")
+        assert reply.headers["www-authenticate"] == 'Bearer realm="forebay"'
         assert reply.headers["x-request-id"]
+    async with server.http.get("/v1/jobs", headers=bearer("sk-no")) as reply:
+        assert 'error="invalid_token"' in reply.headers["www-authenticate"]
+    reader = await make_key(server, Scope.READ)
+    async with server.http.post("/v1/jobs", headers=bearer(reader)) as reply:
+        assert 'error="insufficient_scope", scope="submit"' in reply.headers["www-authenticate"]
 
 
 async def test_anthropics_clients_are_refused_in_their_own_shape(server: Server) -> None:

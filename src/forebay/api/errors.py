@@ -136,7 +136,8 @@ def _headers(error: RequestError) -> Mapping[str, str]:
         case Conflict():
             return NO_RETRY
         case Unauthorized():
-            return {"www-authenticate": 'Bearer realm="forebay", error="invalid_token"'}
+            why = "" if error.is_missing else ', error="invalid_token"'
+            return {"www-authenticate": f'Bearer realm="forebay"{why}'}
         case Forbidden() if error.scope is not None:
             return {"www-authenticate": f'Bearer realm="forebay", error="insufficient_scope", scope="{error.scope}"'}
         case Overloaded():

@@ -54,7 +54,7 @@ class KeyRing:
             return ANYONE
         if not presented:
             message = "No API key was sent; send it as `Authorization: Bearer fb_…` or `x-api-key: fb_…`"
-            raise Unauthorized(message)
+            raise Unauthorized(message, is_missing=True)
         digest = _digest(presented)
         if digest in self._kept:  # the others need not ask as well
             self._kept[digest] = (self._kept[digest][0], self._monotonic() + GRACE_SECONDS)

@@ -51,8 +51,14 @@ class RequestError(ForebayError):
 
 
 class Unauthorized(RequestError):
+    """``is_missing``: no key was presented at all."""
+
     status_code = 401
     code = "invalid_api_key"
+
+    def __init__(self, message: str, *, code: str | None = None, is_missing: bool = False) -> None:
+        super().__init__(message, code=code)
+        self.is_missing = is_missing
 
 
 class Forbidden(RequestError):
