@@ -30,6 +30,8 @@ SMALL = Sizes(
     scaling_seconds=0.5,
     postgres_backlog=3_000,
     postgres_rounds=1,
+    fanout_branches=100,
+    events=200,
     growth_jobs=500,
     growth_rounds=4,
 )

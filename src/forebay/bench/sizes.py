@@ -21,6 +21,8 @@ class Sizes(Record, frozen=True, kw_only=True):
     backlog_baseline: int = 1_000
     postgres_backlog: int = 100_000
     postgres_rounds: int = 10  # of 2,000 jobs, beside each queue
+    fanout_branches: int = 5_000  # of each width
+    events: int = 20_000
     growth_jobs: int = 5_000  # of a round
     growth_rounds: int = 18
     limits_seconds: float = 30.0  # that a lane has to find a limit
