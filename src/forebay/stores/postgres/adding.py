@@ -8,9 +8,10 @@ from asyncpg import SerializationError
 from forebay.domain.change import Added
 from forebay.domain.job import Ending, ErrorCode, Job, JobError, Status
 from forebay.domain.lane import ready_topics
+from forebay.stores.postgres.labels import labels
 from forebay.stores.postgres.placing import assign_ranks, give_back
-from forebay.stores.postgres.rows import cost, decode_fixed, encode_fixed, labels, urgency
 from forebay.stores.postgres.transaction import Tx
+from forebay.stores.rows import cost, decode_fixed, encode_fixed, urgency
 
 CANCELLED_ERROR = JobError(code=ErrorCode.CANCELLED, message="The job was cancelled.")
 EXPIRED_ERROR = JobError(code=ErrorCode.EXPIRED, message="The deadline passed before the job was done.")

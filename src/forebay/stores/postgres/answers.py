@@ -14,9 +14,9 @@ from forebay.stores.postgres.adding import add_jobs, end_of
 from forebay.stores.postgres.ending import add_notices, cancel_children
 from forebay.stores.postgres.joins import settle
 from forebay.stores.postgres.placing import enqueue
-from forebay.stores.postgres.rows import encode_usage, usage_columns
 from forebay.stores.postgres.taking import take_over
 from forebay.stores.postgres.transaction import Tx
+from forebay.stores.rows import encode_usage, usage_columns
 
 
 async def begin_calls(tx: Tx, calls: Sequence[Sequence[Attempt]]) -> list[list[Verdict]]:

@@ -9,9 +9,9 @@ import msgspec
 from forebay.domain.archive import PARTS, Part, Row
 from forebay.domain.job import Job
 from forebay.stores.postgres.faults import BUSY, LOST, unavailable
+from forebay.stores.postgres.labels import labels
 from forebay.stores.postgres.link import WRITING, Connection, Link
 from forebay.stores.postgres.place import Place
-from forebay.stores.postgres.rows import labels
 from forebay.stores.postgres.transaction import scrub
 
 ROWS = 256  # at once: a body has up to 64 KiB

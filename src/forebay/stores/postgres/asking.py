@@ -10,8 +10,8 @@ from forebay.stores.postgres.adding import CANCELLED_ERROR
 from forebay.stores.postgres.ending import End, ask_groups, end_leaves, hasten
 from forebay.stores.postgres.joins import settle
 from forebay.stores.postgres.placing import enqueue
-from forebay.stores.postgres.rows import decode_fixed
 from forebay.stores.postgres.transaction import Row, Tx
+from forebay.stores.rows import decode_fixed
 
 #: What an erasure deletes: requests, answers, and sentences that may quote them.
 _CONTENT = (

@@ -13,9 +13,9 @@ from forebay.stores.postgres.ending import End, ask_groups, end_leaves
 from forebay.stores.postgres.heads import WHOLE, Heads, Position, Span, Take
 from forebay.stores.postgres.joins import settle
 from forebay.stores.postgres.placing import move_due
-from forebay.stores.postgres.rows import content_of, decode_job
 from forebay.stores.postgres.transaction import Tx
 from forebay.stores.postgres.workers import register
+from forebay.stores.rows import content_of, decode_job
 
 DUE_AT_ONCE = 1000  # moved from `later` by one claim
 LANE_LOCKS = 0x466F  # the first of the two numbers of our advisory locks; the second is the lane's hash

@@ -11,8 +11,8 @@ import msgspec
 from forebay.domain.job import Ending, Job, JobError, Notice, Spec, Status
 from forebay.stores.postgres.adding import add_jobs, end_of
 from forebay.stores.postgres.placing import dequeue, enqueue
-from forebay.stores.postgres.rows import decode_fixed
 from forebay.stores.postgres.transaction import Tx, as_json
+from forebay.stores.rows import decode_fixed
 
 
 class End(NamedTuple):

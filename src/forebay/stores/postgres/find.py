@@ -4,9 +4,10 @@ from collections.abc import Collection
 
 from forebay.domain.job import TERMINAL, Job, Status
 from forebay.domain.query import ROOTS_ONLY, JobQuery
+from forebay.stores.postgres.labels import labels
 from forebay.stores.postgres.reads import with_parts
-from forebay.stores.postgres.rows import decode_job, labels
 from forebay.stores.postgres.transaction import Session
+from forebay.stores.rows import decode_job
 
 PLAIN_KIND = "infer"  # of nearly all roots: jobs_kinds leaves it out, and a page of it walks jobs_roots
 

@@ -10,9 +10,9 @@ from forebay.domain.change import Depth, Tally, Worker
 from forebay.domain.content import Chunk, Content, Segment
 from forebay.domain.job import LIVE, Job, Status
 from forebay.domain.query import Parts
-from forebay.stores.postgres.rows import attempt_of, content_of, decode_job, result_of, segment_of, usage_of
 from forebay.stores.postgres.transaction import Row, Session
 from forebay.stores.postgres.workers import read_worker
+from forebay.stores.rows import attempt_of, content_of, decode_job, result_of, segment_of, usage_of
 
 
 async def get(session: Session, tenant: str | None, job_ids: Sequence[str], parts: Parts) -> list[Job | None]:

@@ -11,7 +11,7 @@ from forebay.domain.errors import VersionConflict
 from forebay.domain.stored import StoredRecord
 from forebay.stores.postgres.backend import Backend
 from forebay.stores.postgres.calls import Order
-from forebay.stores.postgres.rows import labels
+from forebay.stores.postgres.labels import labels
 from forebay.stores.postgres.transaction import Row, Session, Tx, as_json
 
 

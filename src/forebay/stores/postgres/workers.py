@@ -8,8 +8,8 @@ from forebay.stores.postgres.adding import end_of
 from forebay.stores.postgres.ending import End, cancel_children, end_freed
 from forebay.stores.postgres.joins import settle
 from forebay.stores.postgres.placing import enqueue
-from forebay.stores.postgres.rows import decode_fixed
 from forebay.stores.postgres.transaction import Row, Tx, as_json
+from forebay.stores.rows import decode_fixed
 
 SUSPECT_RESCUES = 2  # the schema's statements say the same: `rescues >= 2`
 

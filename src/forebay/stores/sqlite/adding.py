@@ -8,8 +8,8 @@ from msgspec.structs import replace
 from forebay.domain.change import Added
 from forebay.domain.job import Ending, ErrorCode, Job, JobError, Status
 from forebay.domain.lane import ready_topics
+from forebay.stores.rows import cost, encode_fixed, urgency
 from forebay.stores.sqlite.placing import assign_ranks, give_back
-from forebay.stores.sqlite.rows import cost, encode_fixed, urgency
 from forebay.stores.sqlite.transaction import Binding, Redo, Tx
 
 JOB_COLUMNS = 21  # that `insert_jobs` writes

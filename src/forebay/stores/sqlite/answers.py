@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 from forebay.domain.attempt import Attempt
 from forebay.domain.change import Change, Verdict
 from forebay.domain.job import TERMINAL, Ending, JobError, Result, Status
+from forebay.stores.rows import encode_usage, usage_columns
 from forebay.stores.sqlite.adding import add_jobs, end_of
 from forebay.stores.sqlite.ending import add_notices, cancel_children
 from forebay.stores.sqlite.joins import settle
 from forebay.stores.sqlite.placing import enqueue
-from forebay.stores.sqlite.rows import encode_usage, usage_columns
 from forebay.stores.sqlite.taking import take_over
 from forebay.stores.sqlite.transaction import Binding, Tx, as_json
 

@@ -6,11 +6,11 @@ from typing import NamedTuple
 from forebay.domain.change import Lookup, Reply, Verdict
 from forebay.domain.content import Segment
 from forebay.domain.job import DEAD, Ending, Status
+from forebay.stores.rows import decode_fixed
 from forebay.stores.sqlite.adding import CANCELLED_ERROR
 from forebay.stores.sqlite.ending import End, ask_groups, end_leaves, hasten
 from forebay.stores.sqlite.joins import settle
 from forebay.stores.sqlite.placing import enqueue
-from forebay.stores.sqlite.rows import decode_fixed
 from forebay.stores.sqlite.transaction import Row, Tx
 
 #: What an erasure deletes: requests, answers, and sentences that may quote them.

@@ -9,9 +9,9 @@ from typing import NamedTuple
 import msgspec
 
 from forebay.domain.job import Ending, Job, JobError, Notice, Spec, Status
+from forebay.stores.rows import decode_fixed
 from forebay.stores.sqlite.adding import add_jobs, end_of
 from forebay.stores.sqlite.placing import dequeue, enqueue
-from forebay.stores.sqlite.rows import decode_fixed
 from forebay.stores.sqlite.transaction import Tx, as_json
 
 

@@ -4,8 +4,8 @@ from collections.abc import Collection
 
 from forebay.domain.job import TERMINAL, Job, Status
 from forebay.domain.query import ROOTS_ONLY, JobQuery
+from forebay.stores.rows import decode_job
 from forebay.stores.sqlite.reads import with_parts
-from forebay.stores.sqlite.rows import decode_job
 from forebay.stores.sqlite.transaction import Binding, Session, as_json
 
 PLAIN_KIND = "infer"  # of nearly all roots: jobs_kinds leaves it out, and a page of it walks jobs_roots

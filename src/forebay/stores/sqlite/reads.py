@@ -10,7 +10,7 @@ from forebay.domain.change import Depth, Tally, Worker
 from forebay.domain.content import Chunk, Content, Segment
 from forebay.domain.job import LIVE, Job, Status
 from forebay.domain.query import Parts
-from forebay.stores.sqlite.rows import attempt_of, content_of, decode_job, result_of, segment_of, usage_of
+from forebay.stores.rows import attempt_of, content_of, decode_job, result_of, segment_of, usage_of
 from forebay.stores.sqlite.transaction import Row, Session
 from forebay.stores.sqlite.workers import read_worker
 

@@ -1,6 +1,6 @@
-"""Between domain records and rows: the only place that knows the columns of ``job_rows``."""
+"""Between domain records and rows, alike in every store: the only place that knows the columns of ``job_rows``."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -10,8 +10,8 @@ from forebay.domain.content import Content, Segment
 from forebay.domain.errors import StoreUnavailable
 from forebay.domain.job import Ending, Job, JobError, Join, Notice, Result, Spec, Status, Taken
 from forebay.domain.record import Record
-from forebay.stores.postgres.transaction import Row, scrub
 
+Row = Sequence[Any]  # what a driver gives
 AWAITED_URGENCY = 1000  # above every priority
 
 
@@ -72,12 +72,6 @@ def encode_fixed(job: Job) -> str:
     ).decode()
 
 
-def labels(values: Mapping[str, Any]) -> str | None:
-    """The strings among the values as ``jsonb``, to be compared; None if there are none."""
-    strings = {scrub(name): scrub(value) for name, value in values.items() if isinstance(value, str)}
-    return _encode(strings).decode() if strings else None
-
-
 def decode_fixed(text: str) -> Job:
     """The job as it was added, with the state of a new one."""
     return _decode_fixed(text)
@@ -117,6 +111,19 @@ def decode_job(row: Row, *, body: Content | None = None) -> Job:
         usage=usage_of(row[20:24]),
         cost_usd=row[24],
         body=body,
+    )
+
+
+def decode_fresh(row: Row, started_at: float) -> Job:
+    """Makes a Job that was just claimed for the first time, of: fixed, deadline, due_at, progress and its content."""
+    return msgspec.structs.replace(
+        _decode_fixed(row[0]),
+        status=Status.RUNNING,
+        deadline=row[1],
+        due_at=row[2],
+        progress=row[3],
+        started_at=started_at,
+        body=content_of(*row[4:]),
     )
 
 
