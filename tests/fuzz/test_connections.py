@@ -100,6 +100,76 @@ async def test_a_body_that_trickles_is_ended_and_one_that_flows_is_not(tmp_path:
         writer.close()
 
 
+OPENING = (
+    b"GET /v1/ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+)
+PING = b"\x81\x92\0\0\0\0" + b'{"action": "ping"}'
+
+
+@contextlib.asynccontextmanager
+async def opened_socket(server: Server) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """A socket whose client is known, and may send large messages."""
+    reader, writer = await connect(server)
+    try:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            writer.write(OPENING)
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(PING)
+            await reader.readuntil(b"}")
+        yield reader, writer
+    finally:
+        writer.transport.abort()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+
+
+async def closed_with(reader: asyncio.StreamReader) -> int:
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        frame = await reader.readexactly(4)
+    assert frame[0] == 0x88
+    return int.from_bytes(frame[2:4], "big")
+
+
+async def test_a_message_that_stops_closes_its_socket_and_an_idle_socket_stays(tmp_path: Path) -> None:
+    async with (
+        running_server(tmp_path, limits={"body_timeout_seconds": 0.1}) as server,
+        opened_socket(server) as (idle, asking),
+    ):
+        for start in (
+            b"\x81\xff" + (500_000).to_bytes(8, "big") + b"\0\0\0\0" + b" " * 50,
+            b"\x01\x81\0\0\0\0 ",  # a frame that says that more will come
+        ):
+            async with opened_socket(server) as (reader, writer):
+                writer.write(start)
+                assert await closed_with(reader) == 1013
+        asking.write(PING)
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            assert b"pong" in await idle.readuntil(b"}")
+
+
+async def test_unfinished_messages_share_the_room_of_bodies(tmp_path: Path) -> None:
+    async with (
+        running_server(tmp_path, limits={"max_bodies_bytes": 500_000}) as server,
+        opened_socket(server) as (first, one),
+        opened_socket(server) as (second, other),
+    ):
+        for writer in (one, other):
+            writer.write(b"\x81\xff" + (900_000).to_bytes(8, "big") + b"\0\0\0\0" + b" " * 400_000)
+        closing = [asyncio.create_task(closed_with(reader)) for reader in (first, second)]
+        done, left = await asyncio.wait(closing, return_when=asyncio.FIRST_COMPLETED)
+        assert {closed.result() for closed in done} == {1013}
+        for waiting in left:
+            waiting.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+
+
+async def test_a_message_of_endless_frames_is_refused(server: Server) -> None:
+    async with opened_socket(server) as (reader, writer):
+        writer.write(b"\x01\x80\0\0\0\0" + b"\x00\x80\0\0\0\0" * 2000)
+        assert await closed_with(reader) == 1013
+
+
 async def trickle(writer: asyncio.StreamWriter) -> None:
     """A byte at each turn of the clock, for ever."""
     while True:

@@ -7,13 +7,20 @@ from typing import TYPE_CHECKING, Any, cast
 from starlette.types import Scope
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
+from forebay.api.limits import Unfinished
+from forebay.domain.errors import Overloaded
+
 if TYPE_CHECKING:
     from uvicorn._types import ASGISendEvent
+
+    from forebay.api.context import Api  # only named here
 
 CLOSE_SECONDS = 5.0  # for what was written to be taken, and the close to be answered
 PING_SECONDS = 30.0  # between two pings, and for the answer: below the idle limits of proxies
 SOCKET_PATHS = frozenset({b"/v1/ws", b"/ws", b"/v1/graphql", b"/graphql"})
 STRANGER_BYTES = 256 * 1024  # read of a client before it is known who it is
+MOST_FRAMES = 1000  # of one message
+TRY_AGAIN_LATER = 1013
 _TRUST = "forebay.trust"
 
 
@@ -34,9 +41,12 @@ class SocketProtocol(WebSocketsSansIOProtocol):
     _heard_bytes = 0
     _is_trusted = False
     _is_held = False
+    _unfinished: Unfinished | None = None
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
+        if self.frames or self.conn.reader.buffer or self._unfinished is not None:
+            self._note(len(data))
         if self._is_trusted:
             return
         self._heard_bytes += len(data)
@@ -60,6 +70,36 @@ class SocketProtocol(WebSocketsSansIOProtocol):
     def shutdown(self) -> None:
         super().shutdown()  # closes with 1012
         self.loop.call_later(CLOSE_SECONDS, self.transport.abort)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._unfinished is not None:
+            self._unfinished.end()
+        super().connection_lost(exc)
+
+    def _note(self, received_bytes: int) -> None:
+        """Notes how much of a message that has not come whole is held: it takes room, and must go on coming."""
+        if len(self.frames) > MOST_FRAMES:
+            self._refuse("A message may have 1,000 frames")
+            return
+        if self._unfinished is None:
+            api: Api = cast("Any", self.config.app).state.api
+            self._unfinished = Unfinished(api.room, api.system.settings, self._look)
+        held = len(self.conn.reader.buffer) + sum(map(len, self.frames))
+        try:
+            self._unfinished.note(held, received_bytes)
+        except Overloaded as error:
+            self._refuse(error.message)
+
+    def _look(self) -> None:
+        if self._unfinished is not None and not self._unfinished.is_coming(is_read=not self.read_paused):
+            self._refuse("The message did not come in time")
+
+    def _refuse(self, reason: str) -> None:
+        if not self.close_sent and not self.transport.is_closing():
+            self.close_sent = True
+            self.conn.send_close(TRY_AGAIN_LATER, reason)
+            self.transport.write(b"".join(self.conn.data_to_send()))
+            self.transport.close()
 
     def _trust(self) -> None:
         self._is_trusted = True
