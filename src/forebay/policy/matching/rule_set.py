@@ -6,7 +6,7 @@ under its own leaves, and only that is matched in full.
 
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from itertools import islice
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -125,6 +125,8 @@ class _Shelf:
         self._present: list[int] = []
         self._tree: Intervals | None = None
         self._has_networks = False
+        self._begins: list[tuple[int, Mapping[object, list[int]]]] = []
+        self._others: list[tuple[str, int, Mapping[object, list[int]]]] = []
 
     def file(self, ticket: Ticket, at: int) -> None:
         if ticket.kind == "is":
@@ -141,18 +143,23 @@ class _Shelf:
     def close(self) -> None:
         """Everything is filed."""
         self._tree = Intervals(self._spans) if self._spans else None
+        self._begins = [(size, found) for (kind, size), found in self._sized.items() if kind == "begins"]
+        self._others = [(*key, found) for key, found in self._sized.items() if key[0] != "begins"]
 
-    def under(self, leaf: Leaf) -> Iterator[int]:
+    def under(self, leaf: Leaf) -> list[int]:
         """What comes into question for a field with this leaf."""
-        yield from self._present
-        yield from self._exact.get(leaf, ())
+        found = [*self._present, *self._exact.get(leaf, ())]
         if isinstance(leaf, int):
             if self._tree is not None:
-                yield from self._tree.holding(leaf)
-        elif isinstance(leaf, str) and self._sized:
-            address = address_of(leaf) if self._has_networks else None
-            for (kind, size), found in self._sized.items():
-                yield from found.get(_value(kind, size, leaf, address), ())
+                found.extend(self._tree.holding(leaf))
+        elif isinstance(leaf, str):
+            for size, filed in self._begins:
+                found.extend(filed.get(leaf[:size], ()))
+            if self._others:
+                address = address_of(leaf) if self._has_networks else None
+                for kind, size, filed in self._others:
+                    found.extend(filed.get(_value(kind, size, leaf, address), ()))
+        return found
 
 
 def _value(kind: str, size: int, leaf: str, address: tuple[int, int] | None) -> object:
@@ -160,7 +167,7 @@ def _value(kind: str, size: int, leaf: str, address: tuple[int, int] | None) -> 
     if kind == "network":
         return (address[0], address[1] >> (address[0] - size)) if address and size <= address[0] else None
     part = leaf
-    if kind.endswith("begins"):
+    if kind.endswith("begins"):  # and its case does not matter
         part = leaf[:size]
     elif kind.endswith("ends"):
         part = leaf[-size:] if size else ""
