@@ -21,7 +21,7 @@ from forebay.settings import Settings, StoreSettings
 
 PATIENCE_SECONDS = 120.0
 MODEL = "claude-here"
-ASK = [{"role": "user", "content": "hello"}]
+ASK: Any = [{"role": "user", "content": "hello"}]
 
 
 def params(**fields: Any) -> dict[str, Any]:

@@ -37,7 +37,7 @@ def parts_of(call: Received) -> list[tuple[str, PartSeen]]:
     return [
         (
             str(part.get_param("name", header="content-disposition")),
-            PartSeen(part.get_filename(), part.get("content-type"), part.get_payload(decode=True)),
+            PartSeen(part.get_filename(), part.get("content-type"), bytes(part.get_payload(decode=True))),
         )
         for part in form.iter_parts()  # type: ignore[attr-defined]
     ]

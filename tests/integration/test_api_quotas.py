@@ -117,11 +117,22 @@ async def test_a_tenant_makes_no_more_requests_a_minute_than_it_may(server: Serv
     await server.get("/v1/jobs", headers=slow)
 
 
-async def test_limits_hold_for_a_batch_as_for_one_job(server: Server, slow: dict[str, str]) -> None:
+async def test_limits_hold_on_every_way_in(server: Server, slow: dict[str, str]) -> None:
     for _ in range(2):
         await server.post("/v1/jobs", 202, json=JOB, headers=slow)
     batch = {"input_file_id": "file-none", "endpoint": "/v1/chat/completions", "completion_window": "24h"}
-    await refused(server, "/v1/batches", batch, slow)
+    messages = {"requests": [{"custom_id": "a", "params": MESSAGE}]}
+    response = {"model": "gpt-model", "input": "hello", "background": True}
+    for path, body in (("/v1/batches", batch), ("/v1/messages/batches", messages), ("/v1/responses", response)):
+        await refused(server, path, body, slow)
+    async with server.http.ws_connect("/v1/ws", headers=slow) as socket:
+        await socket.send_json({"action": "submit", "ref": "r", "job": JOB})
+        reply = await socket.receive_json()
+        assert (reply["type"], reply["error"]["code"]) == ("error", "rate_limit_exceeded")
+    mutation = 'mutation { submit(input: {body: {model: "gpt-model", messages: []}}) { id } }'
+    async with server.http.post("/graphql", json={"query": mutation}, headers=slow) as answer:
+        assert "rate_limit_exceeded" in await answer.text()
+    assert len((await server.get("/v1/jobs", headers=slow))["data"]) == 2
 
 
 async def test_a_tenant_does_not_push_itself_before_the_others(server: Server) -> None:
