@@ -183,6 +183,11 @@ async def test_a_nul_in_a_text_is_refused(server: Server) -> None:
         assert found["errors"][0]["extensions"]["code"] == "invalid_value"
 
 
+async def test_a_refusal_names_the_argument_as_the_graph_does(server: Server) -> None:
+    found = await raw(server, SUBMIT, input={"body": CHAT, "maxAttempts": 0})
+    assert found["errors"][0]["extensions"]["param"] == "maxAttempts"
+
+
 async def test_a_job_goes_to_several_targets(server: Server, client: Any) -> None:
     asked = {"body": CHAT, "targets": ["gpt", "other"], "join": {"successes": 1}}
     submitted = (await ask(client, SUBMIT, input=asked))["submit"]

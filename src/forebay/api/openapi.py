@@ -22,6 +22,8 @@ from forebay.api.views import JobView
 DESCRIPTION = "The reservoir in front of generative models. Paths work with and without `/v1`."
 REFERENCE = "#/components/schemas/{name}"
 ANY_TYPE = "*/*"
+ANYWHERE = (414, 431, 503)  # an address or headers beyond the limits; the store, or room for bodies, is not to be had
+OF_A_BODY = (408, 413)  # it came too slowly, or is too large
 KEYS = {  # needed once a key exists
     "bearer": {"type": "http", "scheme": "bearer"},
     "header": {"type": "apiKey", "in": "header", "name": "x-api-key"},
@@ -80,7 +82,8 @@ def _described(operation: Operation, schemas: Schemas) -> dict[str, Any]:
     unauthorised = refusals_of(operation.method.upper(), operation.path)
     if not unauthorised:
         described["security"] = []
-    for status in sorted({*operation.refusals, *unauthorised}):
+    sent = () if operation.request is None else OF_A_BODY
+    for status in sorted({*operation.refusals, *unauthorised, *ANYWHERE, *sent}):
         if status == HTTPStatus.NO_CONTENT:
             described["responses"][str(status)] = {"description": "Nothing more will come"}
             continue

@@ -5,6 +5,7 @@ from typing import Any
 
 import structlog
 from graphql import GraphQLError, GraphQLSyntaxError
+from strawberry.utils.str_converters import to_camel_case
 
 from forebay.api.errors import graphql_error, problem_of
 from forebay.domain.errors import ForebayError
@@ -38,7 +39,7 @@ def _code(error: GraphQLError) -> None:
     match original:
         case ForebayError() | OSError():
             shown = graphql_error(problem_of(original))
-            error.message, error.extensions = shown["message"], shown["extensions"]
+            error.message, error.extensions = shown["message"], _named(shown["extensions"])
         case RecursionError():
             error.message, error.extensions = _TOO_DEEP, {"code": PARSE_FAILED}
         case None | GraphQLError() if isinstance(error, GraphQLSyntaxError):
@@ -49,3 +50,9 @@ def _code(error: GraphQLError) -> None:
             log.error("graphql_failed", exc_info=original)
             error.message = problem_of(original).message
             error.extensions = {"code": "internal", "status": 500}
+
+
+def _named(extensions: dict[str, Any]) -> dict[str, Any]:
+    """The same, with the parameter as the graph names it."""
+    param = extensions.get("param")
+    return extensions if param is None or "." in param else {**extensions, "param": to_camel_case(param)}
