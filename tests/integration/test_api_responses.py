@@ -186,6 +186,15 @@ async def test_another_server_is_sent_the_whole_conversation(server: Server) -> 
     assert (len(rest["data"]), rest["has_more"]) == (2, False)
 
 
+async def test_a_strange_answer_can_be_continued_all_the_same(server: Server) -> None:
+    first = await answered(server, ASK, {**RESPONSE, "id": {}, "status": [], "output": [5, {"type": ["x"]}]})
+    made = await server.post("/v1/responses", json={**ASK, "previous_response_id": first["id"], "background": True})
+    items = await server.get(f"/v1/responses/{made['id']}/input_items?order=asc")
+    assert [item["type"] for item in items["data"]] == ["message", ["x"], "message"]
+    async with server.http.get(f"/v1/responses/{first['id']}?stream=true") as reply:
+        assert "event: response.completed" in await reply.text()
+
+
 async def test_a_response_that_has_no_answer_yet_cant_be_continued(server: Server) -> None:
     made = await server.post("/v1/responses", json={**ASK, "background": True})
     refused = await server.post("/v1/responses", 400, json={**ASK, "previous_response_id": made["id"]})

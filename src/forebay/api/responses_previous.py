@@ -53,7 +53,7 @@ async def conversation(found: Found, api: Api, caller: Caller) -> list[Json]:
     turns: list[list[Json]] = []
     for _ in range(LONGEST_CONVERSATION):
         output = found.answered["output"] if is_response(found.answered) else []
-        turns.append([*input_items(found.request.get("input")), *map(_portable, output)])
+        turns.append([*input_items(found.request.get("input")), *map(_portable, input_items(output))])
         args = response_of(found.job)
         if found.request.get(_PARAM) is None or args is None or args.previous_id is None:
             return [item for turn in reversed(turns) for item in turn]
@@ -62,7 +62,7 @@ async def conversation(found: Found, api: Api, caller: Caller) -> list[Json]:
 
 
 def input_items(given: Any) -> list[Json]:
-    """A request's input as items."""
+    """A request's input, or an answer's output, as items; what is no object is none."""
     if isinstance(given, str):
         return [{"type": "message", "role": "user", "content": given}]
     return [item for item in given if isinstance(item, dict)] if isinstance(given, list) else []
@@ -78,14 +78,15 @@ async def _found(named: str, api: Api, caller: Caller) -> Found:
 
 def _served_natively(found: Found, resolution: Resolution) -> Candidate | None:
     """The candidate whose server made that response, and so knows it by an id of its own."""
-    if found.answered.get("id") in {None, response_id(found.job.id)} or not found.job.attempts:
+    named = found.answered.get("id")
+    if not isinstance(named, str) or named == response_id(found.job.id) or not found.job.attempts:
         return None
     target = found.job.attempts[-1].target
     return next((one for one in resolution.candidates if one.target == target), None)
 
 
-def _portable(item: Any) -> Any:
+def _portable(item: Json) -> Json:
     """An item of an output without what only its own vendor knows it by."""
-    if not isinstance(item, dict) or item.get("type") == "reasoning":
+    if item.get("type") == "reasoning":
         return item
     return {name: value for name, value in item.items() if name not in _OF_ITS_VENDOR}

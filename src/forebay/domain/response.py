@@ -78,7 +78,7 @@ def state_of(job: Job, said: object = None) -> State:
     """How the response stands. ``said``: the ``status`` in a succeeded job's answer, which may be ``incomplete``."""
     match job.status:
         case Status.SUCCEEDED:
-            return State(said) if said in _SAID else State.COMPLETED
+            return State(said) if isinstance(said, str) and said in _SAID else State.COMPLETED
         case Status.CANCELLED:
             return State.CANCELLED
         case Status.FAILED:
