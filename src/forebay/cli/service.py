@@ -21,6 +21,9 @@ from forebay.cli.failures import INTERRUPTED, say
 from forebay.domain.errors import StoreUnavailable
 from forebay.settings import Settings
 
+if sys.platform != "win32":
+    import resource
+
 T = TypeVar("T")
 STOPPING = "Stopping: calls under way finish first (Ctrl-C again: at once)"
 STORE_PAUSES_SECONDS = (0.5, 1.0, 2.0, 5.0)  # between tries to reach a database that is not there yet
@@ -28,12 +31,14 @@ STORE_TOLD_SECONDS = 30.0  # between two sentences about it
 GC_THRESHOLD = 50_000  # allocations between collections of young objects; the default of 700 costs a busy loop 5 %
 #: M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX: 18 MB of 233 with a batch of 300,000 lines. Source: mallopt(3)
 GLIBC_HEAP = {-1: 128 * 1024, -3: 128 * 1024, -8: 2}
+MOST_FILES = 65_536  # open at once
 SWITCH_SECONDS = 0.0001  # a busy loop keeps the store's thread waiting so long at each statement; the default is 5 ms
 
 
 def run_on_uvloop(main: Coroutine[Any, Any, T]) -> T:
     """Runs a command's coroutine."""
     _give_memory_back()
+    allow_many_files()
     try:
         return uvloop.run(main)
     finally:
@@ -48,6 +53,18 @@ def _give_memory_back() -> None:
     if mallopt is not None:
         for parameter, value in GLIBC_HEAP.items():
             mallopt(parameter, value)
+
+
+def allow_many_files() -> None:
+    """Raises this process's own bound on open files to what the system lets it: 1,024, as it often is, are fewer than
+    the sockets of one busy server.
+    """
+    if sys.platform != "win32":
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+        if soft != resource.RLIM_INFINITY and soft < wanted:
+            with suppress(ValueError, OSError):  # macOS has bounds of its own, and says so only then
+                resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def spare_the_heap() -> None:
