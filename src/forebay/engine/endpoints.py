@@ -1,4 +1,4 @@
-"""Endpoints: where a delivery goes and what it is signed with; and how an endpoint is switched off."""
+"""Endpoints: who hears of a job, where a delivery goes, what it is signed with, and how one is switched off."""
 
 import base64
 
@@ -6,7 +6,8 @@ import msgspec
 import structlog
 
 from forebay.domain.errors import RequestError, VersionConflict
-from forebay.domain.job import Job, JobError
+from forebay.domain.job import Job, JobError, Notice
+from forebay.domain.order import Order
 from forebay.domain.record import Record
 from forebay.domain.stored import StoredRecord
 from forebay.domain.webhook import (
@@ -14,9 +15,11 @@ from forebay.domain.webhook import (
     ENDPOINT,
     GONE,
     NotifyArgs,
+    Subject,
     encoded,
     endpoint_data,
 )
+from forebay.engine.notices import notice_to
 from forebay.engine.services import Services
 from forebay.engine.webhook_secrets import PREFIX, endpoint_secret, tenant_secret, tenant_secrets
 
@@ -67,12 +70,16 @@ async def place_of(job: Job, args: NotifyArgs, services: Services) -> Place | Jo
     return Place(url=data.url, secrets=secrets, events=data.events, endpoint=record.id)
 
 
-async def check_webhook(url: str, tenant: str, services: Services) -> None:
-    """Judges an address that a job names. Raises: RequestError (`webhook_url_refused`, `secret_key_missing`)."""
-    if services.notifier is None:
-        raise RequestError("This server sends no webhooks", param="notify", code="not_supported")
-    await services.notifier.check(url, "notify.webhook")
-    tenant_secret(tenant, 1, services.secrets)
+async def notices_of(order: Order, subject: Subject, services: Services, tenant: str) -> tuple[Notice, ...]:
+    """Everybody who hears of the end of the job that an order makes: at its tenant's endpoints, or where it says itself.
+
+    Raises: RequestError (`webhook_url_refused`, `secret_key_missing`).
+    """
+    known = () if order.parent_id else await services.notices.of(tenant, subject)
+    if order.notify is None:
+        return (*order.on_end, *known)
+    await _check(order.notify.url, tenant, services)
+    return (*order.on_end, *known, notice_to(order.notify, tenant))
 
 
 async def disable(place: Place, job: Job, services: Services, reason: str) -> None:
@@ -97,6 +104,13 @@ async def disable(place: Place, job: Job, services: Services, reason: str) -> No
             continue
         break
     services.notices.forget(job.tenant)
+
+
+async def _check(url: str, tenant: str, services: Services) -> None:
+    if services.notifier is None:
+        raise RequestError("This server sends no webhooks", param="notify", code="not_supported")
+    await services.notifier.check(url, "notify.webhook")
+    tenant_secret(tenant, 1, services.secrets)
 
 
 async def _configured(endpoint: str, services: Services) -> Place | JobError:

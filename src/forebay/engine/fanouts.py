@@ -13,9 +13,8 @@ from forebay.domain.lane import CONTROL
 from forebay.domain.order import Order
 from forebay.domain.tenant import spec_of
 from forebay.domain.webhook import Subject
-from forebay.engine.endpoints import check_webhook
+from forebay.engine.endpoints import notices_of
 from forebay.engine.intake import make_job, store_text
-from forebay.engine.notices import notice_to
 from forebay.engine.services import Services
 from forebay.policy.templates import compile_body
 
@@ -35,10 +34,7 @@ async def make_fanout(order: Order, services: Services, *, tenant: str = "defaul
     start = order.not_before or now
     until = order.deadline or start + services.bounds.default_deadline_seconds
     leeway = LEEWAY_SECONDS if args.aggregation.branch is None else SUMMING_SECONDS
-    notices = await services.notices.of(tenant, Subject.JOB)
-    if order.notify is not None:
-        await check_webhook(order.notify.url, tenant, services)
-        notices = (*notices, notice_to(order.notify, tenant))
+    notices = await notices_of(order, Subject.JOB, services, tenant)
     return Job(
         id=services.ids.new("job"),
         kind=FANOUT,
@@ -63,7 +59,7 @@ async def make_fanout(order: Order, services: Services, *, tenant: str = "defaul
             args=msgspec.json.encode(msgspec.structs.replace(args, leeway_seconds=leeway)).decode(),
         ),
         body=await store_text(order.body, services.blobs),
-        on_end=(*order.on_end, *notices),
+        on_end=notices,
     )
 
 

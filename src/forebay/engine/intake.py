@@ -12,9 +12,8 @@ from forebay.domain.job import Job, Spec
 from forebay.domain.lane import target_of
 from forebay.domain.order import Order
 from forebay.domain.tenant import spec_of
-from forebay.engine.endpoints import check_webhook
+from forebay.engine.endpoints import notices_of
 from forebay.engine.form_files import find_files
-from forebay.engine.notices import notice_to
 from forebay.engine.services import Bounds, Services
 from forebay.policy.events import subject_of
 from forebay.policy.form_fields import FILE_ENDPOINTS, names_files
@@ -71,14 +70,10 @@ async def make_job(order: Order, services: Services, *, tenant: str = "default")
         deadline=deadline,
         spec=spec,
         body=body,
-        on_end=order.on_end,
         blobs=blobs,
     )
-    notices = () if order.parent_id else await services.notices.of(tenant, subject_of(job))
-    if order.notify is not None:
-        await check_webhook(order.notify.url, tenant, services)
-        notices = (*notices, notice_to(order.notify, tenant))
-    return replace(job, on_end=(*order.on_end, *notices)) if notices else job
+    notices = await notices_of(order, subject_of(job), services, tenant)
+    return replace(job, on_end=notices) if notices else job
 
 
 async def store_text(text: str, blobs: BlobStore) -> Content:
