@@ -71,7 +71,7 @@ async def place_of(job: Job, args: NotifyArgs, services: Services) -> Place | Jo
 
 
 async def notices_of(order: Order, subject: Subject, services: Services, tenant: str) -> tuple[Notice, ...]:
-    """Everybody who hears of the end of the job that an order makes: at its tenant's endpoints, or where it says itself.
+    """Everybody who hears of the end of the job that an order makes: its tenant's endpoints, and whom it names itself.
 
     Raises: RequestError (`webhook_url_refused`, `secret_key_missing`).
     """
