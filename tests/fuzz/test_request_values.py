@@ -9,16 +9,16 @@ from hypothesis import strategies as st
 from starlette.datastructures import QueryParams
 from starlette.requests import Request
 
-from forebay.api.anthropic_files import expiry_seconds as anthropic_expiry
-from forebay.api.batch_requests import parse_batch
+from forebay.api.batches.requests import parse_batch
 from forebay.api.context import ANYONE
-from forebay.api.file_content import disposition
-from forebay.api.files import expiry_seconds
+from forebay.api.files.anthropic import expiry_seconds as anthropic_expiry
+from forebay.api.files.content import disposition
+from forebay.api.files.routes import expiry_seconds
 from forebay.api.gate import is_loopback_host
 from forebay.api.idempotency import fingerprint_of, identify
 from forebay.api.inference import Preference
-from forebay.api.listing import HIGHEST_LIMIT, jobs_query, read_limit
-from forebay.api.requests import FIELDS, order_of, parse_head, parse_request
+from forebay.api.jobs.listing import HIGHEST_LIMIT, jobs_query, read_limit
+from forebay.api.jobs.requests import FIELDS, order_of, parse_head, parse_request
 from forebay.api.times import LAST_SECOND, read_duration, read_time
 from forebay.domain.batch import batch_id, job_id_of
 from forebay.policy.durations import LONGEST_SECONDS, duration_seconds

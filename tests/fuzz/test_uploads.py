@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from starlette.requests import Request
 
-from forebay.api.uploads import LONGEST_FIELD_BYTES, MOST_FIELDS, Upload, read_upload
+from forebay.api.files.uploads import LONGEST_FIELD_BYTES, MOST_FIELDS, Upload, read_upload
 from forebay.domain.errors import RequestError
 from forebay.ports import BlobInfo, BlobStore
 from tests.fuzz.strategies import cut, damaged, fuzz

@@ -10,7 +10,7 @@ import jsonschema_rs
 import pytest
 import schemathesis
 
-from forebay.api.operations import OPERATIONS
+from forebay.api.description.operations import OPERATIONS
 from forebay.api.server import ROUTES
 from forebay.domain.errors import StoreUnavailable
 from tests.integration.api_server import CHAT, Server, running_server

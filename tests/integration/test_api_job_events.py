@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from forebay.api import job_events
+from forebay.api.jobs import events as job_events
 from forebay.domain.attempt import Attempt, Outcome
 from forebay.domain.change import Change, Claimed, Verdict, Want, Worker
 from forebay.domain.job import Job, Join, Status

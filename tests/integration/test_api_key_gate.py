@@ -11,7 +11,7 @@ import pytest
 from anthropic import AsyncAnthropic
 from openai import AsyncOpenAI
 
-from forebay.api.key_records import KeyOrder, create_key, revoke_key
+from forebay.api.keys.records import KeyOrder, create_key, revoke_key
 from forebay.api.server import serve
 from forebay.domain.errors import ConfigurationError
 from forebay.domain.key import Scope

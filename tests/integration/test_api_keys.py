@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from forebay.api.key_records import HOLDER, KIND, USE_SECONDS
+from forebay.api.keys.records import HOLDER, KIND, USE_SECONDS
 from forebay.domain.key import KEY, Scope
 from tests.integration.api_server import CHAT, Server, running_server
 from tests.integration.test_api_key_gate import bearer, make_key

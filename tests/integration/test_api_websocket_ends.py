@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 from websockets.exceptions import ConnectionClosed
 
-from forebay.api import websocket_presence, websocket_protocol, websocket_sending
-from forebay.api.key_records import KeyOrder, create_key, revoke_key
-from forebay.api.websocket_protocol import SocketProtocol
-from forebay.api.websocket_sending import Outgoing
+from forebay.api.keys.records import KeyOrder, create_key, revoke_key
+from forebay.api.websocket import presence as websocket_presence
+from forebay.api.websocket import protocol as websocket_protocol
+from forebay.api.websocket import sending as websocket_sending
+from forebay.api.websocket.protocol import SocketProtocol
+from forebay.api.websocket.sending import Outgoing
 from forebay.domain.job import Status
 from forebay.domain.key import Scope
 from tests.integration.api_server import CHAT, Server, running_server
@@ -84,7 +86,7 @@ async def test_a_client_that_says_nothing_is_closed(server: Server, monkeypatch:
 
 
 async def test_a_key_that_is_revoked_ends_its_sockets(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("forebay.api.keyring.FRESH_SECONDS", -1.0)
+    monkeypatch.setattr("forebay.api.keys.ring.FRESH_SECONDS", -1.0)
     key_id, key = await new_key(server)
     async with open_socket(server.url, **bearing(key)) as socket, open_socket(server.url, **bearing(key)) as watching:
         await watching.submit("r", body=CHAT)

@@ -13,7 +13,7 @@ from gql.transport.exceptions import TransportQueryError
 
 from forebay.api.graphql import operation
 from forebay.api.graphql.nodes import AttemptOutcome, JobInput, JobStatus, OnUnknown
-from forebay.api.requests import NOT_YET, JobRequest
+from forebay.api.jobs.requests import NOT_YET, JobRequest
 from forebay.domain.attempt import Outcome
 from forebay.domain.job import OnUnknown as DomainOnUnknown
 from forebay.domain.job import Status

@@ -12,8 +12,8 @@ import pytest
 from gql import Client, GraphQLRequest
 from gql.transport.websockets import WebsocketsTransport
 
-from forebay.api import websocket_sending
 from forebay.api.graphql import sockets, updates
+from forebay.api.websocket import sending as websocket_sending
 from tests.integration.api_server import CHAT, PATIENCE_SECONDS, Server, running_server
 
 UPDATES = """subscription ($ids: [ID!]!) { jobUpdates(ids: $ids) {

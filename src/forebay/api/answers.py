@@ -8,7 +8,7 @@ from starlette.responses import Response, StreamingResponse
 
 from forebay.api.context import Api
 from forebay.api.errors import JSON, NO_RETRY, Problem, error_document, is_anthropic
-from forebay.api.file_content import media_type
+from forebay.api.files.content import media_type
 from forebay.domain.content import Content
 from forebay.domain.errors import NotFound
 from forebay.domain.job import ErrorCode, Job, Result, Status

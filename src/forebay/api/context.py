@@ -7,7 +7,7 @@ from typing import cast
 from starlette.requests import HTTPConnection
 
 from forebay.api.depths import QueueDepths
-from forebay.api.keyring import ANYONE, KeyRing
+from forebay.api.keys.ring import ANYONE, KeyRing
 from forebay.api.limits import Room
 from forebay.api.quotas import Quotas
 from forebay.api.reading import JobReader

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from forebay.api.context import CALLER, REQUEST_ID, require
 from forebay.api.errors import Problem, handle_error, handle_unforeseen, problem_of, problem_response
-from forebay.api.keyring import KeyRing, presented_key
+from forebay.api.keys.ring import KeyRing, presented_key
 from forebay.api.scopes import OPEN, scope_of
 from forebay.domain.errors import ForebayError
 from forebay.domain.key import Scope as KeyScope

@@ -13,12 +13,12 @@ from forebay.api.admission import admit, load
 from forebay.api.answers import JOB_ID, answer_of
 from forebay.api.context import Api, Caller, api_of, caller_of, require
 from forebay.api.errors import Problem, problem_response
-from forebay.api.forms_calls import CallBody, read_call
+from forebay.api.files.form_calls import CallBody, read_call
 from forebay.api.idempotency import REPLAYED, Identity, identify
-from forebay.api.jobs import view_response
+from forebay.api.jobs.requests import BodyHead, parse_head
+from forebay.api.jobs.routes import view_response
 from forebay.api.passing import passed_of
 from forebay.api.reading import ANSWER
-from forebay.api.requests import BodyHead, parse_head
 from forebay.api.scopes import MODEL_ENDPOINTS
 from forebay.api.streams import stream_of, stream_within
 from forebay.api.waits import until_ended

@@ -10,7 +10,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from forebay.api.errors import Problem, error_document
-from forebay.api.websocket_protocol import SOCKET_PATHS
+from forebay.api.websocket.protocol import SOCKET_PATHS
 from forebay.settings.records import Settings
 
 _STATUS_LINE = "HTTP/1.1 {} {}\r\n"

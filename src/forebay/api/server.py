@@ -13,41 +13,35 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp
 
-from forebay.api import (
-    batches,
-    dead_letters,
-    files,
-    graphql,
-    health,
-    jobs,
-    keys,
-    message_batches,
-    metrics,
-    models,
-    openapi,
-    responses,
-    targets,
-    webhook_deliveries,
-    webhook_endpoints,
-    webhook_secret,
-    websocket,
-)
+from forebay.api import graphql, health, metrics, models, targets
+from forebay.api.batches import routes as batches
 from forebay.api.context import Api
 from forebay.api.depths import QueueDepths
+from forebay.api.description import routes as openapi
 from forebay.api.errors import handle_error, handle_unforeseen
 from forebay.api.events import routes as event_routes
 from forebay.api.events import rules as rule_routes
+from forebay.api.files import routes as files
 from forebay.api.gate import Gate, is_loopback_host
 from forebay.api.inference import infer, model_endpoint
-from forebay.api.key_records import is_any_key
-from forebay.api.keyring import KeyRing
+from forebay.api.jobs import dead_letters
+from forebay.api.jobs import routes as jobs
+from forebay.api.keys import routes as keys
+from forebay.api.keys.records import is_any_key
+from forebay.api.keys.ring import KeyRing
 from forebay.api.limits import Room
+from forebay.api.message_batches import routes as message_batches
 from forebay.api.protocol import Protocol
 from forebay.api.quotas import Quotas
 from forebay.api.reading import JobReader
+from forebay.api.responses import routes as responses
 from forebay.api.scopes import guarded
 from forebay.api.waiting import Waiting
-from forebay.api.websocket_protocol import PING_SECONDS, SocketProtocol
+from forebay.api.webhooks import deliveries as webhook_deliveries
+from forebay.api.webhooks import endpoints as webhook_endpoints
+from forebay.api.webhooks import secret as webhook_secret
+from forebay.api.websocket import routes as websocket
+from forebay.api.websocket.protocol import PING_SECONDS, SocketProtocol
 from forebay.app import System
 from forebay.domain.errors import ConfigurationError, ForebayError
 

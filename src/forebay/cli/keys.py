@@ -7,8 +7,8 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 import typer
 
-from forebay.api.key_records import create_key, list_keys, revoke_key
-from forebay.api.keys import FILTERS, key_list, key_order, key_view, new_key_view
+from forebay.api.keys.records import create_key, list_keys, revoke_key
+from forebay.api.keys.routes import FILTERS, key_list, key_order, key_view, new_key_view
 from forebay.app import SystemClock, open_storage
 from forebay.cli import webhook_secret
 from forebay.cli.logging import set_up_logging

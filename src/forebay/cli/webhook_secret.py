@@ -6,7 +6,7 @@ from typing import Annotated
 import msgspec
 import typer
 
-from forebay.api.webhook_views import TenantSecret
+from forebay.api.webhooks.views import TenantSecret
 from forebay.app import SystemClock, open_storage
 from forebay.cli.logging import set_up_logging
 from forebay.cli.options import GlobalOptions, options_of

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forebay.api.key_records import KeyOrder, create_key, revoke_key
-from forebay.api.keyring import ANYONE, FRESH_SECONDS, GRACE_SECONDS, KeyRing, presented_key
+from forebay.api.keys.records import KeyOrder, create_key, revoke_key
+from forebay.api.keys.ring import ANYONE, FRESH_SECONDS, GRACE_SECONDS, KeyRing, presented_key
 from forebay.domain.errors import StoreUnavailable, Unauthorized
 from forebay.domain.key import KEY, ApiKey, Scope, hash_of
 from forebay.domain.stored import StoredRecord

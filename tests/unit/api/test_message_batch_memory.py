@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from starlette.requests import Request
 
-from forebay.api.message_batches_input import BatchInput
+from forebay.api.message_batches.input import BatchInput
 from forebay.blobs.files import open_blobs
 from forebay.domain.ids import IdSource
 from forebay.engine.services import Bounds

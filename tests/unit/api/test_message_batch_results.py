@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from anthropic.types.messages import MessageBatchIndividualResponse
 
-from forebay.api.message_batches_results import result_line
+from forebay.api.message_batches.results import result_line
 
 
 def line(status: int | None = None, body: Any = None, code: str | None = None) -> bytes:

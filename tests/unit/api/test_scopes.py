@@ -10,7 +10,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.types import Message
 
 from forebay.api.context import CALLER
-from forebay.api.openapi import document_of
+from forebay.api.description.routes import document_of
 from forebay.api.scopes import OPEN, SCOPES, guarded, scope_of
 from forebay.api.scopes_document import with_table
 from forebay.api.server import HOT, ROUTES, SOCKETS

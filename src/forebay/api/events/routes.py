@@ -13,7 +13,7 @@ from forebay.api.context import Api, Caller, api_of, caller_of
 from forebay.api.errors import JSON
 from forebay.api.events.reading import Reader
 from forebay.api.events.views import EventList, MatchedView, ReceiptList, ReceiptView, RefusalView, event_view
-from forebay.api.listing import read_limit, split
+from forebay.api.jobs.listing import read_limit, split
 from forebay.domain.change import Added
 from forebay.domain.errors import ForebayError, NotFound, RequestError
 from forebay.domain.job import Job

@@ -21,7 +21,7 @@ from forebay.api.events.views import (
     TriedRule,
     rule_view,
 )
-from forebay.api.listing import read_limit, split
+from forebay.api.jobs.listing import read_limit, split
 from forebay.domain.errors import Conflict, RequestError
 from forebay.domain.rule import RULE, Rule, RuleBranch
 from forebay.engine.rules import TenantRules, rule_of

@@ -17,7 +17,7 @@ from strawberry.extensions import SchemaExtension
 
 from forebay.api.graphql.errors import TOO_COSTLY, coded, request_error
 from forebay.api.graphql.operation import Operation
-from forebay.api.listing import DEFAULT_LIMIT, HIGHEST_LIMIT
+from forebay.api.jobs.listing import DEFAULT_LIMIT, HIGHEST_LIMIT
 
 MOST_TOKENS = 2000  # a parser's work; the usual introspection has 250
 MOST_FIELDS = 500  # in the whole document: validating compares fields by pairs

@@ -21,8 +21,8 @@ from forebay.api.graphql.operation import Info, clean
 from forebay.api.graphql.scalars import SCALARS, Json, Time
 from forebay.api.graphql.updates import updates
 from forebay.api.idempotency import Identity, fingerprint_of, scoped_key
-from forebay.api.listing import DEFAULT_LIMIT, HIGHEST_LIMIT, jobs_query
-from forebay.api.requests import order_of, parse_request
+from forebay.api.jobs.listing import DEFAULT_LIMIT, HIGHEST_LIMIT, jobs_query
+from forebay.api.jobs.requests import order_of, parse_request
 from forebay.domain.change import Lookup
 from forebay.domain.errors import RequestError
 from forebay.domain.key import Scope

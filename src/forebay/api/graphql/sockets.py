@@ -19,8 +19,8 @@ from forebay.api.context import api_of
 from forebay.api.errors import GRAPHQL_PATHS, problem_of, problem_response
 from forebay.api.graphql.operation import Operation
 from forebay.api.graphql.schema import schema
-from forebay.api.keyring import presented_key
-from forebay.api.websocket_sending import TRY_AGAIN_LATER, Closed, Outgoing
+from forebay.api.keys.ring import presented_key
+from forebay.api.websocket.sending import TRY_AGAIN_LATER, Closed, Outgoing
 from forebay.domain.errors import RequestError, StoreUnavailable, Unauthorized
 from forebay.domain.key import Caller
 from forebay.policy.json_text import is_too_deep

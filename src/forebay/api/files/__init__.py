@@ -1,0 +1,1 @@
+"""``/v1/files``: uploads, contents, and the files of calls."""
