@@ -10,6 +10,7 @@ from forebay.domain.ids import IdSource
 from forebay.domain.target import Limits, Route, RouteEntry, TargetSpec, TargetType
 from forebay.engine.services import Bounds, Services
 from forebay.policy.resolution import Resolver
+from forebay.policy.vigil import PATIENCE_SECONDS
 from forebay.stores.sqlite.watch import Hub
 from forebay.telemetry import MetricsRegistry
 from forebay.testing.clock import START
@@ -167,7 +168,7 @@ class World:
         if self._faults.random() < STOP_SHARE:
             self.say(f"STOPS {when} the commit of {' '.join(verbs)}")
             process.stop()
-            back = self.plan.lease_seconds * self._faults.uniform(0.5, 3.0)
+            back = (self.plan.lease_seconds + PATIENCE_SECONDS) * self._faults.uniform(0.5, 3.0)
             self.loop.call_later(back, process.go_on, context=self.outside.context)
         else:
             self.say(f"DIES {when} the commit of {' '.join(verbs)}")
