@@ -130,6 +130,7 @@ DELTAS = st.fixed_dictionaries(
 
 @fuzz(400)
 @given(ENDPOINTS, st.lists(DELTAS | JSON_VALUES, max_size=5))
+@example("/v1/messages", [{"type": "message_delta", "delta": [[]]}])
 def test_events_of_any_shape_add_up_or_are_told_to_be_unreadable(endpoint: str, events: list[Any]) -> None:
     assembly = assembly_for(endpoint)
     try:

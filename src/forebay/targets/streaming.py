@@ -21,7 +21,7 @@ from forebay.targets.sse import event_data, whole_events
 LAST_WORD_SECONDS = 1.0  # between the end mark and the end of the answer
 _END_MARK = b"[DONE]"
 #: What decoding events of another shape than the vendor's raises.
-_UNREADABLE = (msgspec.DecodeError, KeyError, TypeError, AttributeError, UnicodeDecodeError, RecursionError)
+_UNREADABLE = (KeyError, TypeError, AttributeError, ValueError, RecursionError)  # of whatever shape an event is
 _SSE = "text/event-stream"
 _OVERLOADED = frozenset({"overloaded_error", "overloaded"})
 _THROTTLED = frozenset({"rate_limit_error", "rate_limit_exceeded"})
