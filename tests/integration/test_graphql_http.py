@@ -59,6 +59,8 @@ async def test_a_client_that_takes_neither_type_is_told_so(server: Server) -> No
         ("{ nothing }", {}, "graphql_validation_failed"),
         ("query ($n: Int!) { jobs(first: $n) { edges { cursor } } }", {}, "graphql_validation_failed"),
         ("query A { __typename } query B { __typename }", {"operationName": "C"}, "graphql_validation_failed"),
+        ("query A { __typename } query B { __typename }", {}, "graphql_validation_failed"),
+        ("mutation A { submit(input: {body: {}}) { id } } query B { __typename }", {}, "graphql_validation_failed"),
         ("fragment F on Job { id }", {}, "graphql_validation_failed"),
         ("subscription { jobUpdates(ids: []) { id } }", {}, None),
         ("{" * 400 + "a" + "}" * 400, {}, "graphql_parse_failed"),

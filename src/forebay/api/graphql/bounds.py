@@ -57,6 +57,9 @@ class Bounds(SchemaExtension):
         if ruler.fields > MOST_FIELDS or ruler.aliases > MOST_ALIASES:
             message = f"A document may name {MOST_FIELDS} fields and {MOST_ALIASES} aliases"
             return request_error(f"{message}, not {ruler.fields} and {ruler.aliases}", TOO_COSTLY)
+        # The library would run the first one; `operation_name` does not tell that nobody asked for it.
+        if ruler.is_ambiguous and not self.execution_context._provided_operation_name:
+            return request_error("The document has several operations: name one of them as `operationName`")
         measure = ruler.measure(self.execution_context.operation_name)
         if measure.depth > settings.graphql_max_depth:
             message = f"The operation is {measure.depth} deep, more than {settings.graphql_max_depth}"
@@ -84,6 +87,11 @@ class Ruler:
             elif isinstance(definition, OperationDefinitionNode):
                 self._operations.append(definition)
                 self._count(definition.selection_set)
+
+    @property
+    def is_ambiguous(self) -> bool:
+        """Whether the document alone does not say what is to be run. Source: GraphQL, GetOperation()."""
+        return len(self._operations) > 1
 
     def measure(self, name: str | None) -> Measure:
         """Of the operation of that name, or of the only one."""
