@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from forebay.api.protocol import Protocol
 from tests.fuzz.strategies import DAMAGE, damaged, fuzz
 from tests.integration.api_server import CHAT, Server, running_server
 
@@ -255,6 +256,55 @@ async def test_an_endless_head_is_refused_before_it_is_held(server: Server) -> N
     reply = await exchange(server, b"GET /", *[b"a" * 10_000] * 100)
     assert not reply or status_of(reply) == 431
     await server.get("/livez")
+
+
+REFUSED = b"POST /v1/jobs HTTP/1.1\r\nHost: another.example\r\n"  # answered before its body has come
+
+
+async def test_endless_trailers_and_extensions_of_chunks_are_refused_and_not_held(server: Server) -> None:
+    trailers = [b"".join(b"X-%d: y\r\n" % number for number in range(100))] * 1000
+    for end in (b"2\r\n{}\r\n0\r\n", b"2;"):
+        for head in (b"POST /v1/jobs HTTP/1.1\r\n" + HOST, REFUSED):
+            reply = await exchange(server, head + b"Transfer-Encoding: chunked\r\n\r\n" + end, *trailers)
+            assert not reply or status_of(reply) in {431, 403}
+    await server.get("/livez")
+
+
+async def test_a_trailer_is_no_header(server: Server) -> None:
+    body = json.dumps({"body": CHAT}).encode()
+    head = b"POST /v1/jobs HTTP/1.1\r\nConnection: close\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n"
+    ids = set()
+    for _ in range(2):
+        pieces = (b"%x\r\n%s\r\n" % (len(body), body), b"0\r\nIdempotency-Key: k\r\n\r\n")
+        reply = await exchange(server, head, *pieces)
+        assert status_of(reply) == 202
+        ids.add(json.loads(reply.partition(b"\r\n\r\n")[2])["id"])
+    assert len(ids) == 2
+
+
+@pytest.mark.parametrize("start", [b"Content-Length: 1000\r\n\r\n", b"Transfer-Encoding: chunked\r\n\r\n1\r\n"])
+async def test_a_body_that_stops_after_its_answer_does_not_keep_its_connection(tmp_path: Path, start: bytes) -> None:
+    async with running_server(tmp_path, limits={"body_timeout_seconds": 0.05}) as server:
+        reader, writer = await connect(server)
+        writer.write(REFUSED + start)
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            assert status_of(await reader.readuntil(b"}}")) == 403
+            writer.write(b"x")
+            assert await reader.read() == b""
+        writer.close()
+
+
+async def test_line_ends_between_requests_do_not_keep_a_connection(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader, writer = await connect(server)
+    writer.write(b"GET /livez HTTP/1.1\r\n" + HOST + b"\r\n")
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        assert status_of(await reader.readuntil(b"}")) == 200
+        monkeypatch.setattr(Protocol, "timeout_keep_alive", property(lambda _: 0.05, lambda *_: None), raising=False)
+        writer.write(b"\r\n")
+        assert await reader.read() == b""
+    writer.close()
 
 
 async def test_what_is_no_http_is_refused_in_our_own_envelope(server: Server) -> None:

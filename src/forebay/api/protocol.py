@@ -21,13 +21,17 @@ class Protocol(HttpToolsProtocol):
     """One connection. A request that is too large or too slow is answered, and its connection closed.
 
     A body is looked at once in `body_timeout`: what came since must make `min_upload_rate`, unless it is we who don't
-    read. A trickle so ends, however steady it is.
+    read. A trickle so ends, however steady it is, and also where the answer was given before the body had come.
     """
 
     _piece_bytes = 0
     _head_bytes = 0  # of the pieces before
     _body_bytes = 0
+    _framing_bytes = 0  # since the last piece of a body: trailers and extensions of chunks
+    _has_body_come = False
     _is_in_head = False
+    _is_in_message = False
+    _is_handed_over = False
     _deadline: asyncio.TimerHandle | None = None
     _problem: Problem | None = None
 
@@ -43,7 +47,7 @@ class Protocol(HttpToolsProtocol):
         self._piece_bytes = len(data)
         self._body_bytes += len(data)
         super().data_received(data)
-        if self.parser is None or self.transport.is_closing():
+        if self.parser is None or self._is_handed_over or self.transport.is_closing():
             return
         if self._is_in_head:
             self._head_bytes += len(data)
@@ -51,13 +55,30 @@ class Protocol(HttpToolsProtocol):
                 self._refuse(self._large_head())
             elif self._deadline is None:
                 self._await_head()
-        elif self._deadline is None and self._is_in_body():
-            self._await_body()
+        elif self._is_in_message:
+            self._note_body(len(data))
+        elif self.timeout_keep_alive_task is None and self.cycle is not None and self.cycle.response_complete:
+            # what came was no request: the connection is as idle as before
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
+
+    def handle_websocket_upgrade(self) -> None:
+        self._is_handed_over = True
+        super().handle_websocket_upgrade()
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._is_in_head = True
-        self._head_bytes = 0
+        self._is_in_head = self._is_in_message = True
+        self._head_bytes = self._framing_bytes = 0
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._is_in_head:  # else it is a trailer, which says nothing to us
+            super().on_header(name, value)
+
+    def on_body(self, body: bytes) -> None:
+        self._has_body_come = True
+        super().on_body(body)
 
     def on_headers_complete(self) -> None:
         self._is_in_head = False
@@ -68,6 +89,7 @@ class Protocol(HttpToolsProtocol):
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
+        self._is_in_message = False
         self._disarm()
         super().on_message_complete()
 
@@ -107,6 +129,15 @@ class Protocol(HttpToolsProtocol):
     def _await_head(self) -> None:
         self._deadline = self.loop.call_later(self._settings.head_timeout_seconds, self._give_up, "head")
 
+    def _note_body(self, size: int) -> None:
+        """What came is not in the head. More framing between two pieces of a body than a head may have is refused."""
+        self._framing_bytes = 0 if self._has_body_come else self._framing_bytes + size
+        self._has_body_come = False
+        if self._framing_bytes > self._settings.max_head_bytes:
+            self._refuse(self._large_head())
+        elif self._deadline is None:
+            self._await_body()
+
     def _await_body(self) -> None:
         self._body_bytes = 0
         self._deadline = self.loop.call_later(self._settings.body_timeout_seconds, self._look_at_body)
@@ -114,9 +145,10 @@ class Protocol(HttpToolsProtocol):
     def _look_at_body(self) -> None:
         self._deadline = None
         wanted = self._settings.min_upload_rate_bytes * self._settings.body_timeout_seconds
-        if not self._is_in_body() or self.transport.is_closing():
+        if not self._is_in_message or self.transport.is_closing():
             return
-        if self.flow.read_paused or self.cycle.body or self._body_bytes >= wanted:
+        is_read = not (self.flow.read_paused or (self._is_in_body() and self.cycle.body))
+        if not is_read or self._body_bytes >= wanted:
             self._await_body()
         else:
             self._give_up("body")
@@ -138,7 +170,8 @@ class Protocol(HttpToolsProtocol):
 
     def _refuse(self, problem: Problem) -> None:
         """Answers in the shape of the wire that the address is of, as far as it is known; never within an answer."""
-        if self.cycle is not None and self.cycle.response_started and not self.cycle.response_complete:
+        is_answered = self._is_in_message and not self._is_in_head and self.cycle is not None
+        if self.cycle is not None and self.cycle.response_started and (is_answered or not self.cycle.response_complete):
             self.transport.close()
             return
         path = getattr(self, "url", b"").partition(b"?")[0].decode("latin-1")
