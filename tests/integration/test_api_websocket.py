@@ -1,6 +1,7 @@
 """``/v1/ws`` over a real server and the public client `websockets`."""
 
 import json
+import logging
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -177,14 +178,22 @@ async def test_a_page_of_another_site_gets_no_socket(server: Server) -> None:
         with pytest.raises(InvalidStatus) as refused:
             async with open_socket(server.url, additional_headers=headers):
                 pass
-        assert refused.value.response.status_code == 403
+        assert refusal_in(refused.value) == (403, "forbidden_origin")
 
 
-async def test_a_key_in_the_address_is_refused(server: Server) -> None:
+async def test_a_key_in_the_address_is_refused(server: Server, caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(InvalidStatus) as refused:
         async with open_socket(server.url, "/v1/ws?key=fb_secret"):
             pass
-    assert refused.value.response.status_code == 400
+    assert refusal_in(refused.value) == (400, "invalid_value")
+    async with open_socket(server.url):  # by now the refused one has come to its end
+        assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+def refusal_in(refused: InvalidStatus) -> tuple[int, str]:
+    reply = refused.response
+    assert reply.headers["x-request-id"].startswith("req_")
+    return reply.status_code, json.loads(reply.body or b"")["error"]["code"]
 
 
 async def test_a_get_without_an_upgrade_is_told_what_stands_there(server: Server) -> None:

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from starlette.exceptions import HTTPException
 from starlette.middleware.errors import ServerErrorMiddleware
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import ClientDisconnect, HTTPConnection, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -22,7 +22,6 @@ from forebay.domain.key import Scope as KeyScope
 OPEN_PATHS = ("/livez", "/readyz", "/metrics", "/docs", "/openapi.json", "/graphql")  # not under /v1
 VERSION = "/v1"
 MESSAGES = "/v1/messages"  # what stands below it speaks Anthropic's wire
-POLICY_VIOLATION = 1008  # how a socket is closed. Source: RFC 6455, 7.4.1
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -98,15 +97,21 @@ class Gate:
         return None
 
     async def _take_socket(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Sockets tell who they are by themselves, after they were opened; from elsewhere none is opened (HTTP 403)."""
+        """Sockets tell who they are by themselves, after they were opened; from elsewhere none is opened."""
         if not scope["path"].startswith("/v1/"):
             scope["path"] = own_path(scope["path"])
-        scope[REQUEST_ID] = f"{self._prefix}{next(self._numbers):x}"
-        if self._refusal(scope, dict(scope["headers"])) is not None:
-            await receive()
-            await send({"type": "websocket.close", "code": POLICY_VIOLATION})
+        request_id = scope[REQUEST_ID] = f"{self._prefix}{next(self._numbers):x}"
+
+        async def send_named(message: Message) -> None:
+            if message["type"] == "websocket.http.response.start":
+                message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id.encode())]
+            await send(message)
+
+        refusal = self._refusal(scope, dict(scope["headers"]))
+        if refusal is not None:
+            await problem_response(refusal, HTTPConnection(scope))(scope, receive, send_named)
             return
-        await self._sockets.get(scope["path"], self._app)(scope, receive, send)
+        await self._sockets.get(scope["path"], self._app)(scope, receive, send_named)
 
     def _refusal(self, scope: Scope, headers: Mapping[bytes, bytes]) -> Problem | None:
         """Why no route may see a request: it can't be read, or comes from a page whose user did not mean to send it."""

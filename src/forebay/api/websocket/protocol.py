@@ -22,6 +22,8 @@ STRANGER_BYTES = 256 * 1024  # read of a client before it is known who it is
 MOST_FRAMES = 1000  # of one message
 TRY_AGAIN_LATER = 1013
 _TRUST = "forebay.trust"
+_LOG = logging.getLogger("forebay.websocket")
+_LOG.setLevel(logging.WARNING)  # below it are addresses, headers with keys, and what was said
 
 
 def trust(scope: Scope) -> None:
@@ -32,16 +34,20 @@ def trust(scope: Scope) -> None:
 
 
 class SocketProtocol(WebSocketsSansIOProtocol):
-    """One socket. A close never waits for a client that takes nothing, and no log has the address it asked for.
+    """One socket. A close never waits for a client that takes nothing, and no log has what it asked for or said.
 
     A stranger is read from no further than a first message needs, until the app trusts it or answers it.
     """
 
-    logger = logging.getLogger("forebay.websocket")
     _heard_bytes = 0
     _is_trusted = False
     _is_held = False
     _unfinished: Unfinished | None = None
+
+    def __init__(self, *given: Any, **options: Any) -> None:
+        super().__init__(*given, **options)
+        self.logger = self.conn.logger = _LOG
+        self.conn.debug = False
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
@@ -55,7 +61,6 @@ class SocketProtocol(WebSocketsSansIOProtocol):
             self.transport.pause_reading()
 
     async def run_asgi(self) -> None:
-        self.logger.setLevel(logging.WARNING)
         cast("dict[str, Any]", self.scope)[_TRUST] = self._trust
         await super().run_asgi()
 
@@ -66,6 +71,8 @@ class SocketProtocol(WebSocketsSansIOProtocol):
         elif message["type"] == "websocket.send":
             self._trust()
         await super().send(message)
+        if message["type"] == "websocket.http.response.body" and not message.get("more_body"):
+            self.handshake_complete = True  # else uvicorn logs an error of the app's: a refusal is none
 
     def shutdown(self) -> None:
         super().shutdown()  # closes with 1012
