@@ -63,6 +63,7 @@ def view_of(job: Job, request: Json, answered: Any = None) -> Json:
         "background": args.is_background,
         "store": args.is_stored,
         "previous_response_id": args.previous_id,
+        "metadata": request.get("metadata") or made["metadata"] or {},  # not every server tells it back
     }
     if state is State.COMPLETED and job.finished_at is not None:
         made["completed_at"] = int(job.finished_at)

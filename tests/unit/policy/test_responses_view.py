@@ -96,6 +96,13 @@ def test_what_has_no_answer_is_a_response_in_the_vendors_own_type(status: Status
     assert (told.error is not None) is (status is Status.FAILED)
 
 
+@pytest.mark.parametrize("told", [{}, None, {"other": "thing"}])
+def test_metadata_is_what_was_asked_for_whatever_a_server_tells_back(told: object) -> None:
+    answered = {"output": [], "status": "completed", "metadata": told}
+    assert view_of(job(Status.SUCCEEDED), {"metadata": {"a": "b"}}, answered)["metadata"] == {"a": "b"}
+    assert view_of(job(Status.SUCCEEDED), {}, answered)["metadata"] == (told or {})
+
+
 def test_nothing_of_a_request_is_lost_in_its_echo() -> None:
     request = {"model": "m", "temperature": 0.5, "top_p": 0.1, "tool_choice": "none", "user": "u", "truncation": "auto"}
     shown = blank(request)
