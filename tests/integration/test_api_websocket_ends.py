@@ -98,6 +98,18 @@ async def test_a_key_that_is_revoked_ends_its_sockets(server: Server, monkeypatc
         assert (await closed_with(watching))[0] == 4401
 
 
+async def test_no_log_has_the_key_or_a_message_of_a_socket(server: Server, caplog: pytest.LogCaptureFixture) -> None:
+    _, key = await new_key(server)
+    for name in (None, "uvicorn.error"):
+        caplog.set_level("DEBUG", logger=name)
+    for _ in range(2):
+        async with server.http.ws_connect("/v1/ws", headers=bearing(key)["additional_headers"]) as socket:
+            await socket.send_json({"action": "ping", "ref": "what-was-said"})
+            assert (await socket.receive_json())["ref"] == "what-was-said"
+    assert key not in caplog.text
+    assert "what-was-said" not in caplog.text
+
+
 async def test_another_tenants_job_is_as_if_it_were_not(server: Server) -> None:
     keys = [(await new_key(server, tenant))[1] for tenant in ("one", "two")]
     async with (

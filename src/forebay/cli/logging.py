@@ -33,8 +33,8 @@ def set_up_logging(level: str) -> None:
     handler.setFormatter(formatter)
     root = logging.getLogger()
     root.handlers = [handler]
-    root.setLevel(max(LEVELS[level], logging.WARNING) if level != "debug" else logging.DEBUG)
-    logging.getLogger("asyncio").setLevel(max(root.level, logging.INFO))
+    # never the libraries' own `debug`: it shows headers, keys among them, and bodies
+    root.setLevel(logging.INFO if level == "debug" else max(LEVELS[level], logging.WARNING))
 
 
 def _renderer() -> structlog.typing.Processor:
