@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from forebay.domain.function import InferenceRequest as InferenceRequest
     from forebay.domain.function import Reject as Reject
     from forebay.domain.function import Retry as Retry
+    from forebay.domain.function import Spawn as Spawn
     from forebay.domain.function import target as target
     from forebay.policy.matching import EventPattern as EventPattern
     from forebay.policy.matching import FilterPolicy as FilterPolicy
@@ -36,6 +37,7 @@ _PUBLIC = {
     "Reject": "forebay.domain.function",
     "RequestError": "forebay.domain.errors",
     "Retry": "forebay.domain.function",
+    "Spawn": "forebay.domain.function",
     "run": "forebay.runs",
     "target": "forebay.domain.function",
 }

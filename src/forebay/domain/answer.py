@@ -49,6 +49,8 @@ class Retry(Record, frozen=True, kw_only=True):
     is_counted: bool = True
     result: Result | None = None  # kept if this was the last attempt
     progress: str | None = None
+    usage: Usage | None = None  # as of Done
+    cost_usd: float | None = None
 
 
 class Snooze(Record, frozen=True, kw_only=True):

@@ -41,6 +41,14 @@ class Usage(Record, frozen=True, kw_only=True):
             reasoning_tokens=self.reasoning_tokens + other.reasoning_tokens,
         )
 
+    def minus(self, other: "Usage") -> "Usage":
+        return Usage(
+            input_tokens=self.input_tokens - other.input_tokens,
+            cached_tokens=self.cached_tokens - other.cached_tokens,
+            output_tokens=self.output_tokens - other.output_tokens,
+            reasoning_tokens=self.reasoning_tokens - other.reasoning_tokens,
+        )
+
 
 class Attempt(Record, frozen=True, kw_only=True):
     """One call. ``(job_id, number)`` is its identity; ``fence`` proves the lease under which it was begun."""

@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from forebay.domain.attempt import Usage
 from forebay.domain.job import JobError, OnUnknown, Status
 from forebay.domain.record import Record
 
@@ -74,6 +75,10 @@ class FanoutArgs(Record, frozen=True, kw_only=True):
     rule: str | None = None
 
     @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(branch.name for branch in self.branches)
+
+    @property
     def needed(self) -> int | None:
         """How many successes the whole can't do without; None: as many as there are, and one at least."""
         if self.successes is None and self.on_failure is OnFailure.FAIL:
@@ -83,7 +88,8 @@ class FanoutArgs(Record, frozen=True, kw_only=True):
 
 class Cursor(Record, frozen=True, kw_only=True):
     """``progress`` of a fan-out. ``refused``: branches that could not be made into jobs, by name. ``left_out``: those
-    that were live when the join was decided, and ``code``, why they were not waited for.
+    that were live when the join was decided, and ``code``, why they were not waited for. ``counted_…``: what of the
+    children's sums is in the group's own, from an end before it was retried.
     """
 
     version: int = 1
@@ -92,6 +98,8 @@ class Cursor(Record, frozen=True, kw_only=True):
     code: str | None = None
     error: JobError | None = None
     is_aggregating: bool = False
+    counted_usage: Usage | None = None
+    counted_usd: float = 0.0
 
 
 class Entry(Record, frozen=True, kw_only=True):

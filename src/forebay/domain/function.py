@@ -1,6 +1,7 @@
 """What a Python function that is a target gets, raises and is marked with: exported as ``forebay.*`` for its author."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass
 from typing import Any, TypeVar
 
 from forebay.domain.errors import ForebayError
@@ -19,7 +20,23 @@ class InferenceRequest(Record, frozen=True, kw_only=True):
     endpoint: str
     body: dict[str, Any]  # the request's JSON
     metadata: Mapping[str, str] = {}
-    children: Mapping[str, Any] = {}  # results of the branches that the function spawned before
+    children: Mapping[str, Any] = {}  # what came of those that it spawned before, by name: entries of a fan-out
+
+
+@dataclass(frozen=True, slots=True)
+class Spawn:
+    """Returned by the function: it is called again, with ``request.children``, when these have done their work.
+
+    ``children``: each a request as of ``POST /v1/jobs``, with a ``name`` if its target's is not to be it. ``join``:
+    ``all``, ``first`` or ``{"successes": N}``. ``on_failure="fail"``: a child's failure is the job's. ``deadline``:
+    seconds or a duration (``15m``), after which who is late is left out.
+    """
+
+    children: Sequence[Mapping[str, Any]]
+    _: KW_ONLY
+    join: str | Mapping[str, int] = "all"
+    on_failure: str = "partial"
+    deadline: float | str | None = None
 
 
 class TargetMark(Record, frozen=True, kw_only=True):

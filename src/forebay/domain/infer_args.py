@@ -23,6 +23,14 @@ class FormFile(Record, frozen=True, kw_only=True):
     content_type: str
 
 
+class Family(Record, frozen=True, kw_only=True):
+    """Where a job stands in a task that was split: ``root`` split it first, ``budget`` is what all spend from."""
+
+    root: str
+    depth: int
+    budget: str
+
+
 class InferArgs(Record, frozen=True, kw_only=True, omit_defaults=True):
     """``schema`` is read by the validation. ``files`` are those of the body, by id; ``is_form``: it came as a form."""
 
@@ -30,6 +38,7 @@ class InferArgs(Record, frozen=True, kw_only=True, omit_defaults=True):
     passed: Passed | None = None
     files: dict[str, FormFile] = {}
     is_form: bool = False
+    family: Family | None = None
 
 
 NO_ARGS = InferArgs()

@@ -1,10 +1,12 @@
 """One call of a target and its answer, as the Target port passes them."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from forebay.domain.attempt import Usage
 from forebay.domain.form import Form
 from forebay.domain.record import Record
+from forebay.domain.spawning import Decomposition
 
 
 class Call(Record, frozen=True, kw_only=True):
@@ -21,6 +23,7 @@ class Call(Record, frozen=True, kw_only=True):
     headers: Mapping[str, str] = {}  # the client's own, that are passed on
     query: str = ""
     form: Form | None = None  # the body as a form, for targets that speak the vendors' wires
+    children: Mapping[str, Any] = {}  # what came of the jobs that the last call split its task into
 
 
 class InferenceResult(Record, frozen=True, kw_only=True):
@@ -34,3 +37,4 @@ class InferenceResult(Record, frozen=True, kw_only=True):
     cost_usd: float | None = None  # None: the price is unknown
     request_id: str | None = None
     model: str | None = None
+    split: Decomposition | None = None  # the answer is no answer yet: the task was split

@@ -11,6 +11,7 @@ from forebay.domain.attempt import Attempt, Outcome
 from forebay.domain.change import Change, Claimed
 from forebay.domain.errors import LeaseLost, StoreUnavailable
 from forebay.domain.job import TERMINAL, ErrorCode, Job, JobError
+from forebay.domain.lane import CONTROL
 from forebay.engine.context import Context, Handler
 from forebay.engine.couriers import is_delivery
 from forebay.engine.finisher import Finisher
@@ -68,7 +69,7 @@ class Runner:
         self._finish(claimed, context, answer, began_at)
 
     def stop(self, job_ids: tuple[str, ...]) -> None:
-        """Asks running jobs to end: a call is broken off, unless its answer is to be kept."""
+        """Asks running jobs to end: a call is broken off, unless its answer is to be kept. Groups finish their step."""
         if not job_ids:
             return
         named = frozenset(job_ids)
@@ -77,7 +78,7 @@ class Runner:
             if job.id not in named or context.is_stopping:
                 continue
             context.is_stopping = True
-            if not (job.spec.keep_call or job.is_group):
+            if not (job.spec.keep_call or context.claimed.lane == CONTROL):
                 task.cancel()
 
     def drop_all(self) -> None:
@@ -114,7 +115,7 @@ class Runner:
             meters.attempt_ended(attempt.target, attempt.model, attempt.outcome, attempt.usage, attempt.cost_usd)
         if change.status in TERMINAL:
             wait = began_at - max(job.due_at, job.created_at)
-            target = None if job.is_group or is_delivery(claimed.lane) else claimed.lane
+            target = None if claimed.lane == CONTROL or is_delivery(claimed.lane) else claimed.lane
             meters.job_ended(job.kind, target, change.status, wait, now - job.created_at)
 
     def _give_up(self, claimed: Claimed, context: Context) -> None:

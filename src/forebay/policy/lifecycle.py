@@ -28,8 +28,8 @@ def decide(
             result=answer.result,
             taking=answer.taking,
             attempts=tuple(attempts),
-            usage=answer.usage or usage,
-            cost_usd=cost if answer.cost_usd is None else answer.cost_usd,
+            usage=_plus(answer.usage, usage),
+            cost_usd=_added(answer.cost_usd, cost),
             progress=answer.progress,
         )
     change = partial(
@@ -49,11 +49,12 @@ def decide(
                 result=answer.result,
                 error=answer.error,
                 taking=answer.taking,
-                usage=answer.usage or usage,
-                cost_usd=cost if answer.cost_usd is None else answer.cost_usd,
+                usage=_plus(answer.usage, usage),
+                cost_usd=_added(answer.cost_usd, cost),
             )
         case Retry():
-            return _announced(_retry(claimed.job, answer, change, now, chance))
+            sums = {"usage": _plus(answer.usage, usage), "cost_usd": _added(answer.cost_usd, cost)}
+            return _announced(_retry(claimed.job, answer, partial(change, **sums), now, chance))
         case Snooze():
             return change(status=Status.QUEUED, due_at=min(now + answer.after_seconds, claimed.job.deadline))
         case Spawn():
@@ -136,3 +137,11 @@ def _sums(attempts: Sequence[Attempt]) -> tuple[Usage | None, float | None]:
         if attempt.cost_usd is not None:
             cost = attempt.cost_usd if cost is None else cost + attempt.cost_usd
     return usage, cost
+
+
+def _plus(one: Usage | None, other: Usage | None) -> Usage | None:
+    return other if one is None else one if other is None else one.plus(other)
+
+
+def _added(one: float | None, other: float | None) -> float | None:
+    return other if one is None else one if other is None else one + other

@@ -179,6 +179,19 @@ class Settings(Record, frozen=True, kw_only=True):
             NUMBER,
         ),
     ] = 50_000
+    max_spawn_depth: Annotated[
+        int, _meaning("How deep Python targets may split their tasks (`forebay.Spawn`), one below the other.", NUMBER)
+    ] = 4
+    max_spawn_children: Annotated[
+        int, _meaning("Into how many jobs one may split its task, over all its rounds; at most 1000.", NUMBER)
+    ] = 100
+    max_spawned_jobs: Annotated[
+        int, _meaning("How many jobs there may be below one that began to split its task, in all.", NUMBER)
+    ] = 1000
+    spawn_budget_usd: Annotated[
+        float | None,
+        _meaning("What all below a split task may cost together, where it has no `budget_usd`.", "USD", shown="none"),
+    ] = None
     webhooks: Annotated[
         tuple[ConfiguredEndpoint, ...],
         _meaning(

@@ -92,8 +92,10 @@ def decode_job(row: Row, *, body: Content | None = None) -> Job:
     (fixed, state, deadline, ending, due_at, started_at, finished_at, attempt_count, attempts_used) = row[:9]
     (rescues, lone_rescues, progress, successes, live, until) = row[9:15]
     (taken_succeeded, taken_failed, taken_cancelled, code, message) = row[15:20]
+    job = _decode_fixed(fixed)
     return msgspec.structs.replace(
-        _decode_fixed(fixed),
+        job,
+        is_group=job.is_group or live is not None,  # who has waited for children is a group from then on
         status=_STATUS[state],
         deadline=deadline,
         ending=_ENDING[ending],

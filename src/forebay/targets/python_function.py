@@ -12,19 +12,21 @@ from typing import Any
 
 import msgspec
 
-from forebay.domain.answer import Spawn
 from forebay.domain.errors import (
     ConfigurationError,
+    RequestError,
     TargetError,
     TargetFailed,
     TargetRejected,
     TargetThrottled,
     TargetTimeout,
 )
-from forebay.domain.function import InferenceRequest, Reject, Retry
+from forebay.domain.function import InferenceRequest, Reject, Retry, Spawn
 from forebay.domain.inference import Call, InferenceResult
+from forebay.domain.spawning import Decomposition
 from forebay.domain.target import TargetSpec
 from forebay.policy.pricing import PriceTable
+from forebay.policy.spawning import read_spawn
 from forebay.policy.usage import NOTHING_METERED, read_metering
 from forebay.ports import StreamSink
 from forebay.targets.endpoint import metered_result
@@ -66,6 +68,7 @@ class PythonTarget:
             endpoint=call.endpoint,
             body=self._body(call),
             metadata=call.metadata,
+            children=call.children,
         )
         try:
             async with asyncio.timeout(call.timeout_seconds):
@@ -112,7 +115,7 @@ class PythonTarget:
         metering, content_type = NOTHING_METERED, "application/json"
         match returned:
             case Spawn():
-                raise TargetRejected(f"function {self._spec.function!r} returned Spawn, which is not supported yet")
+                return InferenceResult(status_code=200, body=b"{}", split=self._split(returned))
             case bytes() | bytearray():
                 body, content_type = bytes(returned), _FILE_TYPE
             case dict() | list() | str():
@@ -125,6 +128,12 @@ class PythonTarget:
         response = Response(status=200, headers={}, body=body)
         result = metered_result(response, metering, call, self._spec, self._table)
         return msgspec.structs.replace(result, content_type=content_type)
+
+    def _split(self, returned: Spawn) -> Decomposition:
+        try:
+            return read_spawn(returned)
+        except RequestError as exc:
+            raise TargetRejected(f"function {self._spec.function!r}: {exc.message}") from exc
 
     def _encoded(self, returned: Any) -> bytes:
         try:

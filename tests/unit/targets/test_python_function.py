@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from forebay.domain.answer import Spawn
 from forebay.domain.errors import (
     ConfigurationError,
     TargetError,
@@ -16,7 +15,7 @@ from forebay.domain.errors import (
     TargetThrottled,
     TargetTimeout,
 )
-from forebay.domain.function import MARK, InferenceRequest, Reject, Retry, TargetMark, target
+from forebay.domain.function import MARK, InferenceRequest, Reject, Retry, Spawn, TargetMark, target
 from forebay.domain.inference import Call
 from forebay.domain.target import Limits, TargetSpec, TargetType
 from forebay.targets.prices import ListPrices
@@ -65,7 +64,7 @@ def returning_bytes(_request: InferenceRequest) -> bytes:
 
 
 def spawning(_request: InferenceRequest) -> Spawn:
-    return Spawn()
+    return Spawn([])
 
 
 def returning_a_set(_request: InferenceRequest) -> Any:

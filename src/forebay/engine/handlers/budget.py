@@ -6,6 +6,7 @@ from collections import Counter
 
 from forebay.domain.answer import Answer, Failed, Snooze
 from forebay.domain.attempt import Outcome
+from forebay.domain.infer_args import infer_args
 from forebay.domain.inference import Call
 from forebay.domain.job import ErrorCode, Job, JobError, Status
 from forebay.domain.query import JobQuery, Parts
@@ -62,7 +63,8 @@ class Budget:
 
     def __init__(self, job: Job, ceiling_usd: float, budgets: Budgets) -> None:
         self._job = job
-        self._name = f"job:{job.parent_id or job.id}"
+        family = infer_args(job.spec.args).family
+        self._name = family.budget if family else f"job:{job.parent_id or job.id}"
         self._ceiling_usd = ceiling_usd
         self._budgets = budgets
         self._services = budgets.services

@@ -11,11 +11,13 @@ from forebay.domain.errors import TargetError
 from forebay.domain.inference import Call, InferenceResult
 from forebay.domain.job import ErrorCode, Job, JobError, Result
 from forebay.domain.lane import ROUTE_PREFIX
+from forebay.domain.spawning import Decomposition
 from forebay.engine.context import Context
 from forebay.engine.form_files import completed
 from forebay.engine.handlers.budget import Budget, Budgets
 from forebay.engine.handlers.response_streams import Sink, begins_again, open_sink
 from forebay.engine.handlers.results import inline_result, refusal, result_of
+from forebay.engine.handlers.splitting import Resumed, resume, split, with_sums
 from forebay.engine.handlers.streams import was_streamed
 from forebay.engine.handlers.validation import Validation, with_feedback
 from forebay.engine.intake import load_text
@@ -62,6 +64,13 @@ class InferHandler:
             return Snooze(after_seconds=0.0)
         if spec.stream and not begins_again(job) and await was_streamed(job, self._services):
             return Failed(error=_interrupted())
+        resumed: Resumed | None = None
+        if job.is_group:
+            step = await resume(job, self._services)
+            if not isinstance(step, Resumed):
+                lane.correct(job.tokens, 0)
+                return step
+            resumed = step
         remaining = job.deadline - self._services.clock.now()
         if remaining <= 0:
             return Failed(error=expired())
@@ -72,14 +81,21 @@ class InferHandler:
             job_id=job.id,
             attempt=job.attempt_count + 1,
             endpoint=spec.endpoint or "",
-            body=_rendered(job, text, candidate),
+            body=_rendered(job, text, candidate, resumed.cursor.feedback if resumed else job.progress),
             timeout_seconds=min(spec.timeout_seconds, remaining),
             model=candidate.model or spec.model,
             is_stream=spec.stream,
             metadata=spec.metadata,
+            children=resumed.children if resumed else {},
         )
         if spec.args is not None:
             call = await completed(call, job, self._services)
+        answer = await self._paid(job, call, lane, context)
+        if isinstance(answer, Decomposition):
+            return await split(job, answer, resumed, self._services)
+        return with_sums(answer, resumed)
+
+    async def _paid(self, job: Job, call: Call, lane: Lane, context: Context) -> Answer | Decomposition:
         budget = self._budgets.of(job)
         if budget is None:
             return await self._call(job, call, lane, context, None)
@@ -90,7 +106,9 @@ class InferHandler:
         finally:
             budget.release()
 
-    async def _call(self, job: Job, call: Call, lane: Lane, context: Context, budget: Budget | None) -> Answer:
+    async def _call(
+        self, job: Job, call: Call, lane: Lane, context: Context, budget: Budget | None
+    ) -> Answer | Decomposition:
         clock = self._services.clock
         attempt = next_attempt(context.claimed, target=lane.name, model=call.model, now=clock.now())
         sink = await open_sink(job, context.claimed.fence, self._services) if call.is_stream else None
@@ -111,13 +129,15 @@ class InferHandler:
         now = clock.now()
         lane.observe(result, now - attempt.started_at, now)
         lane.correct(job.tokens, result.usage.total_tokens if result.usage else None)
-        validation = Validation.of(job)
+        validation = Validation.of(job) if result.split is None else None
         invalid = validation.reasons(result.body) if validation else None
         context.complete(_ended(attempt, result, invalid, now))
         if sink is not None:
             await sent.close_stream()
         if budget is not None:
-            await sent.settle(result.cost_usd)
+            await sent.settle(result.cost_usd if result.split is None else 0.0)
+        if result.split is not None:
+            return result.split
         # However long the store is away: the answer is paid for, and is not asked for again.
         stored = inline_result(result) or await until_stored("result", lambda: result_of(result, job, self._services))
         if invalid and validation:
@@ -176,10 +196,10 @@ class InferHandler:
         return Candidate(target=lane.name, model=None)
 
 
-def _rendered(job: Job, text: str, candidate: Candidate) -> bytes:
+def _rendered(job: Job, text: str, candidate: Candidate, feedback: str | None) -> bytes:
     """The body as it is sent: with what was wrong with the last answer, and for the candidate's model."""
-    if job.progress:
-        text = with_feedback(job.spec.endpoint or "", text, job.progress)
+    if feedback:
+        text = with_feedback(job.spec.endpoint or "", text, feedback)
     return rewrite_model(text, candidate.model) if candidate.model else text.encode()
 
 
