@@ -42,7 +42,7 @@ class History:
     def attempts(self) -> Iterator[tuple[str, tuple[Attempt, ...]]]:
         """Each job that made calls, or may have, with its attempts in order."""
         for job in self.jobs.values():
-            if not job.is_group:
+            if not job.is_group or job.attempts:  # a job that split its task is a group, and has called its function
                 yield job.id, job.attempts
         for lines in self.ledgers.values():
             for line in lines:

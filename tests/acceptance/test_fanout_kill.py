@@ -1,0 +1,55 @@
+"""A server killed in the middle of a fan-out of fifty: nothing is lost, no branch is there twice, the result is whole."""
+
+import json
+from pathlib import Path
+
+from forebay.domain.job import Status
+from forebay.testing.history import violations
+
+from .faults_support import configure, counted, get, history_of, hold, http, let_go, opened, until, until_in_flight
+from .processes import started
+
+WIDTH = 50
+AT_ONCE = 8
+DONE = (11, 34)  # calls that are answered before the first kill, and before the second
+
+
+async def test_a_server_killed_in_the_middle_of_a_fan_out_loses_nothing(tmp_path: Path) -> None:
+    body = {"model": "mock", "messages": [{"role": "user", "content": "Hello to all."}]}
+    async with started("mock-model", "--port", "0", folder=tmp_path) as mock, http() as session:
+        configure(tmp_path, mock.address, concurrency=AT_ONCE)
+        job_id = ""
+        for done in DONE:
+            await hold(session, mock.address, after=done)
+            async with started("serve", "--port", "0", folder=tmp_path) as server:
+                if not job_id:
+                    async with session.post(
+                        f"{server.address}/v1/jobs", json={"targets": ["mock"] * WIDTH, "body": body}
+                    ) as reply:
+                        assert reply.status == 202, await reply.text()
+                        job_id = (await reply.json())["id"]
+                await until_in_flight(session, mock.address, AT_ONCE)
+                await server.kill()
+        await let_go(session, mock.address)
+        async with started("serve", "--port", "0", folder=tmp_path) as server, opened(tmp_path) as store:
+
+            async def has_ended() -> bool:
+                [job] = await store.jobs.get(None, [job_id])
+                return job is not None and job.is_terminal
+
+            await until(has_ended)
+            view = await get(session, f"{server.address}/v1/jobs/{job_id}")
+        assert view["status"] == "succeeded", json.dumps(view["error"])
+        entries = view["result"]["body"]
+        assert list(entries) == ["mock", *[f"mock-{number}" for number in range(2, WIDTH + 1)]]
+        assert {entry["status"] for entry in entries.values()} == {"succeeded"}
+        assert len({entry["job_id"] for entry in entries.values()}) == WIDTH
+        assert all(entry["body"]["choices"][0]["message"]["content"] for entry in entries.values())
+        history = await history_of(tmp_path)
+        assert violations(history, accepted=[job_id]) == []
+        assert history.statuses() == {Status.SUCCEEDED: 1}
+        assert len(history.jobs) == WIDTH + 1
+        answered = sum(job.status is Status.SUCCEEDED for job in history.jobs.values() if job.parent_id == job_id)
+        assert answered == WIDTH
+        calls = await counted(session, mock.address)
+        assert calls["max_in_flight"] <= AT_ONCE
