@@ -13,6 +13,7 @@ import pytest
 
 from forebay.domain.job import TERMINAL, Status
 from forebay.domain.query import JobQuery
+from forebay.domain.rule import EVENT, EVENT_KEY
 from forebay.engine.maintenance import Maintenance
 from forebay.testing.mock_model import MockOptions
 from tests.integration.batch_house import CHAT, House, request, running_house
@@ -185,6 +186,39 @@ async def test_a_response_leaves_nothing_of_what_was_said(house: House, tmp_path
     assert "chunks" in places(tmp_path)
     await delete(house, f"/v1/responses/{named}")
     assert places(tmp_path) == []
+
+
+@pytest.mark.parametrize("words", [MARK, LARGE], ids=["row", "blob"])
+async def test_a_fan_out_takes_the_words_of_its_event_with_it(house: House, tmp_path: Path, words: str) -> None:
+    send = {"copy": {"target": "mock", "body": chat("{detail.words}")}}
+    rule = {"name": "ask", "pattern": {"source": ["shop"]}, "send": send}
+    event = {"id": "1", "source": "shop", "detail-type": "asked", "detail": {"words": words}}
+    for path, body in (("/v1/rules", rule), ("/v1/events", event)):
+        async with house.http.post(path, json=body) as reply:
+            made = await reply.json()
+    fanout = made["data"][0]["matched"][0]["job_id"]
+    await until_ended(house, [fanout])
+    assert len(places(tmp_path)) > 1, "the request and the event"
+    await delete(house, f"/v1/jobs/{fanout}")
+    assert places(tmp_path) == []
+    async with house.http.post("/v1/events", json=event) as reply:
+        assert (await reply.json())["data"][0]["matched"][0]["job_id"] == fanout, "the event is still known"
+    async with house.http.get("/v1/events") as reply:
+        [listed] = (await reply.json())["data"]
+    async with house.http.post("/v1/events/replay", json={"ids": [listed["record_id"]]}) as reply:
+        assert (reply.status, (await reply.json())["error"]["code"]) == (409, "erased")
+
+
+@pytest.mark.parametrize(("ttl", "kept"), [(3600.0, 86_400.0), (2 * 86_400.0, 2 * 86_400.0), (9e9, 7 * 86_400.0)])
+async def test_an_event_is_kept_no_longer_than_results(tmp_path: Path, ttl: float, kept: float) -> None:
+    async with running_house(tmp_path, is_working=False, result_ttl_seconds=ttl) as house:
+        event = {"id": "1", "source": "shop", "detail-type": "asked", "detail": {}}
+        async with house.http.post("/v1/events", json=event) as reply:
+            assert reply.status == 202
+        for kind in (EVENT, EVENT_KEY):
+            [record] = await house.system.services.records.list("default", kind, limit=10)
+            assert record.expires_at is not None
+            assert record.expires_at - record.created_at == pytest.approx(kept, abs=1.0)
 
 
 async def test_a_live_job_is_not_erased(house: House) -> None:

@@ -15,6 +15,7 @@ from forebay.domain.file import FILE
 from forebay.domain.infer_args import infer_args
 from forebay.domain.job import Job
 from forebay.domain.query import JobQuery, Parts
+from forebay.engine.events import forget
 from forebay.engine.handlers.batch.erasing import erase_line
 from forebay.engine.intake import INFER
 from forebay.engine.services import Services
@@ -53,6 +54,7 @@ async def erase(tenant: str, job_id: str, services: Services) -> Reply:
             replies = await _erase(page, services)
             if any(reply.lookup is Lookup.NOT_DEAD for reply in replies):  # a call that is being broken off
                 return Reply(id=job_id, lookup=Lookup.NOT_DEAD, status=job.status)
+        await forget(job, services)
     [reply] = await _erase([job], services)
     return reply
 

@@ -11,7 +11,7 @@ import msgspec
 
 from forebay.domain.change import Added
 from forebay.domain.content import INLINE_LIMIT_BYTES
-from forebay.domain.errors import Conflict, VersionConflict
+from forebay.domain.errors import Conflict, StoreUnavailable, VersionConflict
 from forebay.domain.fanout import FanoutArgs
 from forebay.domain.job import Job
 from forebay.domain.order import Order
@@ -22,7 +22,9 @@ from forebay.engine.fanouts import make_fanout
 from forebay.engine.intake import store_bytes
 from forebay.engine.services import Services
 
-KEPT_SECONDS = 7 * 86_400.0  # for a look at what came, and a replay
+KEPT_SECONDS = 7 * 86_400.0  # for a look at what came, and a replay; no longer than `result_ttl`
+LEAST_KEPT_SECONDS = 86_400.0  # as long as an idempotency key: a repeat is known by it
+FORGETTING_TRIES = 10
 TRIGGER = "trigger:"  # begins the key of a job that an event made
 
 
@@ -92,10 +94,39 @@ async def replay(record: StoredRecord, services: Services, *, tenant: str, add: 
 
 
 async def text_of(data: EventData, services: Services) -> str:
-    """The event's own JSON. Raises: NotFound: it is gone."""
+    """The event's own JSON. Raises: NotFound: it is gone. Conflict: it was erased."""
     if data.body is not None:
         return data.body
-    return b"".join([chunk async for chunk in services.blobs.read(data.blob_id or "")]).decode()
+    if data.blob_id is None:
+        raise Conflict(f"The event {data.event_id!r} of source {data.source!r} was erased", code="erased")
+    return b"".join([chunk async for chunk in services.blobs.read(data.blob_id)]).decode()
+
+
+async def forget(job: Job, services: Services) -> None:
+    """Erases what the event said that made this job. It stays known: its repeat makes no other job."""
+    if not job.key.startswith(TRIGGER):
+        return
+    record_key = await services.records.get(job.tenant, EVENT_KEY, job.key.rpartition(":")[2])
+    if record_key is None:
+        return
+    for _ in range(FORGETTING_TRIES):
+        record = await services.records.get(job.tenant, EVENT, event_key(record_key).record_id)
+        if record is None or not _has_words(data := event_data(record)):
+            return
+        known = msgspec.json.encode(msgspec.structs.replace(data, body=None, blob_id=None)).decode()
+        try:
+            await services.records.put(msgspec.structs.replace(record, data=known, blobs=()))
+        except VersionConflict:  # a replay noted what it made
+            continue
+        if data.blob_id is not None:
+            await services.blobs.delete(await services.jobs.orphans([data.blob_id]))
+        return
+    raise StoreUnavailable(f"the event of job {job.id!r} changes all the time; try again")
+
+
+def kept_seconds(services: Services) -> float:
+    """How long an event is kept after it came."""
+    return min(KEPT_SECONDS, max(LEAST_KEPT_SECONDS, services.bounds.result_ttl_seconds))
 
 
 def order_of(rule: Rule, event: Incoming, services: Services) -> Order:
@@ -136,7 +167,7 @@ async def _known(event: Incoming, digest: str, services: Services, tenant: str) 
         tenant=tenant,
         data=msgspec.json.encode(key).decode(),
         created_at=now,
-        expires_at=now + KEPT_SECONDS,
+        expires_at=now + kept_seconds(services),
     )
     try:
         await services.records.put(record)
@@ -166,7 +197,7 @@ async def _put(record_id: str, data: EventData, text: str, services: Services, t
         tenant=tenant,
         data=msgspec.json.encode(data).decode(),
         created_at=data.received_at,
-        expires_at=data.received_at + KEPT_SECONDS,
+        expires_at=data.received_at + kept_seconds(services),
         blobs=blobs,
     )
     try:
@@ -176,6 +207,10 @@ async def _put(record_id: str, data: EventData, text: str, services: Services, t
         if found is None:
             raise
         return found
+
+
+def _has_words(data: EventData) -> bool:
+    return data.body is not None or data.blob_id is not None
 
 
 def _digest(event: Incoming) -> str:

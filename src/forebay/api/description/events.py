@@ -39,7 +39,7 @@ EVENT_OPERATIONS = (
         request=ReplayRequest,
         answer=ReceiptList,
         status=202,
-        refusals=(400, 404, 413, 429, 503),
+        refusals=(400, 404, 409, 413, 429, 503),
     ),
     Operation(
         method="get",
