@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from forebay.engine.worker import WorkerOptions, WorkerProcess
+from forebay.testing.targets import ScriptedTarget
 from tests.integration.api_server import Server, running_server
 
 EVENT = {"id": "1", "source": "shop", "detail-type": "product.created", "detail": {"name": "lamp", "price": 120}}
@@ -45,6 +46,25 @@ async def test_an_event_becomes_a_fan_out_by_the_rule_that_it_matches(server: Se
     assert job["metadata"]["rule"] == "launch"
     child = await server.get(f"/v1/jobs/{job['result']['body']['copy']['job_id']}")
     assert child["parent_id"] == job["id"]
+
+
+async def test_targets_are_told_how_many_events_led_to_them_and_one_too_many_is_refused(server: Server) -> None:
+    await server.post("/v1/rules", 201, json=RULE)
+    after: dict[str, Any] = {"headers": {"forebay-hops": "8"}}
+    await _send(server, EVENT, **after)
+    await server.post("/v1/jobs", 202, json={"targets": ["gpt"], "body": ASK}, **after)
+    await server.post("/v1/jobs", 202, json={"target": "gpt", "body": ASK}, **after)
+    line = json.dumps({"target": "gpt", "body": ASK})
+    async with server.http.post("/v1/jobs/bulk", data=line, **after) as reply:
+        assert reply.status == 200, await reply.text()
+    await asyncio.wait_for(WorkerProcess(server.services, WorkerOptions()).run_until_idle(), 120)
+    target = server.services.targets["gpt"]
+    assert isinstance(target, ScriptedTarget)
+    assert sorted(call.hops for call in target.calls) == [8, 8, 8, 9]
+    [refused] = await _send(server, {**EVENT, "id": "9"}, headers={"forebay-hops": "9"})
+    assert (refused["error"]["code"], refused["error"]["param"]) == ("too_many_hops", "forebay-hops")
+    assert "max_event_hops" in refused["error"]["message"]
+    await server.post("/v1/events", 400, json=EVENT, headers={"forebay-hops": "-1"})
 
 
 async def test_a_repeated_event_is_answered_as_before_and_runs_nothing_twice(server: Server) -> None:

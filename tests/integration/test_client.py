@@ -29,7 +29,40 @@ def later(request):
     if request.attempt == 1:
         raise forebay.Retry(after=0.01)
     return ["now"]
+
+def again(request):
+    # publishes what the rule matches that sent it here
+    with forebay.Client(request.body["detail"]["server"]) as client:
+        return said(request, lambda: client.events.send(event(request)))
+
+async def again_async(request):
+    async with forebay.AsyncClient(request.body["detail"]["server"]) as client:
+        try:
+            receipt = await client.events.send(event(request))
+        except forebay.RequestError as error:
+            return {"code": error.code, "hops": request.hops}
+        return {"next": receipt.matched[0].job_id}
+
+def said(request, send):
+    try:
+        return {"next": send().matched[0].job_id}
+    except forebay.RequestError as error:
+        return {"code": error.code, "hops": request.hops}
+
+def event(request):
+    return {"source": request.body["source"], "detail-type": "turn", "detail": request.body["detail"]}
+
+def plan(request):
+    if request.children:
+        return {"all": [one["body"] for one in request.children.values()]}
+    child = {"target": "describe", "body": {"picture": "half"}}
+    return forebay.Spawn([child, child], deadline="5m")
 """
+RULES = [
+    {"name": name, "pattern": {"source": [name]}, "send": {"it": {"target": name, "body": body}}}
+    for name in ("again", "again_async")
+    for body in [{"source": "{source}", "detail": "{detail}"}]
+]
 NOBODY = "http://127.0.0.1:9"
 LATER: dict[str, Any] = {"target": "describe", "body": {"picture": 1}, "not_before": "1h"}
 
@@ -47,11 +80,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("client")
     (folder / "pictures.py").write_text(FUNCTIONS)
     with mock_model(folder) as mock:
-        functions = {
-            name: {"type": "python", "function": f"pictures:{name}"} for name in ("describe", "refuse", "later")
-        }
+        names = ("describe", "refuse", "later", "again", "again_async", "plan")
+        functions = {name: {"type": "python", "function": f"pictures:{name}"} for name in names}
         model = {"type": "openai", "base_url": mock.base_url, "models": ["mock"]}
-        (folder / "forebay.yaml").write_text(json.dumps({"targets": {"model": model, **functions}}))
+        (folder / "forebay.yaml").write_text(json.dumps({"targets": {"model": model, **functions}, "rules": RULES}))
         with started("serve", "--port", "0", cwd=folder, PYTHONPATH=str(folder)) as process:
             assert process.stdout is not None
             found = re.search(r"http://\S+", process.stdout.readline())
@@ -100,6 +132,44 @@ def test_functions_of_the_configuration_are_targets(client: forebay.Client) -> N
     assert result.body == {"seen": "cat", "attempt": 1, "metadata": {"a": "b"}}
     again = client.jobs.wait(client.jobs.submit(target="later", body={}).id, timeout=120)
     assert (again.result and again.result.body, again.attempt_count) == (["now"], 2)
+
+
+def test_a_function_splits_its_task_and_combines_what_its_children_did(client: forebay.Client) -> None:
+    ended = client.jobs.wait(client.jobs.submit(target="plan", body={}).id, timeout=120)
+    assert ended.result is not None
+    assert [one["seen"] for one in ended.result.body["all"]] == ["half", "half"]
+    assert ended.attempt_count == 2
+
+
+@pytest.mark.parametrize("name", ["again", "again_async"])
+def test_a_cycle_of_rules_comes_to_an_end_that_is_told(name: str, client: forebay.Client, server: Server) -> None:
+    receipt = client.events.send({"source": name, "detail-type": "turn", "detail": {"server": server.url}})
+    job_id, turns = receipt.matched[0].job_id, 0
+    while True:
+        turns += 1
+        result = client.jobs.wait(job_id, timeout=120).result
+        assert result is not None
+        said = result.body["it"]["body"]
+        if "next" not in said:
+            break
+        job_id = said["next"]
+    assert said == {"code": "too_many_hops", "hops": turns}
+    assert turns == 9
+
+
+def test_events_are_sent_listed_and_replayed(client: forebay.Client) -> None:
+    alone = {"source": "nobody", "detail-type": "t", "detail": {}}
+    good, bad = client.events.send_many([{**alone, "id": "e1"}, {**alone, "detail": 5}])
+    assert (good.id, good.matched, good.error) == ("e1", [], None)
+    assert bad.error is not None
+    assert bad.error.param == "detail"
+    with pytest.raises(forebay.RequestError, match="detail"):
+        client.events.send({**alone, "detail": 5})
+    assert client.events.send({**alone, "id": "e1"}) == good
+    [kept] = client.events.list(unmatched=True, limit=1)
+    assert (kept.id, kept.source, kept.matched) == ("e1", "nobody", [])
+    assert [one.id for one in client.events.replay([kept.record_id])] == ["e1"]
+    assert client.events.replay(unmatched=True)
 
 
 def test_a_failed_job_is_an_exception_with_its_view(client: forebay.Client) -> None:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
+import msgspec
 import pytest
 
 from forebay.domain.errors import ConfigurationError, TargetFailed, TargetRejected, TargetTimeout
@@ -71,6 +72,14 @@ async def test_the_job_is_named_in_the_headers_equal_on_every_attempt() -> None:
     assert head.startswith("post /critic http/1.1")
     expected = ["forebay-job-id: job_7", "forebay-attempt: 3", "idempotency-key: job_7", "authorization: bearer k"]
     assert all(f"\r\n{line}\r\n" in head for line in expected)
+
+
+async def test_how_many_events_led_to_the_job_is_told() -> None:
+    async with running(reply("200 OK", b"[]", JSON), reply("200 OK", b"[]", JSON)) as (service, target):
+        await target.call(msgspec.structs.replace(call_of(), hops=3))
+        await target.call(call_of())
+    assert "\r\nforebay-hops: 3\r\n" in service.heads[0].lower()
+    assert "forebay-hops" not in service.heads[1].lower()
 
 
 async def test_what_was_accepted_is_polled_until_it_is_there() -> None:

@@ -1,5 +1,6 @@
-"""``forebay.AsyncClient``: a server's jobs, batches and files from asynchronous code."""
+"""``forebay.AsyncClient``: a server's jobs, batches, files and events from asynchronous code."""
 
+from forebay.client.events import AsyncEvents
 from forebay.client.files import AsyncBatches, AsyncFiles
 from forebay.client.jobs import AsyncJobs
 from forebay.client.transport import Transport
@@ -16,6 +17,7 @@ class AsyncClient:
         self.jobs = AsyncJobs(self._transport)
         self.files = AsyncFiles(self._transport)
         self.batches = AsyncBatches(self._transport)
+        self.events = AsyncEvents(self._transport)
 
     async def __aenter__(self) -> "AsyncClient":
         return self

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import IO, Any, TypeVar
 
 from forebay.client.asynchronous import AsyncClient
-from forebay.client.views import BatchView, FileView, JobView
+from forebay.client.views import BatchView, EventView, FileView, JobView, ReceiptView
 
 T = TypeVar("T")
 
@@ -22,6 +22,7 @@ class Client:
         self.jobs = Jobs(self._client, self._portal)
         self.files = Files(self._client, self._portal)
         self.batches = Batches(self._client, self._portal)
+        self.events = Events(self._client, self._portal)
 
     def __enter__(self) -> "Client":
         return self
@@ -116,6 +117,25 @@ class Batches:
 
     def results(self, batch_id: str) -> Iterator[dict[str, Any]]:
         return self._portal.iterate(self._batches.results(batch_id))
+
+
+class Events:
+    """``client.events``; see AsyncEvents."""
+
+    def __init__(self, client: AsyncClient, portal: "_Portal") -> None:
+        self._events, self._portal = client.events, portal
+
+    def send(self, event: Mapping[str, Any]) -> ReceiptView:
+        return self._portal.call(self._events.send(event))
+
+    def send_many(self, events: Iterable[Mapping[str, Any]]) -> list[ReceiptView]:
+        return self._portal.call(self._events.send_many(events))
+
+    def replay(self, ids: Sequence[str] | None = None, *, unmatched: bool = False) -> list[ReceiptView]:
+        return self._portal.call(self._events.replay(ids, unmatched=unmatched))
+
+    def list(self, **filters: Any) -> list[EventView]:
+        return self._portal.call(self._events.list(**filters))
 
 
 class _Portal:

@@ -20,6 +20,7 @@ from forebay.domain.errors import (
     TooMany,
     Unauthorized,
 )
+from forebay.domain.hops import HOPS, HOPS_HEADER
 
 DEFAULT_SERVER = "http://127.0.0.1:8700"
 TRIES = 4
@@ -81,6 +82,8 @@ class Transport:
         StoreUnavailable: 503; Interrupted: no answer.
         """
         tries = TRIES if is_repeatable else 1
+        if hops := HOPS.get():  # within a Python target
+            headers = {HOPS_HEADER: str(hops), **(headers or {})}
         for remaining in range(tries - 1, -1, -1):
             try:
                 async with self._open().request(

@@ -126,3 +126,37 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
 
     data: list[msgspec.Raw]
     has_more: bool = False
+
+
+class MatchedView(View, frozen=True, kw_only=True):
+    """A rule that an event matched, and its fan-out."""
+
+    rule: str
+    job_id: str
+
+
+class RefusalView(View, frozen=True, kw_only=True):
+    """Why an event was refused."""
+
+    message: str
+    code: str
+    param: str | None = None
+
+
+class ReceiptView(View, frozen=True, kw_only=True):
+    """What came of one event."""
+
+    id: str | None = None
+    matched: list[MatchedView] = []
+    error: RefusalView | None = None
+
+
+class EventView(View, frozen=True, kw_only=True):
+    """A kept event. ``record_id`` is what replays name it by."""
+
+    record_id: str
+    id: str
+    source: str
+    type: str
+    received_at: float
+    matched: list[MatchedView] = []

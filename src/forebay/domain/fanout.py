@@ -54,6 +54,7 @@ class Branch(Record, frozen=True, kw_only=True):
     on_unknown: OnUnknown = OnUnknown.RETRY
     budget_usd: float | None = None
     metadata: dict[str, str] = {}
+    hops: int = 0  # events that led here
 
 
 class Aggregation(Record, frozen=True, kw_only=True):

@@ -20,6 +20,7 @@ class InferenceRequest(Record, frozen=True, kw_only=True):
     endpoint: str
     body: dict[str, Any]  # the request's JSON
     metadata: Mapping[str, str] = {}
+    hops: int = 0  # events that led here, each set off by the one before; to be passed on as `forebay-hops`
     children: Mapping[str, Any] = {}  # what came of those that it spawned before, by name: entries of a fan-out
 
 

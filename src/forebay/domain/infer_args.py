@@ -32,13 +32,16 @@ class Family(Record, frozen=True, kw_only=True):
 
 
 class InferArgs(Record, frozen=True, kw_only=True, omit_defaults=True):
-    """``schema`` is read by the validation. ``files`` are those of the body, by id; ``is_form``: it came as a form."""
+    """``schema`` is read by the validation. ``files`` are those of the body, by id; ``is_form``: it came as a form.
+    ``hops``: how many events led here.
+    """
 
     schema: Any = None
     passed: Passed | None = None
     files: dict[str, FormFile] = {}
     is_form: bool = False
     family: Family | None = None
+    hops: int = 0
 
 
 NO_ARGS = InferArgs()

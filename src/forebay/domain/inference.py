@@ -23,6 +23,7 @@ class Call(Record, frozen=True, kw_only=True):
     headers: Mapping[str, str] = {}  # the client's own, that are passed on
     query: str = ""
     form: Form | None = None  # the body as a form, for targets that speak the vendors' wires
+    hops: int = 0  # events that led here
     children: Mapping[str, Any] = {}  # what came of the jobs that the last call split its task into
 
 

@@ -33,3 +33,4 @@ class Order(Record, frozen=True, kw_only=True):
     fanout: FanoutArgs | None = None  # to several targets at once
     on_end: tuple[Notice, ...] = ()
     notify: JobWebhook | None = None
+    hops: int = 0  # events that led here

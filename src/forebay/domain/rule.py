@@ -53,6 +53,7 @@ class EventData(Record, frozen=True, kw_only=True):
     received_at: float
     matched: tuple[Matched, ...] = ()
     is_matched: str = "false"
+    hops: int = 0
     body: str | None = None
     blob_id: str | None = None
 

@@ -8,11 +8,13 @@ import hashlib
 from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
+import structlog
 
 from forebay.domain.change import Added
 from forebay.domain.content import INLINE_LIMIT_BYTES
-from forebay.domain.errors import Conflict, StoreUnavailable, VersionConflict
+from forebay.domain.errors import Conflict, RequestError, StoreUnavailable, VersionConflict
 from forebay.domain.fanout import FanoutArgs
+from forebay.domain.hops import HOPS_HEADER
 from forebay.domain.job import Job
 from forebay.domain.order import Order
 from forebay.domain.record import Record
@@ -22,6 +24,7 @@ from forebay.engine.fanouts import make_fanout
 from forebay.engine.intake import store_bytes
 from forebay.engine.services import Services
 
+log = structlog.get_logger(__name__)
 KEPT_SECONDS = 7 * 86_400.0  # for a look at what came, and a replay; no longer than `result_ttl`
 LEAST_KEPT_SECONDS = 86_400.0  # as long as an idempotency key: a repeat is known by it
 FORGETTING_TRIES = 10
@@ -35,6 +38,7 @@ class Incoming(Record, frozen=True, kw_only=True):
     id: str
     type: str
     text: str
+    hops: int = 0
 
 
 class Received(Record, frozen=True, kw_only=True):
@@ -52,8 +56,10 @@ async def receive(event: Incoming, services: Services, *, tenant: str, add: Add 
     """Takes an event in; it and the jobs of the rules that it matches are durable when this returns. ``add``: how jobs
     are added, where not by the store's own verb.
 
-    Raises: Conflict: another event has its source and id. RequestError: the event can't be matched.
+    Raises: Conflict: another event has its source and id. RequestError: the event can't be matched, or is one hop too
+    far from the first (`too_many_hops`).
     """
+    _check_hops(event, services)
     digest = hashlib.sha256(event.text.encode()).hexdigest()
     known = await _known(event, digest, services, tenant)
     record = await services.records.get(tenant, EVENT, known.record_id)
@@ -70,6 +76,7 @@ async def receive(event: Incoming, services: Services, *, tenant: str, add: Add 
         received_at=now,
         matched=matched,
         is_matched="true" if matched else "false",
+        hops=event.hops,
     )
     record = await _put(known.record_id, data, event.text, services, tenant)
     return Received(record=record, data=data)
@@ -79,7 +86,7 @@ async def replay(record: StoredRecord, services: Services, *, tenant: str, add: 
     """Sends a kept event through the present rules: those that it has not met yet make their jobs."""
     data = event_data(record)
     text = await text_of(data, services)
-    event = Incoming(source=data.source, id=data.event_id, type=data.type, text=text)
+    event = Incoming(source=data.source, id=data.event_id, type=data.type, text=text, hops=data.hops)
     rules = await services.rules.of(tenant)
     met = {one.rule for one in data.matched}
     fresh = [rule for rule in rules.matching(text) if rule.name not in met]
@@ -144,8 +151,22 @@ def order_of(rule: Rule, event: Incoming, services: Services) -> Order:
             aggregation=rule.aggregation,
             rule=rule.name,
         ),
+        hops=event.hops + 1,
         metadata={"rule": rule.name, "event_id": event.id[:512], "event_source": event.source[:512]},
     )
+
+
+def _check_hops(event: Incoming, services: Services) -> None:
+    """A rule whose target publishes what the rule matches goes round until this ends it, and tells."""
+    most = services.bounds.max_event_hops
+    if event.hops > most:
+        log.warning("event_cycle", source=event.source, type=event.type, hops=event.hops)
+        message = f"{event.hops} events led to this one, each set off by the one before, where {most} may"
+        raise RequestError(
+            f"{message} (setting `max_event_hops`): does a rule match what its own target publishes?",
+            param=HOPS_HEADER,
+            code="too_many_hops",
+        )
 
 
 async def _job(rule: Rule, event: Incoming, services: Services, tenant: str) -> Job:

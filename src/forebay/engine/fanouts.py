@@ -28,7 +28,7 @@ async def make_fanout(order: Order, services: Services, *, tenant: str = "defaul
 
     Raises: RequestError, NotFound: no branch, too many, two of one name, or one that nobody serves.
     """
-    args = order.fanout or FanoutArgs(branches=())
+    args = _with_hops(order.fanout or FanoutArgs(branches=()), order.hops)
     _check(args, order.body, services)
     now = services.clock.now()
     start = order.not_before or now
@@ -104,8 +104,20 @@ async def make_branch(parent: Job, branch: Branch, scope: Mapping[str, Any], tex
         key=BRANCH_KEY + branch.name,
         parent_id=parent.id,
         is_stream=False,
+        hops=branch.hops,
     )
     return await make_job(order, services, tenant=parent.tenant)
+
+
+def _with_hops(args: FanoutArgs, hops: int) -> FanoutArgs:
+    """Every branch carries on how many events led to it, so that its target can tell."""
+    if not hops:
+        return args
+    replace = msgspec.structs.replace
+    branches = tuple(replace(branch, hops=hops) for branch in args.branches)
+    summing = args.aggregation.branch
+    aggregation = args.aggregation if summing is None else replace(args.aggregation, branch=replace(summing, hops=hops))
+    return replace(args, branches=branches, aggregation=aggregation)
 
 
 def _own_model(branch: Branch, text: str, services: Services) -> str | None:

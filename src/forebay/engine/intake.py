@@ -33,6 +33,8 @@ async def make_job(order: Order, services: Services, *, tenant: str = "default")
     model = order.model or _model_of(order.body)
     resolution = services.resolver.resolve(target=order.target, model=model, endpoint=order.endpoint)
     args, blobs = await _files(order, resolution.endpoint, services, tenant)
+    if order.hops:
+        args = with_args(args, InferArgs(hops=order.hops))
     now = services.clock.now()
     start = order.not_before or now
     deadline = order.deadline or start + services.bounds.default_deadline_seconds

@@ -28,6 +28,7 @@ class Bounds:
     result_ttl_seconds: float = 30 * 86_400.0
     max_json_depth: int = DEEPEST
     max_metadata_pairs: int = 16
+    max_event_hops: int = 8
     max_spawn_depth: int = 4
     max_spawn_children: int = 100
     max_spawned_jobs: int = 1000

@@ -72,6 +72,7 @@ async def _make_part(job: Job, part: Part, services: Services) -> Job:
         deadline=deadline,
         budget_usd=budget,
         args=with_args(None, InferArgs(family=replace(family, depth=family.depth + 1))),
+        hops=infer_args(job.spec.args).hops,
     )
     child = await make_job(order, services, tenant=job.tenant)
     if family.budget:

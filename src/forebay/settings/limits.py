@@ -14,7 +14,7 @@ SIZES = {
 }
 NUMBERS = (
     *("max_headers", "max_json_depth", "max_metadata_pairs", "graphql_max_depth", "graphql_max_cost"),
-    *("max_spawn_depth", "max_spawn_children", "max_spawned_jobs"),
+    *("max_event_hops", "max_spawn_depth", "max_spawn_children", "max_spawned_jobs"),
 )
 SUMS = ("spawn_budget_usd",)
 DURATIONS = {"head_timeout": "head_timeout_seconds", "body_timeout": "body_timeout_seconds"}

@@ -179,6 +179,14 @@ class Settings(Record, frozen=True, kw_only=True):
             NUMBER,
         ),
     ] = 50_000
+    max_event_hops: Annotated[
+        int,
+        _meaning(
+            "How many events may lead to one, each published by a target that the one before was sent to: an event "
+            "beyond is refused, code `too_many_hops`.",
+            NUMBER,
+        ),
+    ] = 8
     max_spawn_depth: Annotated[
         int, _meaning("How deep Python targets may split their tasks (`forebay.Spawn`), one below the other.", NUMBER)
     ] = 4

@@ -7,6 +7,7 @@ from urllib.parse import urljoin, urlsplit
 import msgspec
 
 from forebay.domain.errors import TargetFailed, TargetRejected, TargetThrottled, TargetTimeout, TargetUnavailable
+from forebay.domain.hops import HOPS_HEADER
 from forebay.domain.inference import Call, InferenceResult
 from forebay.domain.target import TargetSpec
 from forebay.policy.pricing import PriceTable
@@ -51,6 +52,8 @@ class HttpServiceTarget:
         headers["forebay-job-id"] = call.job_id
         headers["forebay-attempt"] = str(call.attempt)
         headers["idempotency-key"] = call.job_id
+        if call.hops:
+            headers[HOPS_HEADER] = str(call.hops)
         if call.is_stream:
             opened = self._http.stream(self._url, headers, call.body, call.timeout_seconds)
             return await stream_call(opened, call, self._spec, self._table, sink)

@@ -5,6 +5,7 @@ import inspect
 import os
 import sys
 from collections.abc import Awaitable, Callable
+from contextvars import copy_context
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
@@ -22,6 +23,7 @@ from forebay.domain.errors import (
     TargetTimeout,
 )
 from forebay.domain.function import InferenceRequest, Reject, Retry, Spawn
+from forebay.domain.hops import HOPS
 from forebay.domain.inference import Call, InferenceResult
 from forebay.domain.spawning import Decomposition
 from forebay.domain.target import TargetSpec
@@ -68,6 +70,7 @@ class PythonTarget:
             endpoint=call.endpoint,
             body=self._body(call),
             metadata=call.metadata,
+            hops=call.hops,
             children=call.children,
         )
         try:
@@ -92,12 +95,17 @@ class PythonTarget:
         self._pool.close()
 
     async def _run(self, request: InferenceRequest) -> Any:
-        if self._is_async:
-            outcome = await _outcome_of(self._function(request))
-        else:
-            outcome = await self._pool.run(partial(_outcome_in_thread, self._function, request))
-            if inspect.isawaitable(outcome.returned):
-                outcome = await _outcome_of(outcome.returned)
+        token = HOPS.set(request.hops)
+        try:
+            if self._is_async:
+                outcome = await _outcome_of(self._function(request))
+            else:
+                call = partial(copy_context().run, _outcome_in_thread, self._function, request)
+                outcome = await self._pool.run(call)
+                if inspect.isawaitable(outcome.returned):
+                    outcome = await _outcome_of(outcome.returned)
+        finally:
+            HOPS.reset(token)
         if outcome.raised is not None:
             raise self._told(outcome.raised) from outcome.raised
         return outcome.returned

@@ -16,6 +16,7 @@ from forebay.api.events.views import EventList, MatchedView, ReceiptList, Receip
 from forebay.api.jobs.listing import read_limit, split
 from forebay.domain.change import Added
 from forebay.domain.errors import ForebayError, NotFound, RequestError
+from forebay.domain.hops import HOPS_HEADER, read_hops
 from forebay.domain.job import Job
 from forebay.domain.rule import EVENT, Matched, event_data
 from forebay.domain.stored import StoredRecord
@@ -43,7 +44,8 @@ async def send(request: Request) -> Response:
     api, caller = api_of(request), caller_of(request)
     data = await read_body(request, api.system.settings.max_body_bytes)
     reader = Reader(api.services.ids.new("evt"), api.services.clock.now())
-    events = reader.read(request.headers, data)
+    hops = read_hops(request.headers.get(HOPS_HEADER))
+    events = [_after(event, hops) for event in reader.read(request.headers, data)]
     gate = asyncio.Semaphore(AT_ONCE)
 
     async def one(event: Incoming | RequestError) -> ReceiptView:
@@ -85,6 +87,10 @@ async def replayed(request: Request) -> Response:
         matched = await replay(record, api.services, tenant=caller.tenant, add=_adder(api, caller))
         receipts.append(ReceiptView(id=event_data(record).event_id, matched=_shown(matched)))
     return Response(msgspec.json.encode(ReceiptList(data=receipts)), status_code=202, media_type=JSON)
+
+
+def _after(event: Incoming | RequestError, hops: int) -> Incoming | RequestError:
+    return event if isinstance(event, RequestError) or not hops else msgspec.structs.replace(event, hops=hops)
 
 
 async def _receipt(event: Incoming | RequestError, api: Api, caller: Caller) -> ReceiptView:

@@ -16,6 +16,7 @@ from forebay.api.idempotency import REPLAYED, Identity, check_same, fingerprint_
 from forebay.api.jobs.requests import order_of, parse_request
 from forebay.api.lines import lines_of
 from forebay.domain.errors import ForebayError, Overloaded, StoreUnavailable, TooLarge, TooMany
+from forebay.domain.hops import HOPS_HEADER, read_hops
 from forebay.domain.job import Job, Status
 
 NDJSON = "application/x-ndjson"
@@ -74,6 +75,7 @@ class Submission:
         self._caller: Caller = caller_of(request)
         self._path: str = request.scope["path"]
         self._key = request.headers.get("idempotency-key")
+        self._hops = read_hops(request.headers.get(HOPS_HEADER))
         self._longest_bytes: int = self._api.system.settings.max_body_bytes
         self.replies: IO[bytes] = tempfile.SpooledTemporaryFile(REPLY_MEMORY_BYTES)  # noqa: SIM115 - closed by `_Replies`
         self._chunk: list[Job | Accepted | Refused] = []
@@ -143,7 +145,7 @@ class Submission:
                 raise TooLarge(f"The line is longer than {self._longest_bytes} bytes", code="request_too_large")
             request = parse_request(line)
             identity = self._identity(index, line, request.idempotency_key)
-            order = order_of(request, identity, self._api.services.clock.now())
+            order = order_of(request, identity, self._api.services.clock.now(), hops=self._hops)
             try:
                 return await made(order, self._api, self._caller)
             except TooMany:

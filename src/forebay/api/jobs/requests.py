@@ -110,8 +110,8 @@ def parse_head(body: bytes, param: str | None = "body") -> BodyHead:
     return head
 
 
-def order_of(request: JobRequest, identity: Identity, now: float) -> Order:
-    """The order that a request makes. Raises: RequestError."""
+def order_of(request: JobRequest, identity: Identity, now: float, *, hops: int = 0) -> Order:
+    """The order that a request makes; ``hops``: of its header. Raises: RequestError."""
     body = bytes(request.body)
     head = parse_head(body)
     not_before = (
@@ -142,6 +142,7 @@ def order_of(request: JobRequest, identity: Identity, now: float) -> Order:
         fingerprint=identity.fingerprint,
         origin=identity.origin,
         notify=_webhook(request.notify),
+        hops=hops,
         fanout=_fanout(request, is_stream=head.stream is True),
     )
 

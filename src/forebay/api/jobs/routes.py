@@ -22,6 +22,7 @@ from forebay.api.waits import until_ended
 from forebay.domain.batch import BATCH, MESSAGE_BATCH, batch_id
 from forebay.domain.change import Lookup, Reply
 from forebay.domain.errors import Conflict, RequestError
+from forebay.domain.hops import HOPS_HEADER, read_hops
 from forebay.domain.job import DEAD, Job
 from forebay.domain.query import Parts
 from forebay.domain.webhook import NOTIFY, SUBSCRIBE
@@ -38,7 +39,8 @@ async def submit(request: Request) -> Response:
     data = await read_body(request, api.system.settings.max_body_bytes)
     parsed = parse_request(data)
     identity = identify(request, data, body_key=parsed.idempotency_key)
-    order = order_of(parsed, identity, api.services.clock.now())
+    hops = read_hops(request.headers.get(HOPS_HEADER))
+    order = order_of(parsed, identity, api.services.clock.now(), hops=hops)
     admitted = await admit(order, identity, api, caller)
     job = admitted.job or await load(admitted.id, api, caller)
     headers = {"location": f"/v1/jobs/{admitted.id}"}

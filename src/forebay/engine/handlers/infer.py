@@ -8,6 +8,7 @@ from forebay.domain.answer import Answer, Done, Failed, Retry, Snooze
 from forebay.domain.attempt import Attempt, Outcome
 from forebay.domain.content import Content
 from forebay.domain.errors import TargetError
+from forebay.domain.infer_args import infer_args
 from forebay.domain.inference import Call, InferenceResult
 from forebay.domain.job import ErrorCode, Job, JobError, Result
 from forebay.domain.lane import ROUTE_PREFIX
@@ -87,6 +88,7 @@ class InferHandler:
             is_stream=spec.stream,
             metadata=spec.metadata,
             children=resumed.children if resumed else {},
+            hops=infer_args(spec.args).hops,
         )
         if spec.args is not None:
             call = await completed(call, job, self._services)
