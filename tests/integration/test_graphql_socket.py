@@ -32,6 +32,10 @@ def watching(*ids: str, query: str = UPDATES) -> dict[str, Any]:
     return {"type": "subscribe", "id": "1", "payload": payload}
 
 
+def running(query: str, name: str) -> dict[str, Any]:
+    return {"type": "subscribe", "id": "1", "payload": {"query": query, "operationName": name}}
+
+
 @asynccontextmanager
 async def opened(server: Server, init: Any = None, **options: Any) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
     """A socket on which `connection_init` was answered."""
@@ -124,6 +128,10 @@ async def test_an_unknown_id_is_an_error_of_its_own(server: Server) -> None:
         (watching("job_\0"), "invalid_value"),
         (watching("x", query="subscription ($ids: [ID!]!) { jobUpdates(ids: $ids) { nothing } }"), None),
         (watching("x", query="subscription A { jobUpdates(ids: []) { id } job }"), None),
+        (watching("x", query="{ broken " + "x" * 200), "graphql_parse_failed"),
+        (watching("x", query=""), "graphql_parse_failed"),
+        (watching("x", query="query A { __typename } query B { __typename }"), "graphql_validation_failed"),
+        (running("query A { __typename }", "B"), "graphql_validation_failed"),
     ],
 )
 async def test_what_can_not_be_watched_is_an_error_and_the_socket_goes_on(
@@ -157,12 +165,11 @@ async def test_more_jobs_than_the_bound_are_refused(server: Server, monkeypatch:
         ('{"type": "subscribe", "id": "1"}', 4400),
         ('{"type": "subscribe", "id": "1", "payload": {"query": 5}}', 4400),
         ('{"type": "subscribe", "id": "1", "payload": {"query": "{", "variables": []}}', 4400),
-        ('{"type": "subscribe", "id": "1", "payload": {"query": "{ broken ' + "x" * 200 + '"}}', 4400),
         ('{"type": "ping", "payload": ' + "[" * 100_000, 4400),
         ('{"type": "connection_init"}', 4429),
         (b"bytes", 4400),
     ],
-    ids=range(10),
+    ids=range(9),
 )
 async def test_what_is_no_message_closes_the_socket(server: Server, said: str | bytes, code: int) -> None:
     async with opened(server) as wire:

@@ -5,6 +5,8 @@ from typing import Any
 
 import structlog
 from graphql import GraphQLError, GraphQLSyntaxError
+from strawberry.exceptions import MissingQueryError
+from strawberry.schema.exceptions import CannotGetOperationTypeError
 from strawberry.utils.str_converters import to_camel_case
 
 from forebay.api.errors import graphql_error, problem_of
@@ -13,6 +15,7 @@ from forebay.domain.errors import ForebayError
 log = structlog.get_logger(__name__)
 PARSE_FAILED, VALIDATION_FAILED = "graphql_parse_failed", "graphql_validation_failed"
 TOO_COSTLY = "graphql_too_costly"
+NO_QUERY = "`query` is empty"
 _TOO_DEEP = "The document is nested too deeply"
 
 
@@ -40,6 +43,10 @@ def _code(error: GraphQLError) -> None:
         case ForebayError() | OSError():
             shown = graphql_error(problem_of(original))
             error.message, error.extensions = shown["message"], _named(shown["extensions"])
+        case MissingQueryError():
+            error.message, error.extensions = NO_QUERY, {"code": PARSE_FAILED}
+        case CannotGetOperationTypeError():
+            error.message, error.extensions = original.as_http_error_reason(), {"code": VALIDATION_FAILED}
         case RecursionError():
             error.message, error.extensions = _TOO_DEEP, {"code": PARSE_FAILED}
         case None | GraphQLError() if isinstance(error, GraphQLSyntaxError):

@@ -17,7 +17,7 @@ from strawberry.types.graphql import OperationType
 from forebay.api.bodies import decode, read_body
 from forebay.api.context import api_of, caller_of
 from forebay.api.errors import GRAPHQL_PATHS, JSON, problem_of
-from forebay.api.graphql.errors import formatted, request_error
+from forebay.api.graphql.errors import NO_QUERY, PARSE_FAILED, formatted, request_error
 from forebay.api.graphql.operation import Operation
 from forebay.api.graphql.scalars import encoded
 from forebay.api.graphql.schema import schema
@@ -70,7 +70,7 @@ async def _answered(asked: Asked, request: Request, media_type: str) -> Response
             allowed_operation_types=_READING if request.method == "GET" else _POSTED,
         )
     except MissingQueryError:
-        return _refused(_wrong(media_type), request_error("`query` is empty", "graphql_parse_failed"), media_type)
+        return _refused(_wrong(media_type), request_error(NO_QUERY, PARSE_FAILED), media_type)
     except CannotGetOperationTypeError as error:
         return _refused(_wrong(media_type), request_error(error.as_http_error_reason()), media_type)
     except InvalidOperationTypeError as error:

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 import structlog
+from graphql import GraphQLError
 from starlette.requests import HTTPConnection
 from starlette.types import Receive, Scope, Send
 from strawberry.exceptions import ConnectionRejectionError
@@ -96,6 +97,10 @@ class _Handler(BaseGraphQLTransportWSHandler[Operation, None]):
     async def handle_task_exception(self, error: Exception) -> None:
         if not isinstance(error, WebSocketDisconnected):
             log.error("socket_failed", exc_info=error)
+
+    @staticmethod
+    def _get_pre_execution_close_reason(_: GraphQLError) -> None:
+        """A document that can't be read is an error of its operation: the library would close the socket on all."""
 
 
 def _handler(wire: "_Wire", operation: Operation) -> _Handler:
