@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from forebay.domain.attempt import Usage
-from forebay.domain.job import JobError, OnUnknown, Status
+from forebay.domain.job import Job, JobError, OnUnknown, Status
 from forebay.domain.record import Record
 
 FANOUT = "fanout"  # the job's kind
@@ -122,6 +122,11 @@ class Document(msgspec.Struct, omit_defaults=True):
     branches: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
+class _Leeway(msgspec.Struct):
+    leeway_seconds: float = 60.0
+
+
+_LEEWAY = msgspec.json.Decoder(_Leeway)
 _ARGS = msgspec.json.Decoder(FanoutArgs)
 _CURSOR = msgspec.json.Decoder(Cursor)
 
@@ -129,6 +134,11 @@ _CURSOR = msgspec.json.Decoder(Cursor)
 def fanout_args(text: str | None) -> FanoutArgs:
     """Reads a fan-out's arguments."""
     return _ARGS.decode(text or "{}")
+
+
+def join_deadline(job: Job) -> float:
+    """When a fan-out joins: the deadline that it was given. Its own is later by the leeway."""
+    return job.deadline - _LEEWAY.decode(job.spec.args or "{}").leeway_seconds
 
 
 def cursor_of(progress: str | None) -> Cursor | None:

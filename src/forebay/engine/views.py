@@ -7,7 +7,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from forebay.domain.attempt import Attempt, Outcome, Usage
 from forebay.domain.errors import NotFound
-from forebay.domain.fanout import FANOUT, Document
+from forebay.domain.fanout import FANOUT, Document, join_deadline
 from forebay.domain.job import Job, JobError, Result, Status
 from forebay.engine.intake import load_text
 from forebay.ports import BlobStore
@@ -130,7 +130,7 @@ def _common(job: Job) -> dict[str, object]:
         "metadata": spec.metadata,
         "created_at": job.created_at,
         "not_before": job.not_before,
-        "deadline": job.deadline,
+        "deadline": join_deadline(job) if job.kind == FANOUT else job.deadline,
         "started_at": job.started_at,
         "finished_at": job.finished_at,
         "error": None if job.status is Status.SUCCEEDED else _error(job.error),
