@@ -129,6 +129,7 @@ async def open_system(settings: Settings, *, clock: Clock | None = None) -> Asyn
                 max_json_depth=settings.max_json_depth,
                 max_metadata_pairs=settings.max_metadata_pairs,
                 max_event_hops=settings.max_event_hops,
+                event_ttl_seconds=settings.event_ttl_seconds,
                 max_spawn_depth=settings.max_spawn_depth,
                 max_spawn_children=settings.max_spawn_children,
                 max_spawned_jobs=settings.max_spawned_jobs,

@@ -50,6 +50,7 @@ class Counted(Record, frozen=True, kw_only=True):
     durations: list[CountedTimes] = []
     calls: list[CountedCalls] = []
     in_flight: dict[str, int] = {}
+    events: dict[str, int] = {}  # by whether a rule matched
 
 
 class MetricsRegistry(Collector):
@@ -64,6 +65,7 @@ class MetricsRegistry(Collector):
         self._durations: dict[str, _Times] = {}
         self._calls: dict[tuple[str, str, str], _Calls] = {}
         self._in_flight: dict[str, int] = {}
+        self._events: dict[str, int] = {}
         self.registry.register(self)
 
     def job_ended(
@@ -93,6 +95,11 @@ class MetricsRegistry(Collector):
         if cost_usd is not None and cost_usd >= 0:
             calls.cost_usd = (calls.cost_usd or 0.0) + cost_usd
 
+    def event_received(self, *, is_matched: bool) -> None:
+        """Counts an event that came in for the first time."""
+        matched = "true" if is_matched else "false"
+        self._events[matched] = self._events.get(matched, 0) + 1
+
     def in_flight(self, target: str, calls: int) -> None:
         """Sets how many calls of a target are under way in this process."""
         self._in_flight[target] = calls
@@ -105,6 +112,7 @@ class MetricsRegistry(Collector):
             durations=[times.counted(target) for target, times in self._durations.items()],
             calls=[calls.counted(*key) for key, calls in self._calls.items()],
             in_flight=dict(self._in_flight),
+            events=dict(self._events),
         )
 
     def add(self, counted: Counted) -> None:
@@ -117,6 +125,8 @@ class MetricsRegistry(Collector):
                 _times(known, times.target).add(times)
         for calls in counted.calls:
             self._calls.setdefault((calls.target, calls.model, Outcome(calls.outcome)), _Calls()).add(calls)
+        for matched, count in counted.events.items():
+            self._events[matched] = self._events.get(matched, 0) + count
         for target, under_way in counted.in_flight.items():
             self._in_flight[target] = self._in_flight.get(target, 0) + under_way
 
@@ -126,6 +136,8 @@ class MetricsRegistry(Collector):
         yield _histogram("forebay_job_wait_seconds", "From due to claimed.", self._waits)
         yield _histogram("forebay_job_duration_seconds", "From created to ended.", self._durations)
         yield from self._collect_calls()
+        events = {(matched,): count for matched, count in self._events.items()}
+        yield _counter("forebay_events", "Events that came in, by whether a rule matched.", ["matched"], events)
         in_flight = GaugeMetricFamily("forebay_in_flight", "Calls under way here.", labels=["target"])
         for target, under_way in list(self._in_flight.items()):
             in_flight.add_metric([target], under_way)

@@ -8,7 +8,10 @@ from typing import Any
 
 import pytest
 
+from forebay.engine.events import Incoming, receive
+from forebay.engine.services import Bounds
 from forebay.engine.worker import WorkerOptions, WorkerProcess
+from forebay.testing.system import open_services
 from forebay.testing.targets import ScriptedTarget
 from tests.integration.api_server import Server, running_server
 
@@ -65,6 +68,14 @@ async def test_targets_are_told_how_many_events_led_to_them_and_one_too_many_is_
     assert (refused["error"]["code"], refused["error"]["param"]) == ("too_many_hops", "forebay-hops")
     assert "max_event_hops" in refused["error"]["message"]
     await server.post("/v1/events", 400, json=EVENT, headers={"forebay-hops": "-1"})
+
+
+@pytest.mark.parametrize(("ttl", "kept"), [(60.0, 86_400.0), (3 * 86_400.0, 3 * 86_400.0), (9e9, 30 * 86_400.0)])
+async def test_events_are_kept_as_long_as_they_are_said_to_be(ttl: float, kept: float, tmp_path: Path) -> None:
+    async with open_services(tmp_path, [], bounds=Bounds(event_ttl_seconds=ttl)) as services:
+        event = Incoming(source="shop", id="1", type="t", text="{}")
+        record = (await receive(event, services, tenant="default")).record
+        assert record.expires_at == record.created_at + kept
 
 
 async def test_a_repeated_event_is_answered_as_before_and_runs_nothing_twice(server: Server) -> None:

@@ -48,6 +48,21 @@ async def test_what_other_processes_counted_is_added(server: Server) -> None:
     assert [found[name] for name in (ENDED, CALLS, TOKENS, COST, WAITS, IN_FLIGHT)] == [3, 3, 9, 0.75, 3, 3]
 
 
+async def test_events_are_counted_by_whether_a_rule_matched(server: Server) -> None:
+    event = {"source": "shop", "detail-type": "t", "detail": {}}
+    body = {"model": "gpt-model", "messages": []}
+    rule = {"name": "r", "pattern": {"source": ["shop"]}, "send": {"it": {"target": "gpt", "body": body}}}
+    await server.post("/v1/rules", 201, json=rule)
+    for one in ({**event, "id": "1"}, {**event, "id": "1"}, {**event, "source": "else"}, {**event, "detail": 5}):
+        await server.post("/v1/events", 202, json=one)
+    elsewhere = replace(server.services, meters=MetricsRegistry())
+    elsewhere.meters.event_received(is_matched=True)
+    await Publisher(elsewhere).publish()
+    found = await samples(server)
+    assert found['forebay_events_total{matched="true"}'] == 2
+    assert found['forebay_events_total{matched="false"}'] == 1
+
+
 async def test_publishing_again_counts_nothing_twice(server: Server) -> None:
     elsewhere = replace(server.services, meters=MetricsRegistry())
     publisher = Publisher(elsewhere)

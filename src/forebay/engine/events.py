@@ -25,7 +25,6 @@ from forebay.engine.intake import store_bytes
 from forebay.engine.services import Services
 
 log = structlog.get_logger(__name__)
-KEPT_SECONDS = 7 * 86_400.0  # for a look at what came, and a replay; no longer than `result_ttl`
 LEAST_KEPT_SECONDS = 86_400.0  # as long as an idempotency key: a repeat is known by it
 FORGETTING_TRIES = 10
 TRIGGER = "trigger:"  # begins the key of a job that an event made
@@ -79,6 +78,7 @@ async def receive(event: Incoming, services: Services, *, tenant: str, add: Add 
         hops=event.hops,
     )
     record = await _put(known.record_id, data, event.text, services, tenant)
+    services.meters.event_received(is_matched=bool(matched))
     return Received(record=record, data=data)
 
 
@@ -132,8 +132,9 @@ async def forget(job: Job, services: Services) -> None:
 
 
 def kept_seconds(services: Services) -> float:
-    """How long an event is kept after it came."""
-    return min(KEPT_SECONDS, max(LEAST_KEPT_SECONDS, services.bounds.result_ttl_seconds))
+    """How long an event is kept after it came, for a look at what came and a replay."""
+    bounds = services.bounds
+    return max(LEAST_KEPT_SECONDS, min(bounds.event_ttl_seconds, bounds.result_ttl_seconds))
 
 
 def order_of(rule: Rule, event: Incoming, services: Services) -> Order:

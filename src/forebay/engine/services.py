@@ -29,6 +29,7 @@ class Bounds:
     max_json_depth: int = DEEPEST
     max_metadata_pairs: int = 16
     max_event_hops: int = 8
+    event_ttl_seconds: float = 7 * 86_400.0
     max_spawn_depth: int = 4
     max_spawn_children: int = 100
     max_spawned_jobs: int = 1000

@@ -17,7 +17,11 @@ NUMBERS = (
     *("max_event_hops", "max_spawn_depth", "max_spawn_children", "max_spawned_jobs"),
 )
 SUMS = ("spawn_budget_usd",)
-DURATIONS = {"head_timeout": "head_timeout_seconds", "body_timeout": "body_timeout_seconds"}
+DURATIONS = {
+    "head_timeout": "head_timeout_seconds",
+    "body_timeout": "body_timeout_seconds",
+    "event_ttl": "event_ttl_seconds",
+}
 LIMITS = (*SIZES, *NUMBERS, *SUMS, *DURATIONS)
 
 

@@ -179,6 +179,16 @@ class Settings(Record, frozen=True, kw_only=True):
             NUMBER,
         ),
     ] = 50_000
+    event_ttl_seconds: Annotated[
+        float,
+        _meaning(
+            "How long events are kept, for a look at them and a replay: no longer than `result_ttl`, and a day at "
+            "least, by which a repeat is known.",
+            SECONDS,
+            key="event_ttl",
+            shown="7d",
+        ),
+    ] = 7 * 86_400.0
     max_event_hops: Annotated[
         int,
         _meaning(
