@@ -30,6 +30,7 @@ class Receiver:
     """Where deliveries arrive. ``statuses``: its answers, the last one for ever."""
 
     url: str = ""
+    retry_after: str = "0"
     statuses: list[int] = field(default_factory=lambda: [204])
     got: "asyncio.Queue[tuple[dict[str, str], bytes]]" = field(default_factory=asyncio.Queue)
 
@@ -38,7 +39,7 @@ class Receiver:
         headers = {name.lower(): value for name, value in request.headers.items()}
         status = self.statuses.pop(0) if len(self.statuses) > 1 else self.statuses[0]
         self.got.put_nowait((headers, body))
-        return web.Response(status=status)
+        return web.Response(status=status, headers={"Retry-After": self.retry_after})
 
     async def next(self) -> tuple[dict[str, str], bytes]:
         async with asyncio.timeout(PATIENCE_SECONDS):
@@ -288,6 +289,21 @@ async def test_a_delivery_that_nobody_took_is_a_dead_letter_that_can_be_sent_aga
         assert (await reply.json())["retried"] == 1
     _, body = await receiver.next()
     assert json.loads(body)["data"] == {"id": batch.id}
+
+
+async def test_a_delivery_that_waits_for_its_next_try_can_be_sent_at_once(house: House, receiver: Receiver) -> None:
+    receiver.statuses, receiver.retry_after = [503, 204], "3600"
+    await submit(house, notify={"webhook": receiver.url})
+    first, _ = await receiver.next()
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while not (waiting := (await listed(house, status="queued"))["data"]) or not waiting[0]["attempt_count"]:
+            await asyncio.sleep(0.005)
+    assert (await sent_again(house, waiting[0]["id"]))["id"] == waiting[0]["id"]
+    again, _ = await receiver.next()
+    assert again["webhook-id"] == first["webhook-id"]
+    [delivery] = await delivered(house)
+    tries = [(one["number"], one["status_code"]) for one in delivery["attempts"]]
+    assert (delivery["id"], delivery["status"], tries) == (waiting[0]["id"], "succeeded", [(1, 503), (2, 204)])
 
 
 async def test_deliveries_are_listed_by_page_and_filter(house: House, receiver: Receiver) -> None:

@@ -22,6 +22,7 @@ from forebay.policy.events import event_id
 
 FILTERS = ("status", "endpoint_id", "job_id", "created_after", "created_before", "limit", "after")
 MOST_LISTED = 100
+SOON_SECONDS = 1.0  # a delivery that is due by then may have been claimed, and needs no haste
 WITH_TRIES = Parts(attempts=True)
 
 
@@ -55,12 +56,16 @@ async def listed(request: Request) -> Response:
 
 
 async def retry(request: Request) -> Response:
-    """POST /v1/webhook_deliveries/{id}/retry: a dead one goes on; one that was taken is sent once more, the same event.
+    """POST /v1/webhook_deliveries/{id}/retry: one that is dead, or waits for its next try, is sent now; one that was
+    taken is sent once more, the same event.
 
     The event keeps its id: a receiver that knows it already knows what this is.
     """
     api, caller = api_of(request), caller_of(request)
     job = await _load(request.path_params["id"], api, caller)
+    if job.status is Status.QUEUED and job.due_at > api.services.clock.now() + SOON_SECONDS:
+        await api.services.jobs.cancel(caller.tenant, [job.id])
+        job = await _load(job.id, api, caller)
     if job.status in DEAD:
         [reply] = await api.services.jobs.retry(caller.tenant, [job.id])
         if reply.lookup is Lookup.DONE:
