@@ -1,4 +1,4 @@
-"""A server killed in the middle of a fan-out of fifty: nothing is lost, no branch is there twice, the result is whole."""
+"""A server killed in the middle of a fan-out of fifty: nothing is lost, no branch twice, and the result is whole."""
 
 import json
 from pathlib import Path
