@@ -4,7 +4,7 @@ import pytest
 
 from forebay.domain.change import Verdict
 from forebay.domain.content import Content
-from forebay.domain.job import Join, Notice, Result, Status
+from forebay.domain.job import Ending, Join, Notice, Result, Status
 from forebay.domain.query import JobQuery, Parts
 from forebay.testing.conformance.world import SOME_ERROR, World, result
 
@@ -77,6 +77,27 @@ class Spawning:
         rows = await world.children(group)
         assert [row.id for row in rows[:2]] == [one.job.id, two.job.id]
         assert [row.status for row in rows] == [Status.SUCCEEDED, Status.FAILED, Status.QUEUED]
+
+    async def test_a_leaf_that_waits_for_children_is_a_group_from_then_on(self, world: World) -> None:
+        leaf = await world.add()
+        first = await world.take()
+        assert not first.job.is_group
+        await world.answer(first, Status.WAITING, children=world.under(leaf.id, [world.make()]), progress="{}")
+        await world.answer(await world.take())
+        woken = await world.take()
+        assert (woken.job.id, woken.job.is_group, woken.job.progress) == (leaf.id, True, "{}")
+        assert (await world.row(leaf.id)).is_group
+        await world.answer(woken, Status.WAITING, children=world.under(leaf.id, [world.make(key="more")]))
+        await world.jobs.cancel("default", [leaf.id])
+        assert [row.status for row in await world.children(leaf.id)] == [Status.SUCCEEDED, Status.CANCELLED]
+        assert await world.status(leaf.id) == Status.QUEUED
+        last = await world.take()
+        assert (last.job.id, last.job.ending) == (leaf.id, Ending.CANCEL)
+        await world.answer(last)
+        assert await world.status(leaf.id) == Status.CANCELLED
+        await world.jobs.retry("default", [leaf.id])
+        again = {claimed.job.id: claimed.job for claimed in await world.claim()}
+        assert (len(again), again[leaf.id].is_group, again[leaf.id].progress) == (2, True, "{}")
 
     async def test_children_of_two_groups_may_have_the_same_keys(self, world: World) -> None:
         groups = [(await world.family(2))[0] for _ in range(2)]
