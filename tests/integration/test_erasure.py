@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import apsw
 import pytest
 
@@ -15,7 +16,6 @@ from forebay.domain.job import TERMINAL, Status
 from forebay.domain.query import JobQuery
 from forebay.domain.rule import EVENT, EVENT_KEY
 from forebay.engine.maintenance import Maintenance
-from forebay.testing.mock_model import MockOptions
 from tests.integration.batch_house import CHAT, House, request, running_house
 
 MARK = "7f3c-the-words-of-a-person"
@@ -134,6 +134,7 @@ async def test_a_batch_leaves_nothing_of_its_lines(house: House, tmp_path: Path)
     for file_id in (done.output_file_id, done.error_file_id):
         async with house.http.get(f"/v1/files/{file_id}/content") as reply:
             assert reply.status == 404
+    assert len(places(tmp_path)) == 2, "of the large line its request and its answer: they had no owner any more"
     await sweep(house)
     assert places(tmp_path) == []
     batch = await house.openai.batches.retrieve(made.id)
@@ -168,8 +169,8 @@ async def test_a_line_that_failed_is_erased_from_its_batch_s_error_file_and_no_o
 
 
 async def test_a_line_of_a_batch_that_runs_is_not_erased(tmp_path: Path) -> None:
-    async with running_house(tmp_path, MockOptions(hold_after=1)) as house:
-        made = await house.batch(request("r0", f"{MARK} [[fault:422]]") + request("r1", MARK))
+    async with running_house(tmp_path) as house:
+        made = await house.batch(request("r0", f"{MARK} [[fault:422]]") + request("r1", "[[fault:hang]]"))
         parent = made.id.replace("batch_", "job_")
         query = JobQuery(tenant=None, parent_id=parent, statuses=frozenset({Status.FAILED}))
         while not (rows := await house.system.services.jobs.find(query)):
@@ -185,6 +186,39 @@ async def test_a_response_leaves_nothing_of_what_was_said(house: House, tmp_path
     await until_ended(house, [job.id for job in await house.system.services.jobs.find(JobQuery(tenant=None))])
     assert "chunks" in places(tmp_path)
     await delete(house, f"/v1/responses/{named}")
+    assert places(tmp_path) == []
+
+
+async def test_a_deleted_file_leaves_nothing_and_a_batch_keeps_its_input(house: House, tmp_path: Path) -> None:
+    form = aiohttp.FormData({"purpose": "user_data"})
+    form.add_field("file", LARGE.encode(), filename="a.txt")
+    async with house.http.post("/v1/files", data=form) as reply:
+        made = await reply.json()
+    assert len(places(tmp_path)) == 1
+    await delete(house, f"/v1/files/{made['id']}")
+    assert places(tmp_path) == []
+    batch = await house.ended((await house.batch(request("good", MARK))).id)
+    await delete(house, f"/v1/files/{batch.input_file_id}")
+    assert batch.output_file_id is not None
+    assert len(places(tmp_path)) == 2, "its input and its output"
+
+
+async def test_a_form_and_a_message_batch_take_their_blobs_with_them(house: House, tmp_path: Path) -> None:
+    form = aiohttp.FormData({"model": "mock", "prompt": MARK})
+    form.add_field("file", MARK.encode(), filename="a.wav")
+    async with house.http.post("/v1/audio/transcriptions", data=form) as reply:
+        assert reply.status == 200
+        job_id = reply.headers["x-forebay-job-id"]
+    assert len(places(tmp_path)) == 2
+    await delete(house, f"/v1/jobs/{job_id}")
+    assert places(tmp_path) == []
+    params = {"model": "mock", "max_tokens": 5, "messages": [{"role": "user", "content": MARK}]}
+    asked = {"requests": [{"custom_id": "a", "params": params}]}
+    async with house.http.post("/v1/messages/batches", json=asked) as reply:
+        made = (await reply.json())["id"]
+    await until_ended(house, [made.replace("msgbatch_", "job_")])
+    assert len(places(tmp_path)) >= 1
+    await delete(house, f"/v1/messages/batches/{made}")
     assert places(tmp_path) == []
 
 

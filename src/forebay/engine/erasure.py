@@ -87,14 +87,21 @@ async def _below(group: Job, services: Services) -> AsyncIterator[list[Job]]:
 
 async def _erase(jobs: Sequence[Job], services: Services) -> list[Reply]:
     """Files that have the answers first: nothing would name them any more."""
+    blobs = [blob_id for job in jobs for blob_id in _blobs(job)]
     for job in jobs:
         for file_id in _files(job):
-            await services.records.delete(job.tenant, FILE, file_id)
+            if (record := await services.records.get(job.tenant, FILE, file_id)) is not None:
+                await services.records.delete(job.tenant, FILE, file_id)
+                blobs += record.blobs
     replies = await services.jobs.erase(jobs[0].tenant, [job.id for job in jobs])
-    blobs = [blob_id for job in jobs for blob_id in _blobs(job)]
-    if blobs:
-        await services.blobs.delete(await services.jobs.orphans(blobs))
+    await drop(blobs, services)
     return replies
+
+
+async def drop(blob_ids: Sequence[str], services: Services) -> None:
+    """Deletes those of the blobs that nothing refers to any more. Whoever was about to refer to one finds it gone."""
+    if blob_ids and (orphans := await services.jobs.orphans(blob_ids)):
+        await services.blobs.delete(orphans)
 
 
 def _files(job: Job) -> list[str]:
@@ -112,7 +119,7 @@ def _files(job: Job) -> list[str]:
 
 
 def _blobs(job: Job) -> list[str]:
-    """The job's own: those of ``job.blobs`` may be about to be referred to by another's, and are left to the sweep."""
+    """All that the job refers to: those of a file that is still there stay with it."""
     contents: list[Content | None] = [job.body, job.result.body if job.result else None]
     own = [content.blob_id for content in contents if content is not None and content.blob_id is not None]
-    return [*own, *(segment.blob_id for segment in job.segments)]
+    return [*own, *(segment.blob_id for segment in job.segments), *job.blobs]

@@ -19,6 +19,7 @@ from forebay.domain.errors import NotFound, RequestError, VersionConflict
 from forebay.domain.file import FILE, FileData, encoded, file_data
 from forebay.domain.record import Record
 from forebay.domain.stored import StoredRecord
+from forebay.engine.erasure import drop
 from forebay.engine.handlers.batch import put_file
 
 USER_DATA = "user_data"
@@ -143,6 +144,7 @@ async def delete(request: Request) -> Response:
     if not await api.services.records.delete(caller.tenant, FILE, record.id):
         raise no_file(record.id)
     await _forget(record, api, caller)
+    await drop(record.blobs, api.services)
     deleted = anthropic_files.FileDeleted(id=record.id) if is_anthropic(request) else FileDeleted(id=record.id)
     return Response(msgspec.json.encode(deleted), media_type=JSON)
 
