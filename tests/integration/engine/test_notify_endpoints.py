@@ -92,6 +92,23 @@ async def test_an_endpoint_hears_of_what_was_live_when_it_was_registered(open_en
     assert (engine.clock.now() > now + UNKNOWING_SECONDS, [job.status for job in left]) == (True, [Status.SUCCEEDED])
 
 
+async def test_an_endpoint_that_is_switched_off_gets_no_deliveries_by_having_been_registered(
+    open_engine: OpenEngine,
+) -> None:
+    engine = await open_with(open_engine, ScriptedNotifier())
+    await engine.submit()
+    now = engine.clock.now()
+    data = EndpointData(
+        name="x", url=URL, events=("*",), updated_at=now, disabled_at=now, disabled_reason="It answered 410"
+    )
+    await engine.services.records.put(StoredRecord(kind=ENDPOINT, id="we_1", data=encoded(data), created_at=now))
+    await engine.services.jobs.add([subscription("we_1", "default", job_id=engine.services.ids.new("job"), now=now)])
+    await run(engine)
+    assert await deliveries(engine) == []
+    [job] = await engine.services.jobs.find(JobQuery(tenant=None, kinds=frozenset({"subscribe"})))
+    assert job.status is Status.SUCCEEDED
+
+
 async def test_an_address_of_the_configuration_hears_of_every_tenant(open_engine: OpenEngine) -> None:
     receiver = ScriptedNotifier()
     engine = configured(await open_with(open_engine, receiver), "job.succeeded")

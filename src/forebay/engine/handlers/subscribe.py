@@ -41,16 +41,15 @@ async def handle_subscribe(job: Job, context: Context) -> Answer:
     """Makes one look."""
     services, args = context.services, subscribe_args(job.spec.args)
     record = await services.records.get(job.tenant, ENDPOINT, args.endpoint)
-    if record is None:
-        return Done()
-    events = endpoint_data(record).events
+    if record is None or (data := endpoint_data(record)).disabled_at is not None:
+        return Done()  # one that is switched on again gets a job of its own
     cursor = _CURSOR.decode(job.progress) if job.progress else await _begin(job, services)
     known = [one for one in await services.jobs.get(job.tenant, cursor.live) if one is not None]
     room = 0 if cursor.is_all_seen else min(PAGE, IN_HAND - len(cursor.live))
     seen = await _more(job, cursor, args.before, room, services)
     is_last = len(seen) < room
     ended = [one for one in (*known, *seen) if one.is_terminal and (one.finished_at or 0.0) >= args.since]
-    deliveries = [made for one in ended if (made := _delivery(one, args.endpoint, events, services)) is not None]
+    deliveries = [made for one in ended if (made := _delivery(one, args.endpoint, data.events, services)) is not None]
     if deliveries:
         await services.jobs.add(deliveries)
     live = tuple(one.id for one in (*known, *seen) if not one.is_terminal)
