@@ -129,11 +129,11 @@ async def test_a_fan_out_past_its_own_deadline_expires_with_what_it_has(open_eng
     async with await engine.worker():
         await held.entered.wait()
         while (await engine.get((await _children(engine, job_id))["a"])).status is not Status.SUCCEEDED:
-            await asyncio.sleep(0)
+            await asyncio.sleep(0.01)
         engine.clock.advance(2000)
         while not (await engine.get(job_id)).is_terminal:
             await engine.services.jobs.recover()
-            await asyncio.sleep(0)
+            await asyncio.sleep(0.01)
     job = await engine.get(job_id)
     assert job.error is not None
     assert (job.status, job.error.code) == (Status.FAILED, ErrorCode.EXPIRED)

@@ -14,6 +14,7 @@ from forebay.domain.inference import Call, InferenceResult
 from forebay.domain.job import ErrorCode, OnUnknown, Status
 from forebay.domain.query import JobQuery
 from forebay.domain.target import Prices
+from forebay.engine.erasure import erase
 from forebay.engine.services import Bounds
 from forebay.policy.spawning import read_spawn
 from forebay.testing.clock import FakeClock
@@ -44,6 +45,14 @@ async def _ran(engine: Engine, **fields: Any) -> str:
     job_id = await engine.submit(body=BODY, **fields)
     await asyncio.wait_for((await engine.worker()).run_until_idle(), 120)
     return job_id
+
+
+async def _until_ended(engine: Engine, job_id: str) -> None:
+    """Runs it through its retries, whose time is fake."""
+    while not (await engine.get(job_id)).is_terminal:
+        await asyncio.wait_for((await engine.worker()).run_until_idle(), 120)
+        engine.clock.advance(20)
+        await engine.services.jobs.recover()
 
 
 async def _told(engine: Engine, job_id: str) -> dict[str, Any]:
@@ -146,12 +155,12 @@ async def test_the_first_success_calls_the_function_and_the_others_are_cancelled
     job_id = await engine.submit(body=BODY)
     async with await engine.worker():
         while not (await engine.get(job_id)).is_terminal:
-            await asyncio.sleep(0)
+            await asyncio.sleep(0.01)
         told = await _told(engine, job_id)
         assert (told["w"]["status"], told["slow"]["error"]["code"]) == ("succeeded", "not_needed")
         for child in await _below(engine, job_id):
             while not (await engine.get(child)).is_terminal:
-                await asyncio.sleep(0)
+                await asyncio.sleep(0.01)
 
 
 async def test_where_one_failure_is_the_wholes_the_function_is_not_called_again(open_engine: OpenEngine) -> None:
@@ -172,7 +181,7 @@ async def test_a_late_child_is_left_out_at_the_deadline_of_the_join(open_engine:
         engine.clock.advance(901)
         await engine.services.jobs.recover()
         while not (await engine.get(job_id)).is_terminal:
-            await asyncio.sleep(0)
+            await asyncio.sleep(0.01)
     assert (await _told(engine, job_id))["w"]["error"]["code"] == "join_deadline"
 
 
@@ -185,7 +194,7 @@ async def test_a_cancelled_split_task_ends_with_all_below_it(open_engine: OpenEn
         assert (await engine.get(job_id)).status is Status.WAITING
         await engine.services.jobs.cancel("default", [job_id])
         while not (await engine.get(job_id)).is_terminal:
-            await asyncio.sleep(0)
+            await asyncio.sleep(0.01)
     assert (await engine.get(job_id)).status is Status.CANCELLED
     assert [(await engine.get(child)).status for child in await _below(engine, job_id)] == [Status.CANCELLED]
 
@@ -200,11 +209,11 @@ async def test_a_call_with_results_is_broken_off_when_its_job_is_cancelled(open_
         planner.gate.clear()
         worker.gate.set()
         while len(planner.calls) < 2:
-            await asyncio.sleep(0)
+            await asyncio.sleep(0.01)
         await engine.services.jobs.cancel("default", [job_id])
         running._on_renewal(await engine.services.jobs.renew(running.worker))
         while not (await engine.get(job_id)).is_terminal:
-            await asyncio.sleep(0)
+            await asyncio.sleep(0.01)
     assert planner.broken_off == 1
     assert (await engine.get(job_id)).status is Status.CANCELLED
 
@@ -219,7 +228,7 @@ async def test_a_split_task_past_its_deadline_expires(open_engine: OpenEngine) -
         await engine.services.jobs.recover()
         slow.gate.set()
         while not (await engine.get(job_id)).is_terminal:
-            await asyncio.sleep(0)
+            await asyncio.sleep(0.01)
             await engine.services.jobs.recover()
     job = await engine.get(job_id)
     assert job.error is not None
@@ -239,6 +248,27 @@ async def test_a_retried_split_task_keeps_what_its_children_did_and_counts_it_on
     assert (job.status, job.cost_usd, len(worker.calls)) == (Status.SUCCEEDED, 0.75, 1)
 
 
+async def test_an_erased_split_task_takes_the_words_of_its_children_with_it(open_engine: OpenEngine) -> None:
+    engine = await open_engine(ScriptedTarget("t", [_splits(CHILD), _combines]), ScriptedTarget("w"))
+    job_id = await _ran(engine)
+    await erase("default", job_id, engine.services)
+    for one in (job_id, *await _below(engine, job_id)):
+        job = await engine.get(one)
+        assert (job.status, job.body, job.result) == (Status.SUCCEEDED, None, None)
+
+
+async def test_an_invalid_answer_is_asked_for_again_with_the_same_children(open_engine: OpenEngine) -> None:
+    planner = ScriptedTarget("t", [_splits(CHILD), answer("no number"), answer("7")])
+    engine = await open_engine(planner, ScriptedTarget("w"))
+    args = '{"schema": {"type": "integer"}}'
+    job_id = await engine.submit(body='{"model":"t-model","messages":[]}', endpoint="/v1/chat/completions", args=args)
+    await _until_ended(engine, job_id)
+    job = await engine.get(job_id)
+    assert (job.status, job.attempt_count) == (Status.SUCCEEDED, 3)
+    assert planner.calls[1].children == planner.calls[2].children != {}
+    assert b"no number" in planner.calls[2].body
+
+
 async def test_children_that_died_run_again_before_the_function_does(open_engine: OpenEngine) -> None:
     planner = ScriptedTarget("t", [_splits(CHILD, on_failure="fail"), _combines])
     engine = await open_engine(planner, ScriptedTarget("w", [REFUSED, answer()]))
@@ -254,10 +284,7 @@ async def test_a_call_that_fails_is_made_again_with_the_same_children(open_engin
     planner = ScriptedTarget("t", [flaky, _splits(CHILD), flaky, _combines])
     engine = await open_engine(planner, ScriptedTarget("w"))
     job_id = await engine.submit(body=BODY)
-    while not (await engine.get(job_id)).is_terminal:
-        await asyncio.wait_for((await engine.worker()).run_until_idle(), 120)
-        engine.clock.advance(20)
-        await engine.services.jobs.recover()
+    await _until_ended(engine, job_id)
     assert (await _told(engine, job_id))["w"]["status"] == "succeeded"
     assert planner.calls[2].children == planner.calls[3].children
 
@@ -272,7 +299,7 @@ async def test_a_call_of_unknown_end_is_held_where_that_was_asked(open_engine: O
     job_id = await engine.submit(body=BODY, on_unknown=OnUnknown.HOLD)
     doomed = asyncio.create_task((await engine.worker()).run_until_idle())
     while len(planner.calls) < 2:
-        await asyncio.sleep(0)
+        await asyncio.sleep(0.01)
     engine.clock.advance(3600)
     await engine.services.jobs.recover()
     await asyncio.wait_for((await engine.worker()).run_until_idle(), 120)
