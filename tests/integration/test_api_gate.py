@@ -31,6 +31,7 @@ async def server(tmp_path: Path) -> AsyncIterator[Server]:
         {"host": "evil.example"},
         {"host": "evil.example:8700", "origin": "http://evil.example:8700"},
         {"host": "127.0.0.1.evil.example"},
+        {"host": "evil.example@localhost"},
         {"sec-fetch-site": "cross-site", "sec-fetch-mode": "no-cors"},
     ],
     ids=str,
@@ -39,6 +40,18 @@ async def test_a_page_of_another_site_gets_nothing(server: Server, headers: dict
     refused = await server.post("/v1/jobs", 403, json={"body": CHAT}, headers=headers)
     assert refused["error"]["code"] == "forbidden_origin"
     await server.get("/v1/jobs", 403, headers=headers)
+
+
+@pytest.mark.parametrize("name", ["Host", "Authorization", "X-Api-Key", "Origin"])
+async def test_a_header_that_decides_who_calls_is_there_once(server: Server, name: str) -> None:
+    twice = [("Host", "localhost")] * (name != "Host") + [(name, "localhost")] * 2
+    reader, writer = await asyncio.open_connection(*server.url.removeprefix("http://").split(":"))
+    head = "".join(f"{key}: {value}\r\n" for key, value in twice)
+    writer.write(f"GET /v1/jobs HTTP/1.1\r\n{head}Connection: close\r\n\r\n".encode())
+    reply = await reader.read()
+    writer.close()
+    assert reply.startswith(b"HTTP/1.1 400")
+    assert b"is there twice" in reply
 
 
 async def test_the_servers_own_pages_and_plain_clients_are_served(server: Server) -> None:

@@ -1,7 +1,7 @@
 """The gate that every request passes: its id, paths without ``/v1``, browsers that another site sent here, and keys."""
 
 import ipaddress
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import lru_cache
 from itertools import count
 from urllib.parse import urlsplit
@@ -21,6 +21,7 @@ from forebay.domain.key import Scope as KeyScope
 
 OPEN_PATHS = ("/livez", "/readyz", "/metrics", "/docs", "/openapi.json", "/graphql")  # not under /v1
 VERSION = "/v1"
+SINGLE = (b"host", b"authorization", b"x-api-key", b"origin", b"content-encoding")  # a proxy may have judged another
 MESSAGES = "/v1/messages"  # what stands below it speaks Anthropic's wire
 
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -121,6 +122,9 @@ class Gate:
         if coding.lower() not in {b"identity", b""}:
             message = f"Send the body as it is: Content-Encoding {coding.decode('latin-1')!r} is not supported"
             return Problem(status=415, message=message, code="unsupported_content_encoding")
+        if len(headers) < len(scope["headers"]) and (twice := _repeated(scope["headers"])):
+            message = f"The header {twice!r} is there twice: which one counts is not clear"
+            return Problem(status=400, message=message, code="invalid_value")
         host = headers.get(b"host", b"").decode("latin-1")
         if self._is_loopback and host and not is_loopback_host(host):
             return _forbidden(f"This server answers on loopback names only, not as {host!r} (DNS rebinding)")
@@ -130,6 +134,11 @@ class Gate:
         if headers.get(b"sec-fetch-site") == b"cross-site" and headers.get(b"sec-fetch-mode") != b"navigate":
             return _forbidden("Requests from pages of another site are refused")
         return None
+
+
+def _repeated(headers: Iterable[tuple[bytes, bytes]]) -> str:
+    names = [name for name, _ in headers]
+    return next((name.decode() for name in SINGLE if names.count(name) > 1), "")
 
 
 def own_path(path: str) -> str:
@@ -143,7 +152,7 @@ def own_path(path: str) -> str:
 def is_loopback_host(host: str) -> bool:
     """Whether a ``Host`` header, or an address to listen on, names this machine's loopback."""
     try:
-        name = urlsplit(f"//{host}").hostname or ""
+        name = "" if "@" in host else urlsplit(f"//{host}").hostname or ""
         return name == "localhost" or name.endswith(".localhost") or ipaddress.ip_address(name).is_loopback
     except ValueError:
         return False
