@@ -1,6 +1,7 @@
 """What a tenant may hand in: jobs that have not ended, and requests a minute; by line, on every wire."""
 
 import json
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,9 @@ TENANTS = {
 }
 MESSAGE = {"model": "claude-3", "max_tokens": 5, "messages": [{"role": "user", "content": "hello"}]}
 JOB = {"body": CHAT}
+EVENT = {"id": "1", "source": "shop", "detail-type": "made", "detail": {}}
+RULE = {"name": "r", "pattern": {"source": ["shop"]}, "send": {"copy": {"target": "gpt", "body": CHAT}}}
+AGAIN = re.compile(r"send it again in \d+ s\b")
 
 
 @pytest.fixture
@@ -94,6 +98,7 @@ async def test_a_bulk_request_is_bounded_line_by_line(server: Server, tenant: st
         replies = [json.loads(line) for line in (await reply.text()).splitlines()]
     assert ["id" in one for one in replies] == [True] * accepted + [False] * (5 - accepted)
     assert {one["error"]["code"] for one in replies if "error" in one} == {code}
+    assert all(AGAIN.search(one["error"]["message"]) for one in replies if "error" in one)
 
 
 async def test_lines_that_were_accepted_before_are_answered_although_the_queue_is_full(
@@ -129,9 +134,15 @@ async def test_limits_hold_on_every_way_in(server: Server, slow: dict[str, str])
         await socket.send_json({"action": "submit", "ref": "r", "job": JOB})
         reply = await socket.receive_json()
         assert (reply["type"], reply["error"]["code"]) == ("error", "rate_limit_exceeded")
+        assert AGAIN.search(reply["error"]["message"]), "no header tells when"
     mutation = 'mutation { submit(input: {body: {model: "gpt-model", messages: []}}) { id } }'
     async with server.http.post("/graphql", json={"query": mutation}, headers=slow) as answer:
         assert "rate_limit_exceeded" in await answer.text()
+        assert AGAIN.search(await answer.text())
+    await server.post("/v1/rules", 201, json=RULE, headers=slow)
+    [event] = (await server.post("/v1/events", 202, json=EVENT, headers=slow))["data"]
+    assert (event["error"]["type"], event["error"]["code"]) == ("rate_limit_error", "rate_limit_exceeded")
+    assert AGAIN.search(event["error"]["message"])
     assert len((await server.get("/v1/jobs", headers=slow))["data"]) == 2
 
 

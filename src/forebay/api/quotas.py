@@ -1,5 +1,6 @@
 """What a tenant may still hand in: requests a minute, over all processes, and jobs that have not ended, nearly so."""
 
+import math
 import time
 from collections.abc import Callable, Sequence
 
@@ -99,8 +100,8 @@ class _Allowance:
                 missing = (1 - self._left) / self._rate.per_second
                 self._empty_until = self._monotonic() + missing
         if self._left < 1:
-            message = f"More than {self._rate.per_second * MINUTE:g} requests a minute; wait, then send it again"
-            raise TooMany(message, retry_after=self._empty_until - self._monotonic())
+            message = f"More than {self._rate.per_second * MINUTE:g} requests a minute"
+            raise _too_many(message, self._empty_until - self._monotonic())
         self._left -= 1
 
     def give_back(self, count: int) -> None:
@@ -125,8 +126,8 @@ class _Room:
         if self._is_stale(COUNT_SECONDS) or (self._is_full and self._is_stale(RECOUNT_SECONDS)):
             await self._count()
         if self._is_full:
-            message = f"The tenant has {self._most} jobs that have not ended, as many as it may; send it again later"
-            raise TooMany(message, retry_after=max(COUNT_SECONDS, REST * self._took_seconds), code=QUEUE_FULL)
+            message = f"The tenant has {self._most} jobs that have not ended, as many as it may"
+            raise _too_many(message, max(COUNT_SECONDS, REST * self._took_seconds), QUEUE_FULL)
         self._pending += 1
 
     def note_made(self, count: int) -> None:
@@ -151,3 +152,8 @@ class _Room:
         self._counted = await self._services.jobs.backlog(self._tenant, self._most)
         self._made -= before  # they are in the count
         self._took_seconds = self._monotonic() - began
+
+
+def _too_many(message: str, seconds: float, code: str | None = None) -> TooMany:
+    """The message tells the time as well: a line, an event or a socket's message has no `Retry-After`."""
+    return TooMany(f"{message}; send it again in {max(1, math.ceil(seconds))} s", retry_after=seconds, code=code)

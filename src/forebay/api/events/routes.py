@@ -10,7 +10,7 @@ from starlette.routing import Route
 
 from forebay.api.bodies import decode, read_body
 from forebay.api.context import Api, Caller, api_of, caller_of
-from forebay.api.errors import JSON
+from forebay.api.errors import JSON, error_body, problem_of
 from forebay.api.events.reading import Reader
 from forebay.api.events.views import EventList, MatchedView, ReceiptList, ReceiptView, RefusalView, event_view
 from forebay.api.jobs.listing import read_limit, split
@@ -136,7 +136,8 @@ def _shown(matched: Sequence[Matched]) -> list[MatchedView]:
 
 
 def _refused(error: RequestError) -> ReceiptView:
-    return ReceiptView(error=RefusalView(message=error.message, param=error.param, code=error.code))
+    body = error_body(problem_of(error))
+    return ReceiptView(error=RefusalView(message=body.message, type=body.type, param=body.param, code=error.code))
 
 
 def _is_true(text: str | None) -> bool:
