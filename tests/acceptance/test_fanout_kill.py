@@ -19,7 +19,7 @@ import forebay
 
 async def plan(request):
     if request.children:
-        return {"said": {name: entry["body"] for name, entry in request.children.items()}, "of": request.job_id}
+        return {"children": request.children, "of": request.job_id}
     ask = {"model": "mock", "messages": [{"role": "user", "content": "Hello to all."}]}
     return forebay.Spawn([{"target": "mock", "body": ask}] * 20)
 """
@@ -73,8 +73,9 @@ async def test_a_server_killed_while_a_split_task_works_loses_nothing(tmp_path: 
         view = await _ended(session, tmp_path, job_id)
         assert view["status"] == "succeeded", json.dumps(view["error"])
         assert view["result"]["body"]["of"] == job_id
-        assert len(view["result"]["body"]["said"]) == PARTS
-        assert [attempt["outcome"] for attempt in view["attempts"]] == ["succeeded", "succeeded"]
+        children = view["result"]["body"]["children"]
+        assert [entry["status"] for entry in children.values()] == ["succeeded"] * PARTS, json.dumps(children)
+        assert [view["attempts"][place]["outcome"] for place in (0, -1)] == ["succeeded", "succeeded"]
         history = await history_of(tmp_path)
         assert violations(history, accepted=[job_id]) == []
         assert len(history.jobs) == PARTS + 1
