@@ -31,6 +31,16 @@ def test_a_heartbeat_that_stands_still_through_the_whole_watch_is_a_dead_workers
     assert [_dead(vigil, steady, 0, 10 + second) for second in range(6)] == [[], [], [], [], [], ["worker_1"]]
 
 
+def test_who_was_watched_while_the_lease_ran_is_dead_when_it_has_run_out() -> None:
+    vigil = Vigil(5, steady := Steady())
+    worker = Worker(id="worker_1", lease_seconds=30, heartbeat_at=0)
+    found = []
+    for second in range(40):
+        steady.seconds = second
+        found.append(bool(vigil.dead([worker], second)))
+    assert found.index(True) == 31
+
+
 def test_without_patience_the_wall_clock_alone_decides() -> None:
     vigil = Vigil(0, steady := Steady())
     assert _dead(vigil, steady, 0, 2) == []
@@ -50,7 +60,7 @@ def test_a_worker_that_was_watched_and_came_back_is_watched_from_the_beginning()
     for _ in range(4):
         assert _dead(vigil, steady, 0, 10) == []
     assert _dead(vigil, steady, 9, 10) == []
-    for _ in range(5):
+    for _ in range(4):
         assert _dead(vigil, steady, 9, 20) == []
     assert _dead(vigil, steady, 9, 20) == ["worker_1"]
 
