@@ -31,12 +31,13 @@ TRIGGER = "trigger:"  # begins the key of a job that an event made
 
 
 class Incoming(Record, frozen=True, kw_only=True):
-    """One event as rules see it. ``text``: its JSON."""
+    """One event as rules see it. ``text``: its JSON; ``digest``: of what was sent, by which a repeat is told."""
 
     source: str
     id: str
     type: str
     text: str
+    digest: str = ""
     hops: int = 0
 
 
@@ -59,8 +60,7 @@ async def receive(event: Incoming, services: Services, *, tenant: str, add: Add 
     far from the first (`too_many_hops`).
     """
     _check_hops(event, services)
-    digest = hashlib.sha256(event.text.encode()).hexdigest()
-    known = await _known(event, digest, services, tenant)
+    known = await _known(event, services, tenant)
     record = await services.records.get(tenant, EVENT, known.record_id)
     if record is not None:
         return Received(record=record, data=event_data(record), is_replay=True)
@@ -179,10 +179,10 @@ async def _added(jobs: Sequence[Job], add: Add) -> tuple[Matched, ...]:
     return tuple(Matched(rule=job.spec.metadata["rule"], job_id=one.id) for job, one in zip(jobs, added, strict=True))
 
 
-async def _known(event: Incoming, digest: str, services: Services, tenant: str) -> EventKey:
+async def _known(event: Incoming, services: Services, tenant: str) -> EventKey:
     """The key of this event, made now or before. Raises: Conflict."""
     now = services.clock.now()
-    key = EventKey(record_id=services.ids.new("event"), digest=digest)
+    key = EventKey(record_id=services.ids.new("event"), digest=event.digest)
     record = StoredRecord(
         kind=EVENT_KEY,
         id=_digest(event),
@@ -198,7 +198,7 @@ async def _known(event: Incoming, digest: str, services: Services, tenant: str) 
         if found is None:
             raise
         known = event_key(found)
-        if known.digest != digest:
+        if known.digest != event.digest:
             message = f"Another event of source {event.source!r} has the id {event.id!r}"
             raise Conflict(message, code="idempotency_conflict") from None
         return known

@@ -7,6 +7,7 @@ https://github.com/cloudevents/spec (1.0.2).
 
 import base64
 import binascii
+import hashlib
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -76,7 +77,7 @@ class Reader:
         source, kind = _name(value, "source"), _name(value, "detail-type")
         event_id = _name(value, "id") if value.get("id") is not None else self._next_id()
         whole = {**value, "id": event_id, "time": value.get("time") or _time(self._now)}
-        return _incoming(source, event_id, kind, whole)
+        return _incoming(source, event_id, kind, whole, value)
 
     def _cloud(self, value: dict[str, Any]) -> Incoming:
         if value.get("specversion") != "1.0":
@@ -91,7 +92,7 @@ class Reader:
         whole = {**value, "detail-type": kind}
         if (data := _data(value)) is not None:
             whole["detail"] = data
-        return _incoming(source, event_id, kind, whole)
+        return _incoming(source, event_id, kind, whole, value)
 
     def _binary(self, headers: Headers, data: bytes, kind: str) -> Incoming:
         value: dict[str, Any] = {
@@ -114,11 +115,13 @@ class Reader:
         return f"{self._new_id}-{self._count}"
 
 
-def _incoming(source: str, event_id: str, kind: str, whole: Mapping[str, Any]) -> Incoming:
-    text = msgspec.json.encode(whole).decode()
+def _incoming(source: str, event_id: str, kind: str, whole: Mapping[str, Any], sent: Mapping[str, Any]) -> Incoming:
+    """``sent``: the event without what we added: a repeat is told by that, in whatever order its members come."""
+    text = msgspec.json.encode(whole)
     if len(text) > LARGEST_EVENT_BYTES:
         raise RequestError(f"An event has at most {LARGEST_EVENT_BYTES} bytes", code="event_too_large")
-    return Incoming(source=source, id=event_id, type=kind, text=text)
+    digest = hashlib.sha256(msgspec.json.encode(sent, order="deterministic")).hexdigest()
+    return Incoming(source=source, id=event_id, type=kind, text=text.decode(), digest=digest)
 
 
 def _name(value: Mapping[str, Any], member: str) -> str:
