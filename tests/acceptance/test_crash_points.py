@@ -5,7 +5,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import aiohttp
 
 from forebay.testing.crashing import POINTS, Backing
+from forebay.testing.ports import free_port
 from forebay.testing.processes import AT_ONCE, LONGEST_SECONDS, Running
 from forebay.testing.slots import CRASHING, KILLED, OF_RUNS
 
@@ -147,10 +147,3 @@ async def die(server: Running, client: Client, point: str) -> None:
             await asyncio.wait({ending}, timeout=POKE_SECONDS)
         assert ending.result() == KILLED, (point, await server.said())
     assert client.once.exists() or point.startswith(OF_STARTS), point
-
-
-def free_port() -> int:
-    """A port for servers that follow each other."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])

@@ -6,12 +6,13 @@ from pathlib import Path
 import pytest
 
 from forebay.testing.crashing import Backing
+from forebay.testing.ports import free_port
 from forebay.testing.slots import KILLED
 
 from .faults_support import counted, http
 from .postgres_support import checked, looked_into, machine, made_server, made_store, until_ended
 from .processes import started
-from .test_crash_points import AT_ONCE, IN_SERVERS, OF_STARTS, ONCE, RECORDS, Client, armed, die, free_port
+from .test_crash_points import AT_ONCE, IN_SERVERS, OF_STARTS, ONCE, RECORDS, Client, armed, die
 
 #: Before a verb was asked for is as before any call; these are where something is half-way.
 HALF_WAY = [name for name in IN_SERVERS if not name.endswith(".asked")]

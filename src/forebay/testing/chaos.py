@@ -7,7 +7,6 @@ The short form is an acceptance test, the long one ``python -m forebay.testing.s
 import asyncio
 import random
 import signal
-import socket
 from collections import Counter
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
@@ -26,6 +25,7 @@ from forebay.testing.calls import Calls, mismatches, told_apart
 from forebay.testing.history import History, read_history, violations
 from forebay.testing.homes import Home, Inside, PostgresHome, SqliteHome
 from forebay.testing.load import Load, is_poisoned
+from forebay.testing.ports import free_port
 from forebay.testing.postgres import PostgresServer
 from forebay.testing.processes import Running, started
 from forebay.testing.slots import Kind, Slot
@@ -125,7 +125,7 @@ class Chaos:
         (self._folder / INPUT).write_bytes(b"\n".join(map(msgspec.json.encode, records)))
 
     async def _live(self, session: aiohttp.ClientSession, mock: Running) -> None:
-        port = _free_port()
+        port = free_port()
         load = Load(session, f"http://127.0.0.1:{port}", self._plan.batch_lines, self._chance)
         try:
             async with self._home.opened() as inside:  # once, beside all that comes and goes
@@ -289,10 +289,3 @@ async def _found(jobs: JobStore, query: JobQuery) -> list[Job]:
 async def _counted(session: aiohttp.ClientSession, mock: Running) -> Any:
     async with session.get(f"{mock.address.removesuffix('/v1')}/mock/calls?ids=1") as reply:
         return await reply.json()
-
-
-def _free_port() -> int:
-    """A port for a server that comes back at the same address."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])

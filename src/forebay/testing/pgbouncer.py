@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from forebay.testing.postgres import USER, PostgresServer, free_port, run_as
+from forebay.testing.ports import free_port
+from forebay.testing.postgres import USER, PostgresServer, run_as
 
 PLACE = "/usr/sbin/pgbouncer"  # where Debian puts it, out of the PATH of most users
 START_SECONDS = 30.0

@@ -4,13 +4,14 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from forebay.testing.ports import free_port
 
 USER = "forebay"
 START_SECONDS = 30.0
@@ -165,9 +166,3 @@ def run_as() -> tuple[int, int] | None:
             continue
         return entry.pw_uid, entry.pw_gid
     raise PostgresMissing(f"PostgreSQL does not run as root, and there is no user named {' or '.join(UNPRIVILEGED)}")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
