@@ -1,7 +1,8 @@
-"""Every Protocol between the floors. The conformance suites in ``forebay.testing.conformance`` are their specification.
+"""The ports to what is kept: jobs, records, limits, and the rows of a whole store. Bulk verbs reply with one item per
+item asked, in order.
 
-Bulk verbs reply with one item per item asked, in order. A job's row, children, outbox and references change atomically;
-nothing is promised across the items of one call. A verb returns only after its commit is durable.
+A job's row, children, outbox and references change atomically; nothing is promised across the items of one call. A
+verb returns only after its commit is durable.
 """
 
 from collections.abc import AsyncIterator, Collection, Iterable, Sequence
@@ -23,17 +24,13 @@ from forebay.domain.change import (
     Want,
     Worker,
 )
-from forebay.domain.content import BlobInfo as BlobInfo
 from forebay.domain.content import Chunk, Segment
-from forebay.domain.inference import Call, InferenceResult
 from forebay.domain.job import Job
 from forebay.domain.lesson import Lesson
-from forebay.domain.limit import Grant as Grant
-from forebay.domain.limit import Rate as Rate
+from forebay.domain.limit import Grant, Rate
 from forebay.domain.query import ROW, JobQuery, Parts
 from forebay.domain.record import Record
 from forebay.domain.stored import StoredRecord
-from forebay.domain.webhook import Delivered, Delivery
 
 
 class Clock(Protocol):
@@ -320,79 +317,3 @@ class Archive(Protocol):
     async def raise_fence(self, fence: int) -> None:
         """The next lease's fence is above this one."""
         ...
-
-
-class BlobStore(Protocol):
-    """Immutable bytes under fresh ids."""
-
-    @property
-    def store_id(self) -> str:
-        """A constant of this blob store, kept in the job store: a process that finds another one refuses to start."""
-        ...
-
-    async def write(self, chunks: AsyncIterator[bytes]) -> BlobInfo:
-        """Stores the bytes; durable (file and folder synced) when it returns. Leaves nothing behind if ``chunks``
-        raises.
-        """
-        ...
-
-    def read(self, blob_id: str, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
-        """Streams bytes ``start`` to ``end`` (exclusive). Raises: NotFound."""
-        ...
-
-    async def size(self, blob_id: str) -> int:
-        """Raises: NotFound."""
-        ...
-
-    async def delete(self, blob_ids: Sequence[str]) -> None:
-        """Idempotent."""
-        ...
-
-    def older_than(self, written_before: float) -> AsyncIterator[str]:
-        """Ids of blobs written before then, for the sweep."""
-        ...
-
-
-class Notifier(Protocol):
-    """Sends signed events to addresses that users name, and to no address that it may not reach."""
-
-    async def check(self, url: str, param: str) -> None:
-        """Judges an address as it is registered. Raises: RequestError (`webhook_url_refused`)."""
-        ...
-
-    async def send(self, delivery: Delivery) -> Delivered:
-        """Signs and posts once, following no redirect; whatever the status, it is returned.
-
-        Raises: TargetUnavailable (nothing was sent), TargetTimeout, TargetFailed.
-        """
-        ...
-
-    async def close(self) -> None: ...
-
-
-class StreamSink(Protocol):
-    """Where a streaming call puts what it hears: whole SSE events, as the vendor wrote them."""
-
-    async def write(self, text: str) -> None: ...
-
-
-class Target(Protocol):
-    """A place that model work is sent to. One call, one answer; retries and limits are the engine's."""
-
-    @property
-    def name(self) -> str: ...
-
-    def serves(self, endpoint: str) -> bool: ...
-
-    async def call(self, call: Call, sink: StreamSink | None = None) -> InferenceResult:
-        """Sends the call and returns its 2xx answer; with a ``sink`` the events go there, and the result is their sum.
-
-        Raises: a TargetError. Cancelling the task breaks the call off.
-        """
-        ...
-
-    async def check(self) -> str:
-        """Asks for the least there is and returns one sentence on what answered. Raises: a TargetError."""
-        ...
-
-    async def close(self) -> None: ...

@@ -1,0 +1,24 @@
+"""Every Protocol between the floors. The conformance suites in ``forebay.testing.conformance`` specify them."""
+
+from forebay.domain.content import BlobInfo
+from forebay.domain.limit import Grant, Rate
+from forebay.ports.places import BlobStore, Notifier, StreamSink, Tables, Target
+from forebay.ports.stores import Archive, Clock, JobStore, LimitStore, RecordStore, StoreFacts, Watch
+
+__all__ = [
+    "Archive",
+    "BlobInfo",
+    "BlobStore",
+    "Clock",
+    "Grant",
+    "JobStore",
+    "LimitStore",
+    "Notifier",
+    "Rate",
+    "RecordStore",
+    "StoreFacts",
+    "StreamSink",
+    "Tables",
+    "Target",
+    "Watch",
+]
