@@ -33,7 +33,7 @@ from forebay.policy.usage import NOTHING_METERED, read_metering
 from forebay.ports import StreamSink
 from forebay.targets.endpoint import metered_result
 from forebay.targets.http import Response
-from forebay.targets.threads import DaemonPool
+from forebay.threads import DaemonPool
 
 DEFAULT_THREADS = 32  # where the target declares no concurrency
 REASON_CHARACTERS = 300

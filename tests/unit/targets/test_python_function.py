@@ -20,7 +20,7 @@ from forebay.domain.inference import Call
 from forebay.domain.target import Limits, TargetSpec, TargetType
 from forebay.targets.prices import ListPrices
 from forebay.targets.python_function import PythonTarget
-from forebay.targets.threads import DaemonPool
+from forebay.threads import DaemonPool
 
 seen: list[InferenceRequest] = []
 released = threading.Event()

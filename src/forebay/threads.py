@@ -1,4 +1,4 @@
-"""A pool of threads for functions that may never return.
+"""A pool of threads for calls that may never return: functions of users, statements of databases.
 
 Not ThreadPoolExecutor: at exit Python joins its threads, so one hung function would keep a drained worker from ending;
 and a call given up would hold its place in the pool for good. Here threads are daemons, and a call given up is made up
