@@ -17,11 +17,10 @@ from forebay.domain.record import Record
 PIPELINE = "pipeline"  # the kinds of jobs
 STEP = "step"
 INFERENCE = "inference"
-STEPS = "steps"  # the queue of `step` jobs: their work is of this machine's processor
+STEP_QUEUE = "steps"  # the queue of `step` jobs: their work is of this machine's processor
 MEMORY = "step_memory"  # the kind of the records that remember what a step has made: `<pipeline>/<step>`
 TABLE = "table"  # streams of segments of a step's job
 REJECTED = "rejected"
-PAID = "paid"
 MOST_VALUE_BYTES = 262_144  # of a step's value, which stands in cursors
 TOO_MANY_FAILURES = "too_many_failures"  # codes of a step that failed
 STEP_FAILED = "step_failed"
@@ -269,17 +268,11 @@ class RunCursor(Record, frozen=True, kw_only=True):
 
 
 class StepMemory(Record, frozen=True, kw_only=True):
-    """``data`` of what is remembered of a step from one run to the next.
+    """``data`` of what is remembered of a step from one run to the next: what it made, and of what."""
 
-    ``paid``: a table of all answers that were paid for, by identity; ``batches``: jobs whose answers may not stand in
-    it yet.
-    """
-
-    fingerprint: str = ""
-    outcome: StepOutcome | None = None
-    run_id: str = ""
-    paid: TableRef | None = None
-    batches: tuple[str, ...] = ()
+    fingerprint: str
+    outcome: StepOutcome
+    run_id: str
 
 
 _ARGS = msgspec.json.Decoder(RunArgs)
