@@ -24,6 +24,7 @@ ForebayError
 │   ├── TargetUnavailable     503, refused, DNS, TLS: wait; uses no attempt
 │   ├── TargetTimeout         uses an attempt
 │   ├── TargetFailed          408, 409, 425, 5xx, reset after sending, truncated or non-JSON: uses an attempt
+│   │   └── RemoteFailed      what it had accepted ended there without a result: uses an attempt
 │   └── TargetRejected        any other 4xx: final
 ├── JobFailed                 the client's: the job it waited for did not succeed
 └── Interrupted               the client's: the server went away
@@ -187,6 +188,10 @@ class TargetTimeout(TargetError):
 
 class TargetFailed(TargetError):
     """The target had the request and failed, or its answer can't be read."""
+
+
+class RemoteFailed(TargetFailed):
+    """Work that the target had accepted has ended there without a result, or is lost: only a new submission helps."""
 
 
 class TargetRejected(TargetError):

@@ -25,6 +25,18 @@ class Call(Record, frozen=True, kw_only=True):
     form: Form | None = None  # the body as a form, for targets that speak the vendors' wires
     hops: int = 0  # events that led here
     children: Mapping[str, Any] = {}  # what came of the jobs that the last call split its task into
+    pending: str | None = None  # the state of the last ``Pending``: ask how it stands, submit nothing (no body either)
+    idempotency_key: str = ""  # equal for what may be the same submission; another one after its work has failed
+
+
+class Pending(Record, frozen=True, kw_only=True):
+    """The target has accepted the work and goes on with it alone. ``state`` is the target's own JSON, by which it finds
+    the work again: a remote id, an address; no secret. ``progress``: from 0 to 1, None where nobody says.
+    """
+
+    state: str
+    after_seconds: float
+    progress: float | None = None
 
 
 class InferenceResult(Record, frozen=True, kw_only=True):
@@ -39,3 +51,4 @@ class InferenceResult(Record, frozen=True, kw_only=True):
     request_id: str | None = None
     model: str | None = None
     split: Decomposition | None = None  # the answer is no answer yet: the task was split
+    pending: Pending | None = None  # likewise: the target is to be asked later

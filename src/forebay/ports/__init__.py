@@ -2,7 +2,7 @@
 
 from forebay.domain.content import BlobInfo
 from forebay.domain.limit import Grant, Rate
-from forebay.ports.places import BlobStore, Notifier, StreamSink, Tables, Target
+from forebay.ports.places import BlobStore, Notifier, SlowTarget, StreamSink, Tables, Target
 from forebay.ports.stores import Archive, Clock, JobStore, LimitStore, RecordStore, StoreFacts, Watch
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "Notifier",
     "Rate",
     "RecordStore",
+    "SlowTarget",
     "StoreFacts",
     "StreamSink",
     "Tables",

@@ -1,7 +1,7 @@
 """The ports to what lies outside of the store: blobs, targets, tables, and addresses that users name."""
 
 from collections.abc import AsyncIterator, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from forebay.domain.content import BlobInfo
 from forebay.domain.inference import Call, InferenceResult
@@ -109,3 +109,18 @@ class Target(Protocol):
         ...
 
     async def close(self) -> None: ...
+
+
+@runtime_checkable
+class SlowTarget(Target, Protocol):
+    """A target whose answers may be ``pending``. ``call`` with ``call.pending`` asks how that work stands.
+
+    Then what fails in passing (TargetUnavailable, TargetThrottled, TargetTimeout, TargetFailed) is asked again and uses
+    no attempt; RemoteFailed is the end of that work, and TargetRejected the end of the job.
+    """
+
+    async def withdraw(self, state: str) -> None:
+        """Tells the remote end that the work is not wanted any more; without effect where it can't be told, or has
+        ended. Idempotent. Raises: a TargetError.
+        """
+        ...

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 
 from forebay.domain.attempt import Usage
 from forebay.domain.errors import TargetError
-from forebay.domain.inference import Call, InferenceResult
+from forebay.domain.inference import Call, InferenceResult, Pending
 from forebay.ports import StreamSink
 
 Step = InferenceResult | TargetError | Callable[[Call], InferenceResult]
@@ -23,8 +23,15 @@ def answer(text: str = "yes", *, status_code: int = 200, content_type: str = "ap
     )
 
 
+def pending(state: str = "{}", after_seconds: float = 5.0, progress: float | None = None) -> InferenceResult:
+    """The answer of a target that has accepted the work and goes on with it alone."""
+    told = Pending(state=state, after_seconds=after_seconds, progress=progress)
+    return InferenceResult(status_code=202, body=b"{}", pending=told)
+
+
 class ScriptedTarget:
-    """Takes the steps in order, the last one for ever. ``calls`` has what it was asked, in order.
+    """Takes the steps in order, the last one for ever. ``calls`` has what it was asked, in order; ``withdrawn`` the
+    states of work that is not wanted any more.
 
     ``gate`` holds every call until it is set; ``entered`` is set when a call is held.
     """
@@ -33,6 +40,7 @@ class ScriptedTarget:
         self._name = name
         self._steps = list(steps) or [answer()]
         self.calls: list[Call] = []
+        self.withdrawn: list[str] = []
         self.broken_off = 0
         self.entered = asyncio.Event()
         self.gate = asyncio.Event()
@@ -61,6 +69,9 @@ class ScriptedTarget:
         if sink is not None:
             await sink.write(f"data: {result.body.decode()}\n\n")
         return result
+
+    async def withdraw(self, state: str) -> None:
+        self.withdrawn.append(state)
 
     async def check(self) -> str:
         return f"{self._name} answers by script"

@@ -9,6 +9,7 @@ from forebay.domain.attempt import Outcome
 from forebay.domain.infer_args import infer_args
 from forebay.domain.inference import Call
 from forebay.domain.job import ErrorCode, Job, JobError, Status
+from forebay.domain.pending import PENDING
 from forebay.domain.query import JobQuery, Parts
 from forebay.domain.target import TargetSpec
 from forebay.engine.services import Services
@@ -96,6 +97,19 @@ class Budget:
                 return Snooze(after_seconds=PATIENCE_SECONDS)
             await _wait(returned, min(left, LOOK_SECONDS))
 
+    @property
+    def name(self) -> str:
+        return self._name
+
+    @property
+    def reserved_usd(self) -> float:
+        return self._reserved_usd
+
+    def take_up(self, reserved_usd: float) -> None:
+        """Goes on with what was reserved for work that goes on elsewhere."""
+        self._reserved_usd = reserved_usd
+        self._budgets.enter(self._name)
+
     async def settle(self, cost_usd: float | None) -> None:
         """Replaces the reservation by the real cost; an unknown cost leaves it."""
         if cost_usd is not None:
@@ -109,7 +123,7 @@ class Budget:
         """Whether calls of the same budget are under way, here or (by the ledger) in another process."""
         if not self._job.parent_id or self._budgets.is_used_up(self._name, cost_usd):
             return False
-        if self._budgets.is_under_way(self._name):
+        if self._budgets.is_under_way(self._name) or await self._is_pending():
             return True
         query = JobQuery(
             tenant=self._job.tenant,
@@ -125,6 +139,11 @@ class Budget:
             return True
         self._budgets.use_up(self._name, cost_usd)
         return False
+
+    async def _is_pending(self) -> bool:
+        """Whether work of this budget goes on elsewhere."""
+        match = {"budget": self._name}
+        return bool(await self._services.records.list(self._job.tenant, PENDING, limit=1, match=match))
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:

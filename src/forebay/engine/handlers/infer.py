@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
 from forebay.domain.answer import Answer, Done, Failed, Retry, Snooze
 from forebay.domain.attempt import Attempt, Outcome
@@ -12,12 +13,14 @@ from forebay.domain.infer_args import infer_args
 from forebay.domain.inference import Call, InferenceResult
 from forebay.domain.job import ErrorCode, Job, JobError, Result
 from forebay.domain.lane import ROUTE_PREFIX
+from forebay.domain.pending import NEW, InferCursor, Submission, infer_cursor
 from forebay.domain.spawning import Decomposition
 from forebay.engine.context import Context
 from forebay.engine.form_files import completed
 from forebay.engine.handlers.budget import Budget, Budgets
 from forebay.engine.handlers.response_streams import Sink, begins_again, open_sink
 from forebay.engine.handlers.results import inline_result, refusal, result_of
+from forebay.engine.handlers.slow import asked, ended, forget, idempotency_key, known_submission, submitted
 from forebay.engine.handlers.splitting import Resumed, resume, split, with_sums
 from forebay.engine.handlers.streams import was_streamed
 from forebay.engine.handlers.validation import Validation, with_feedback
@@ -38,6 +41,7 @@ class _Sent(NamedTuple):
     attempt: Attempt
     budget: Budget | None
     sink: Sink | None
+    cursor: InferCursor = NEW
 
     async def close_stream(self) -> bool:
         """Writes the rest of the stream. True if anything of it was ever sent."""
@@ -48,6 +52,13 @@ class _Sent(NamedTuple):
         budget = self.budget
         if budget is not None:
             await until_stored("charge", lambda: budget.settle(cost_usd))
+
+
+class _Plan(NamedTuple):
+    """What is known before a call: from what it is paid, and what came of the calls before it."""
+
+    budget: Budget | None
+    cursor: InferCursor
 
 
 class InferHandler:
@@ -75,47 +86,62 @@ class InferHandler:
         remaining = job.deadline - self._services.clock.now()
         if remaining <= 0:
             return Failed(error=expired())
-        candidate = self._candidate(job, lane)
+        progress = resumed.cursor.feedback if resumed else job.progress
+        cursor = infer_cursor(progress) if progress else NEW
+        if job.rescues:
+            cursor = await known_submission(job, cursor, self._services)
+        call = self._call_of(job, cursor, lane, remaining)
+        if cursor.pending is not None:
+            return with_sums(await self._poll(job, call, lane, context, cursor), resumed)
         body = job.body or EMPTY
         text = body.text if body.text is not None else await load_text(body, self._services.blobs)
-        call = Call(
-            job_id=job.id,
-            attempt=job.attempt_count + 1,
-            endpoint=spec.endpoint or "",
-            body=_rendered(job, text, candidate, resumed.cursor.feedback if resumed else job.progress),
-            timeout_seconds=min(spec.timeout_seconds, remaining),
-            model=candidate.model or spec.model,
-            is_stream=spec.stream,
-            metadata=spec.metadata,
+        call = replace(
+            call,
+            body=_rendered(job, text, self._candidate(job, lane), progress),
             children=resumed.children if resumed else {},
-            hops=infer_args(spec.args).hops,
         )
         if spec.args is not None:
             call = await completed(call, job, self._services)
-        answer = await self._paid(job, call, lane, context)
+        answer = await self._paid(job, call, lane, context, cursor)
         if isinstance(answer, Decomposition):
             return await split(job, answer, resumed, self._services)
         return with_sums(answer, resumed)
 
-    async def _paid(self, job: Job, call: Call, lane: Lane, context: Context) -> Answer | Decomposition:
+    def _call_of(self, job: Job, cursor: InferCursor, lane: Lane, remaining: float) -> Call:
+        """The call without its body."""
+        spec = job.spec
+        return Call(
+            job_id=job.id,
+            attempt=job.attempt_count + 1,
+            endpoint=spec.endpoint or "",
+            body=b"",
+            timeout_seconds=min(spec.timeout_seconds, remaining),
+            model=self._candidate(job, lane).model or spec.model,
+            is_stream=spec.stream,
+            metadata=spec.metadata,
+            hops=infer_args(spec.args).hops,
+            idempotency_key=idempotency_key(job, cursor),
+        )
+
+    async def _paid(
+        self, job: Job, call: Call, lane: Lane, context: Context, cursor: InferCursor
+    ) -> Answer | Decomposition:
         budget = self._budgets.of(job)
         if budget is None:
-            return await self._call(job, call, lane, context, None)
+            return await self._call(job, call, lane, context, _Plan(None, cursor))
         if refused := await budget.reserve(call, lane.spec):
             return refused
         try:
-            return await self._call(job, call, lane, context, budget)
+            return await self._call(job, call, lane, context, _Plan(budget, cursor))
         finally:
             budget.release()
 
-    async def _call(
-        self, job: Job, call: Call, lane: Lane, context: Context, budget: Budget | None
-    ) -> Answer | Decomposition:
+    async def _call(self, job: Job, call: Call, lane: Lane, context: Context, plan: _Plan) -> Answer | Decomposition:
         clock = self._services.clock
         attempt = next_attempt(context.claimed, target=lane.name, model=call.model, now=clock.now())
         sink = await open_sink(job, context.claimed.fence, self._services) if call.is_stream else None
         await context.begin(attempt)
-        sent = _Sent(attempt, budget, sink)
+        sent = _Sent(attempt, plan.budget, sink, plan.cursor)
         try:
             result = await self._services.targets[lane.name].call(call, sink)
         except TargetError as error:
@@ -131,12 +157,50 @@ class InferHandler:
         now = clock.now()
         lane.observe(result, now - attempt.started_at, now)
         lane.correct(job.tokens, result.usage.total_tokens if result.usage else None)
+        if result.pending is not None:
+            later = await submitted(job, _submission(sent), result.pending, plan.cursor, self._services)
+            del context.attempts[attempt.number]  # it goes on: a later run completes it
+            return later
+        return await self._answered(job, result, sent, context)
+
+    async def _poll(self, job: Job, call: Call, lane: Lane, context: Context, cursor: InferCursor) -> Answer:
+        """Asks how the work stands that an earlier run has submitted; no attempt of its own."""
+        known = cursor.pending
+        assert known is not None, "the caller has looked"  # noqa: S101 - for the type checker
+        clock = self._services.clock
+        began_at = clock.now()
+        lane.correct(job.tokens, 0)
+        budget = self._budgets.of(job)
+        if budget is not None:
+            budget.take_up(known.reserved_usd)
+        sent = _Sent(known.attempt(job.id), budget, None, cursor)
+        try:
+            result = await asked(job, call, cursor, self._services)
+            if isinstance(result, Snooze):
+                return result
+            if budget is not None and not await forget(job, known, self._services):
+                sent = sent._replace(budget=None)  # settled by a run whose answer was lost
+            answer = await self._answered(job, result, sent, context)
+        except TargetError as error:
+            answer = await self._failed(job, error, sent, context)
+        finally:
+            now = clock.now()
+            lane.observe_broken_off(now - began_at, now)
+            if budget is not None:
+                budget.release()
+        assert not isinstance(answer, Decomposition), "what is polled is no function"  # noqa: S101 - likewise
+        return ended(answer, cursor)
+
+    async def _answered(
+        self, job: Job, result: InferenceResult, sent: _Sent, context: Context
+    ) -> Answer | Decomposition:
+        """What a 2xx answer does to the job."""
         validation = Validation.of(job) if result.split is None else None
         invalid = validation.reasons(result.body) if validation else None
-        context.complete(_ended(attempt, result, invalid, now))
-        if sink is not None:
+        context.complete(_ended(sent.attempt, result, invalid, self._services.clock.now()))
+        if sent.sink is not None:
             await sent.close_stream()
-        if budget is not None:
+        if sent.budget is not None:
             await sent.settle(result.cost_usd if result.split is None else 0.0)
         if result.split is not None:
             return result.split
@@ -165,7 +229,7 @@ class InferHandler:
             )
         )
         is_cut = await sent.close_stream()
-        if not may_be_charged(error):
+        if not may_be_charged(error) and sent.cursor.pending is None:
             self._lanes.by_name[sent.attempt.target].correct(job.tokens, 0)
             await sent.settle(0.0)
         if is_cut and not begins_again(job):
@@ -196,6 +260,21 @@ class InferHandler:
             if candidate.target == lane.name:
                 return candidate
         return Candidate(target=lane.name, model=None)
+
+
+def _submission(sent: _Sent) -> Submission:
+    """A call that was accepted, as the cursor keeps it."""
+    attempt, budget = sent.attempt, sent.budget
+    return Submission(
+        target=attempt.target,
+        number=attempt.number,
+        fence=attempt.fence,
+        started_at=attempt.started_at,
+        model=attempt.model,
+        state="",
+        budget=budget.name if budget else "",
+        reserved_usd=budget.reserved_usd if budget else 0.0,
+    )
 
 
 def _rendered(job: Job, text: str, candidate: Candidate, feedback: str | None) -> bytes:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec.structs import replace
 
-from forebay.domain.answer import Answer, Done, Failed, Retry, Spawn
+from forebay.domain.answer import Answer, Done, Failed, Retry, Snooze, Spawn
 from forebay.domain.attempt import Outcome
 from forebay.domain.fanout import Branch, Cursor, FanoutArgs, OnFailure
 from forebay.domain.job import Ending, ErrorCode, Job, JobError, Join, OnUnknown
@@ -99,6 +99,8 @@ def _with_sums(answer: Answer, cursor: SplitCursor, sums: Sums) -> Answer:
             feedback = answer.progress if isinstance(answer, Retry) else None
             kept = replace(cursor, joined=sums.cursor, feedback=feedback)
             return replace(answer, usage=sums.usage, cost_usd=sums.cost_usd, progress=_encoded(kept))
+        case Snooze(progress=str(feedback)):  # the sums are added when it ends
+            return replace(answer, progress=_encoded(replace(cursor, feedback=feedback)))
     return answer
 
 
