@@ -2,13 +2,17 @@
 
 from collections.abc import Awaitable, Callable
 
+from msgspec.structs import replace
+
 from forebay.domain.answer import Answer
 from forebay.domain.attempt import Attempt
 from forebay.domain.change import Claimed, Verdict
 from forebay.domain.errors import LeaseLost, StoreUnavailable
 from forebay.domain.job import Job
 from forebay.engine.services import Services
+from forebay.policy.lifecycle import broken_off
 
+UNSENT = "The store did not say that the call was begun; nothing was sent"
 Begin = Callable[[Attempt], Awaitable[Verdict]]
 
 
@@ -34,7 +38,9 @@ class Context:
         try:
             verdict = await self._begin(attempt)
         except StoreUnavailable:
-            del self.attempts[attempt.number]
+            # It may have been written all the same, and would stand as running when the job has long been run again.
+            now = self.services.clock.now()
+            self.attempts[attempt.number] = replace(broken_off(attempt, now=now), error=UNSENT)
             raise
         if verdict is Verdict.LEASE_LOST:
             del self.attempts[attempt.number]

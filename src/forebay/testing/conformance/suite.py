@@ -16,6 +16,7 @@ from forebay.testing.conformance.limits import LimitStoreSuite
 from forebay.testing.conformance.pruning import Pruning, References
 from forebay.testing.conformance.records import RecordStoreSuite
 from forebay.testing.conformance.recovering import Heartbeats, Retiring, Sweeping, Zombies
+from forebay.testing.conformance.repeating import Repeating
 from forebay.testing.conformance.retrying import Erasing, Retrying
 from forebay.testing.conformance.streams import Streams
 from forebay.testing.conformance.suspects import Suspects
@@ -39,6 +40,7 @@ class JobStoreSuite(
     Fences,
     Ledger,
     LateAnswers,
+    Repeating,
     Answers,
     Spawning,
     Outbox,
