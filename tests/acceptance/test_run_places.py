@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 import forebay as package
+from forebay.policy.requests import RequestOptions
 from forebay.runs.inputs import given
 from forebay.runs.job import execute
-from forebay.runs.options import RequestOptions, RunOptions
+from forebay.runs.options import RunOptions
 from forebay.runs.progress import Silence
 from forebay.runs.site import LocalSite
 from forebay.settings import load_settings

@@ -15,10 +15,11 @@ from forebay.cli.remote import print_json
 from forebay.cli.server_site import ServerSite
 from forebay.cli.service import STOPPING, StopSignals, run_on_uvloop
 from forebay.domain.errors import ConfigurationError
+from forebay.policy.requests import RequestOptions
 from forebay.runs.dry import expect
 from forebay.runs.inputs import Input, open_input
 from forebay.runs.job import execute
-from forebay.runs.options import DEFAULT_MAX_ATTEMPTS, RequestOptions, RunOptions
+from forebay.runs.options import DEFAULT_MAX_ATTEMPTS, RunOptions
 from forebay.runs.patience import Stopped
 from forebay.runs.site import LocalSite, Site
 from forebay.runs.summary import Expectation, Summary

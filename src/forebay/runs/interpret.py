@@ -7,10 +7,11 @@ import msgspec
 
 from forebay.domain.job import ErrorCode
 from forebay.policy.output_text import decode_answer, output_of
+from forebay.policy.requests import Shape
 from forebay.policy.schema import Schema
 from forebay.runs.backend import Fact, Piece
 from forebay.runs.plan import failure
-from forebay.runs.rows import OUTPUT, Shape
+from forebay.runs.rows import OUTPUT
 from forebay.runs.summary import usage_view
 from forebay.runs.workbook import Outcome
 

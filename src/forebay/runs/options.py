@@ -1,23 +1,10 @@
 """What a run is asked for: the options of `forebay run`, with every file that they name already read."""
 
-from typing import Any
-
 from forebay.domain.errors import ConfigurationError
 from forebay.domain.record import Record
+from forebay.policy.requests import RequestOptions
 
 DEFAULT_MAX_ATTEMPTS = 5
-
-
-class RequestOptions(Record, frozen=True, kw_only=True):
-    """How each record becomes a request. Without ``prompt`` and ``body`` the record itself is one."""
-
-    prompt: str | None = None
-    system: str | None = None
-    body: Any = None  # a JSON template
-    params: dict[str, Any] = {}  # members of every request's body
-    schema: Any = None  # a JSON schema of the output
-    endpoint: str | None = None
-    model: str | None = None
 
 
 class RunOptions(Record, frozen=True, kw_only=True):

@@ -8,10 +8,8 @@ import msgspec
 
 from forebay.domain.errors import ConfigurationError, RequestError
 from forebay.domain.record import Record
+from forebay.policy.requests import Renderer, RequestOptions, Shape, identity, make_renderer
 from forebay.runs.inputs import Input
-from forebay.runs.options import RequestOptions
-from forebay.runs.requests import Renderer, identity, make_renderer
-from forebay.runs.rows import Shape
 from forebay.runs.workbook import Entry, Workbook
 
 RECORDS_AT_ONCE = 500

@@ -12,6 +12,7 @@ import msgspec
 
 from forebay.domain.errors import ConfigurationError
 from forebay.domain.ids import IdSource
+from forebay.policy.requests import own_choice
 from forebay.policy.schema import compile_schema
 from forebay.runs.backend import RunOrder
 from forebay.runs.inputs import STDIN, Input
@@ -20,7 +21,6 @@ from forebay.runs.options import RunOptions
 from forebay.runs.outputs import check_form
 from forebay.runs.place import Place
 from forebay.runs.plan import Plan, make_plan, record_of
-from forebay.runs.requests import own_choice
 from forebay.runs.rows import Joiner
 from forebay.runs.site import Site
 from forebay.runs.workbook import Workbook

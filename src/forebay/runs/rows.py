@@ -1,9 +1,10 @@
 """Rows: an input's record with what was added to it, as JSON members whose values are passed through unread."""
 
 from collections.abc import Collection, Mapping, Sequence
-from enum import StrEnum
 
 import msgspec
+
+from forebay.policy.requests import Shape
 
 OUTPUT = "output"
 FULL = ("response", "usage", "cost", "attempts")
@@ -14,13 +15,6 @@ Members = dict[str, msgspec.Raw]
 
 _MEMBERS = msgspec.json.Decoder(Members)
 _TEXT = msgspec.json.Decoder(str)
-
-
-class Shape(StrEnum):
-    """What a row of the output is."""
-
-    RECORD = "record"  # the input's fields and `output`
-    OPENAI_LINE = "openai_line"  # OpenAI's output line, because the input had OpenAI's lines
 
 
 def members_of(text: bytes) -> Members:

@@ -16,9 +16,10 @@ import msgspec
 import structlog
 
 from forebay.domain.errors import ConfigurationError, JobFailed
+from forebay.policy.requests import RequestOptions
 from forebay.runs.inputs import Input, given, open_input
 from forebay.runs.job import error_lines, execute, output_rows
-from forebay.runs.options import DEFAULT_MAX_ATTEMPTS, RequestOptions, RunOptions
+from forebay.runs.options import DEFAULT_MAX_ATTEMPTS, RunOptions
 from forebay.runs.prepared import Prepared
 from forebay.runs.progress import Reporter, Silence
 from forebay.runs.rows import encode

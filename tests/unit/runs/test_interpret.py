@@ -6,10 +6,10 @@ import msgspec
 import pytest
 
 from forebay.domain.attempt import Usage
+from forebay.policy.requests import Shape
 from forebay.policy.schema import compile_schema
 from forebay.runs.backend import Fact, Piece
 from forebay.runs.interpret import Interpreter
-from forebay.runs.rows import Shape
 from forebay.runs.workbook import Outcome
 
 CHAT = {"choices": [{"message": {"content": '{"n": 1}'}}], "usage": {"total_tokens": 3}}

@@ -12,8 +12,9 @@ import msgspec
 import pytest
 
 from forebay.domain.errors import ConfigurationError
+from forebay.policy.requests import Shape
 from forebay.runs.outputs import check_form, write_lines, write_output
-from forebay.runs.rows import Joiner, Members, Shape
+from forebay.runs.rows import Joiner, Members
 
 JOINER = Joiner(Shape.RECORD, ("id", "text", "day", "extra"))
 ROWS: list[Members] = [

@@ -6,7 +6,8 @@ import pytest
 
 from forebay.domain.errors import ConfigurationError
 from forebay.domain.target import Route, RouteEntry, TargetSpec, TargetType
-from forebay.runs.options import RequestOptions, RunOptions
+from forebay.policy.requests import RequestOptions
+from forebay.runs.options import RunOptions
 from forebay.runs.place import choose_place, private_store
 from forebay.settings import Settings, StoreSettings
 

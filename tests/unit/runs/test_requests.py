@@ -6,9 +6,8 @@ import msgspec
 import pytest
 
 from forebay.domain.errors import ConfigurationError, RequestError, TemplateFieldMissing
-from forebay.runs.options import RequestOptions, RunOptions
-from forebay.runs.requests import Request, identity, make_renderer, own_choice
-from forebay.runs.rows import Shape
+from forebay.policy.requests import Request, RequestOptions, Shape, identity, make_renderer, own_choice
+from forebay.runs.options import RunOptions
 
 CHAT = "/v1/chat/completions"
 LINE = {"custom_id": "a", "method": "POST", "url": CHAT, "body": {"model": "m", "messages": []}}

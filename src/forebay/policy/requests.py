@@ -1,7 +1,11 @@
-"""How a record becomes a model request, and by what the request is known from one run to the next."""
+"""How a record becomes a model request, and by what the request is known from one run to the next.
+
+Called by `forebay run` and by the inference steps of pipelines.
+"""
 
 import hashlib
 from collections.abc import Callable, Mapping
+from enum import StrEnum
 from typing import Any
 
 import msgspec
@@ -11,8 +15,6 @@ from forebay.domain.record import Record
 from forebay.policy.resolution import normal_endpoint
 from forebay.policy.schema import Schema, compile_schema, with_schema
 from forebay.policy.templates import BodyTemplate, compile_body, compile_text
-from forebay.runs.options import RequestOptions
-from forebay.runs.rows import Shape
 
 IDENTITY_BYTES = 16
 ANTHROPIC_MAX_TOKENS = 4096  # the field is required there
@@ -20,6 +22,25 @@ OPENAI_FIELDS = frozenset({"custom_id", "url", "body"})
 OWN_FIELDS = ("messages", "prompt", "input")
 
 Body = dict[str, Any]
+
+
+class Shape(StrEnum):
+    """What a row of the output is."""
+
+    RECORD = "record"  # the input's fields and `output`
+    OPENAI_LINE = "openai_line"  # OpenAI's output line, because the input had OpenAI's lines
+
+
+class RequestOptions(Record, frozen=True, kw_only=True):
+    """How each record becomes a request. Without ``prompt`` and ``body`` the record itself is one."""
+
+    prompt: str | None = None
+    system: str | None = None
+    body: Any = None  # a JSON template
+    params: dict[str, Any] = {}  # members of every request's body
+    schema: Any = None  # a JSON schema of the output
+    endpoint: str | None = None
+    model: str | None = None
 
 
 class Request(Record, frozen=True, kw_only=True):
