@@ -3,6 +3,7 @@
 from forebay.domain.content import BlobInfo
 from forebay.domain.limit import Grant, Rate
 from forebay.ports.places import BlobStore, Notifier, SlowTarget, StreamSink, Tables, Target
+from forebay.ports.sources import VectorIndex
 from forebay.ports.stores import Archive, Clock, JobStore, LimitStore, RecordStore, StoreFacts, Watch
 
 __all__ = [
@@ -21,5 +22,6 @@ __all__ = [
     "StreamSink",
     "Tables",
     "Target",
+    "VectorIndex",
     "Watch",
 ]

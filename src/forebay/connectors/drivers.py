@@ -1,0 +1,28 @@
+"""Connectors that load at their first use: who has no such source needs neither their time nor their memory."""
+
+from functools import cache
+from importlib import import_module
+from types import ModuleType
+
+from forebay.domain.errors import ConfigurationError
+
+_CONNECTORS = {  # module, what it needs, the extra
+    "duckdb index": ("forebay.connectors.vectors.duckdb_index", "duckdb", ""),
+    "postgresql index": ("forebay.connectors.vectors.postgres_index", "asyncpg", "postgres"),
+    "duckdb": ("forebay.connectors.queries.duckdb_source", "duckdb", ""),
+    "postgresql": ("forebay.connectors.queries.postgres_source", "asyncpg", "postgres"),
+    "sqlite": ("forebay.connectors.queries.sqlite_source", "apsw", ""),
+}
+
+
+@cache
+def connector(name: str) -> ModuleType:
+    """Returns the module of a connector. Raises: ConfigurationError: the extra that it needs is not installed."""
+    module, needed, extra = _CONNECTORS[name]
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as exc:
+        if exc.name != needed:
+            raise
+        extra = f"forebay[{extra}]" if extra else "forebay"
+        raise ConfigurationError(f"{name.partition(' ')[0]} needs {needed}: pip install '{extra}'") from exc
