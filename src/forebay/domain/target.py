@@ -13,6 +13,7 @@ class TargetType(StrEnum):
     HTTP = "http"
     PYTHON = "python"
     LOCAL = "local"  # a small local model, started and guarded by Forebay
+    A2A = "a2a"  # an agent
 
 
 class ResponsesMode(StrEnum):
@@ -44,8 +45,8 @@ class TargetSpec(Record, frozen=True, kw_only=True):
 
     name: str
     type: TargetType
-    base_url: str | None = None  # openai, anthropic
-    url: str | None = None  # http
+    base_url: str | None = None  # openai, anthropic; a2a: its interface, where the card is not to say
+    url: str | None = None  # http; a2a: the agent's card, or what it stands under
     api_key: str | None = None
     function: str | None = None  # python: `module:name`
     model: str | None = None  # local

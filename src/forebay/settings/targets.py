@@ -11,9 +11,9 @@ from forebay.policy.nearest import hint
 from forebay.settings.reading import NOTHING, Reader
 from forebay.settings.source import Item
 
-OPENAI, ANTHROPIC, HTTP, PYTHON, LOCAL = TargetType
+OPENAI, ANTHROPIC, HTTP, PYTHON, LOCAL, A2A = TargetType
 LOCAL_MODELS = tuple(model.name for model in CATALOGUE)
-CALLED = frozenset({OPENAI, ANTHROPIC, HTTP})  # over HTTP, at an address of theirs
+CALLED = frozenset({OPENAI, ANTHROPIC, HTTP, A2A})  # over HTTP, at an address of theirs
 ALL = frozenset(TargetType)
 ANTHROPIC_BASE_URL = "https://api.anthropic.com"
 PLACEMENTS = ("edge", "onprem", "cloud")
@@ -41,12 +41,15 @@ class Key(NamedTuple):
 
 
 KEYS = {
-    "type": Key(ALL, "`openai`, `anthropic`, `http`, `python` or `local`; required"),
+    "type": Key(ALL, "`openai`, `anthropic`, `http`, `python`, `local` or `a2a`; required"),
     "base_url": Key(
-        frozenset({OPENAI, ANTHROPIC}),
-        f"the API's address; required for `openai`, `{ANTHROPIC_BASE_URL}` by default for `anthropic`",
+        frozenset({OPENAI, ANTHROPIC, A2A}),
+        f"the API's address; required for `openai`, `{ANTHROPIC_BASE_URL}` by default for `anthropic`; of an `a2a`"
+        " agent its interface, where its card names one of another origin",
     ),
-    "url": Key(frozenset({HTTP}), "where `http` posts a request's body; required"),
+    "url": Key(
+        frozenset({HTTP, A2A}), "where `http` posts a request's body, or an `a2a` agent or its card is; required"
+    ),
     "api_key": Key(CALLED, "sent as the vendor has it; never printed"),
     "function": Key(frozenset({PYTHON}), "`module:name`; required"),
     "model": Key(frozenset({LOCAL}), "a name of `forebay models list`; required"),
@@ -63,7 +66,7 @@ KEYS = {
     "headers": Key(CALLED, "further headers of every call; never printed"),
     "timeout": Key(ALL, "the time limit of one call, for jobs that name none (10m)"),
 }
-REQUIRED = {OPENAI: "base_url", HTTP: "url", PYTHON: "function", LOCAL: "model"}
+REQUIRED = {OPENAI: "base_url", HTTP: "url", PYTHON: "function", LOCAL: "model", A2A: "url"}
 
 
 def read_targets(root: Reader) -> tuple[TargetSpec, ...]:

@@ -9,6 +9,7 @@ from forebay.domain.errors import ConfigurationError
 from forebay.domain.target import TargetSpec, TargetType
 from forebay.policy.pricing import PriceTable
 from forebay.ports import Target
+from forebay.targets.a2a import A2aTarget
 from forebay.targets.anthropic import AnthropicTarget
 from forebay.targets.clients import DEFAULT_LIBRARY, HttpLibrary, open_http
 from forebay.targets.http import HttpClient
@@ -71,5 +72,7 @@ def build_target(
             if local is None:
                 raise ConfigurationError(f"targets.{spec.name}: local models can't be started here")
             return LocalTarget(spec, http, table, local)
+        case TargetType.A2A:
+            return A2aTarget(spec, http, table)
         case _:
             assert_never(spec.type)

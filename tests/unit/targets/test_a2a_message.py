@@ -1,0 +1,100 @@
+"""What an A2A agent is sent: the forms of a body, and what is refused."""
+
+import json
+from typing import Any
+
+import pytest
+
+from forebay.domain.errors import TargetRejected
+from forebay.domain.inference import Call
+from forebay.targets.a2a_message import PushConfig, send_request
+
+
+def sent(body: Any, push: PushConfig | None = None) -> dict[str, Any]:
+    text = body if isinstance(body, bytes) else json.dumps(body).encode()
+    call = Call(job_id="job_7", attempt=2, endpoint="", body=text, timeout_seconds=60, idempotency_key="job_7.1")
+    read: dict[str, Any] = json.loads(send_request(call, push))
+    return read
+
+
+def test_a_request_of_a2a_goes_as_it_is_with_an_id_and_a_role() -> None:
+    parts = [{"text": "Look"}, {"url": "https://x.example/a.png", "mediaType": "image/png"}, {"data": {"a": [1]}}]
+    body = {
+        "message": {"parts": parts, "contextId": "c-1", "metadata": {"k": 1}},
+        "configuration": {"acceptedOutputModes": ["text/plain"], "historyLength": 0},
+        "metadata": {"tenant": "x"},
+    }
+    assert sent(body) == {
+        "message": {"messageId": "job_7.1", "role": "ROLE_USER", **body["message"]},
+        "configuration": {"returnImmediately": True, **body["configuration"]},
+        "metadata": {"tenant": "x"},
+    }
+
+
+def test_an_id_and_a_role_of_the_clients_own_stay() -> None:
+    message = {"messageId": "mine", "role": "ROLE_AGENT", "parts": [{"text": "x"}]}
+    assert sent({"message": message})["message"] == message
+
+
+def test_a_text_is_one_part() -> None:
+    assert sent({"text": "Hello", "model": "set-by-a-route"})["message"]["parts"] == [{"text": "Hello"}]
+
+
+def test_a_chat_of_the_user_alone_is_its_parts() -> None:
+    content = [
+        {"type": "text", "text": "What is it?"},
+        {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBO"}},
+        {"type": "image_url", "image_url": {"url": "https://x.example/b.png"}},
+    ]
+    assert sent({"messages": [{"role": "user", "content": content}]})["message"]["parts"] == [
+        {"text": "What is it?"},
+        {"raw": "iVBO", "mediaType": "image/png"},
+        {"url": "https://x.example/b.png"},
+    ]
+
+
+def test_of_a_longer_chat_each_part_tells_who_said_it() -> None:
+    chat = [{"role": "system", "content": "Be brief"}, {"role": "user", "content": "Hi"}]
+    assert sent({"messages": chat})["message"]["parts"] == [
+        {"text": "Be brief", "metadata": {"role": "system"}},
+        {"text": "Hi", "metadata": {"role": "user"}},
+    ]
+
+
+def test_an_agent_is_told_where_to_push_and_by_which_token() -> None:
+    request = sent({"text": "x"}, PushConfig(url="https://hub.example/v1/a2a/push/job_7", token="t0k"))
+    assert request["configuration"]["taskPushNotificationConfig"] == {
+        "url": "https://hub.example/v1/a2a/push/job_7",
+        "token": "t0k",
+        "authentication": {"scheme": "Bearer", "credentials": "t0k"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("body", "word"),
+    [
+        (b'{"text": ', "JSON object"),
+        (b'["text"]', "JSON object"),
+        (b"[" * 100_000, "JSON object"),
+        ({}, "message"),
+        ({"prompt": "x"}, "message"),
+        ({"text": "x", "message": {"parts": [{"text": "x"}]}}, "message"),
+        ({"text": 7}, "text"),
+        ({"text": "x", "temperature": 1}, "temperature"),
+        ({"message": {"parts": []}}, "message.parts"),
+        ({"message": {"parts": "x"}}, "message.parts"),
+        ({"message": "x"}, "message: an object"),
+        ({"messages": []}, "messages"),
+        ({"messages": ["x"]}, r"messages\[0\]"),
+        ({"messages": [{"role": "user", "content": None}]}, r"messages\[0\]"),
+        ({"messages": [{"role": "tool", "content": "x", "tool_call_id": "c"}]}, r"messages\[0\]"),
+        ({"messages": [{"role": "user", "content": [{"type": "input_audio"}]}]}, "image_url"),
+        ({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:,x"}}]}]}, "data"),
+        ({"text": "x", "configuration": []}, "configuration"),
+        ({"text": "x", "metadata": "x"}, "metadata"),
+        ({"text": "x", "configuration": {"taskPushNotificationConfig": {"url": "http://10.0.0.1"}}}, "notify"),
+    ],
+)
+def test_what_would_not_be_acted_on_is_refused_for_good(body: Any, word: str) -> None:
+    with pytest.raises(TargetRejected, match=word):
+        sent(body)
