@@ -46,6 +46,21 @@ async def test_what_is_accepted_is_polled_with_its_state_and_is_one_attempt(open
     assert {call.idempotency_key for call in target.calls} == {job_id}
 
 
+async def test_work_that_failed_at_once_is_submitted_under_another_key_with_what_the_target_said(
+    open_engine: OpenEngine,
+) -> None:
+    target = ScriptedTarget("t", [RemoteFailed("it failed", body=b'{"why": "x"}')])
+    engine = await open_engine(target)
+    job_id = await engine.submit(max_attempts=2)
+    await _step(engine)
+    await _step(engine, 60)
+    job = await engine.get(job_id)
+    assert (job.status, job.attempts_used) == (Status.FAILED, 2)
+    assert [call.idempotency_key for call in target.calls] == [job_id, f"{job_id}.1"]
+    assert job.result is not None
+    assert (job.result.status_code, job.result.body.text) == (None, '{"why": "x"}')
+
+
 async def test_a_poll_that_fails_in_passing_is_asked_again_and_uses_no_attempt(open_engine: OpenEngine) -> None:
     faults: list[TargetError] = [TargetUnavailable("away"), TargetTimeout("slow"), TargetFailed("500", status_code=500)]
     target = ScriptedTarget("t", [pending(STATE), *faults, answer("done")])

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from forebay.domain.answer import Answer, Done, Failed, Retry, Snooze
 from forebay.domain.attempt import Attempt, Outcome
 from forebay.domain.content import Content
-from forebay.domain.errors import TargetError
+from forebay.domain.errors import RemoteFailed, TargetError
 from forebay.domain.infer_args import infer_args
 from forebay.domain.inference import Call, InferenceResult
 from forebay.domain.job import ErrorCode, Job, JobError, Result
@@ -147,7 +147,8 @@ class InferHandler:
         except TargetError as error:
             now = clock.now()
             lane.observe_error(error, judge(error).outcome, now - attempt.started_at, now)
-            return await self._failed(job, error, sent, context)
+            answer = await self._failed(job, error, sent, context)
+            return ended(answer, plan.cursor) if isinstance(error, RemoteFailed) else answer
         except BaseException:
             now = clock.now()
             lane.observe_broken_off(now - attempt.started_at, now)

@@ -33,7 +33,7 @@ async def result_of(answer: InferenceResult, job: Job, services: Services) -> Re
 
 async def refusal(error: TargetError, services: Services) -> Result | None:
     """Keeps what a target said as it refused; text that is not JSON becomes a JSON string."""
-    if error.status_code is None or error.body is None:
+    if error.body is None:
         return None
     try:
         text = error.body.decode()
