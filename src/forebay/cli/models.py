@@ -43,8 +43,9 @@ def list_models(context: typer.Context) -> None:
     for model in CATALOGUE:
         size = f"{model.bytes / 10**6:,.0f} MB"
         here = "yes" if cache.is_pulled(model) else "no"
-        rows.append((model.name, size, here, model.licence_weights, model.licence_package, model.description))
-    print_table(("name", "size", "here", "licence", "package's", "good for"), rows, empty="There is none.")
+        licences = (model.licence_weights, model.licence_package)
+        rows.append((model.name, model.kind, size, here, *licences, model.description))
+    print_table(("name", "kind", "size", "here", "licence", "package's", "good for"), rows, empty="There is none.")
 
 
 @app.command("pull", epilog="Example: forebay models pull smollm2-135m")
@@ -145,10 +146,11 @@ def _view(model: CatalogueModel, cache: ModelCache) -> dict[str, Any]:
         "description": model.description,
         "bytes": model.bytes,
         "sha256": model.sha256,
-        "context_tokens": model.context_tokens,
+        "files": [{"name": file.name, "bytes": file.bytes, "sha256": file.sha256} for file in model.files],
+        "context_tokens": model.context_tokens or None,
         "licence": {"weights": model.licence_weights, "package": model.licence_package},
         "upstream": model.upstream,
-        "packages": [part.requirement for part in model.parts],
+        "packages": list(model.requirements),
         "pulled": is_pulled,
         "path": str(cache.path(model)) if is_pulled else None,
     }

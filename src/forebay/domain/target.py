@@ -50,6 +50,7 @@ class TargetSpec(Record, frozen=True, kw_only=True):
     api_key: str | None = None
     function: str | None = None  # python: `module:name`
     model: str | None = None  # local
+    endpoints: tuple[str, ...] = ()  # those it serves, its default first; none: those of its type
     models: tuple[str, ...] = ()
     modality: str = "text"
     placement: str | None = None  # edge | onprem | cloud

@@ -4,19 +4,23 @@
 """
 
 from forebay.models.cache import ModelCache, cache_folder
-from forebay.models.catalogue import CATALOGUE, CatalogueModel, find_model
+from forebay.models.catalogue import CATALOGUE, endpoints_of, find_model, modality_of
 from forebay.models.guard import GuardedServer, Patience
 from forebay.models.local import LocalModels
 from forebay.models.pull import pull
+from forebay.models.records import CatalogueModel, Kind
 
 __all__ = [
     "CATALOGUE",
     "CatalogueModel",
     "GuardedServer",
+    "Kind",
     "LocalModels",
     "ModelCache",
     "Patience",
     "cache_folder",
+    "endpoints_of",
     "find_model",
+    "modality_of",
     "pull",
 ]

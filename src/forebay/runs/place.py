@@ -12,7 +12,7 @@ import msgspec
 from forebay.domain.errors import ConfigurationError, ForebayError, NotFound, RequestError
 from forebay.domain.record import Record
 from forebay.domain.target import Limits, TargetSpec, TargetType
-from forebay.models import CATALOGUE, ModelCache, cache_folder
+from forebay.models import CATALOGUE, ModelCache, cache_folder, endpoints_of
 from forebay.policy.pricing import prices_for
 from forebay.policy.resolution import MESSAGES, Resolver, normal_endpoint
 from forebay.runs.options import RunOptions
@@ -148,7 +148,7 @@ def _local(options: RunOptions, settings: Settings, model: str, missing: NotFoun
         locals_ = ", ".join(one.name for one in CATALOGUE)
         raise ConfigurationError(f"{missing}; local models: {locals_}") from missing
     ModelCache(cache_folder()).require(known)
-    spec = TargetSpec(name=f"local-{model}", type=TargetType.LOCAL, model=model)
+    spec = TargetSpec(name=f"local-{model}", type=TargetType.LOCAL, model=model, endpoints=endpoints_of(model))
     return _resolved(options, with_target(settings, spec), spec.name, model, names_models=False)
 
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from forebay.domain.target import Limits, Prices, ResponsesMode, Route, RouteEntry, TargetSpec, TargetType
-from forebay.models import CATALOGUE
+from forebay.models import CATALOGUE, endpoints_of, modality_of
 from forebay.policy.nearest import hint
 from forebay.settings.reading import NOTHING, Reader
 from forebay.settings.source import Item
@@ -54,7 +54,7 @@ KEYS = {
     "function": Key(frozenset({PYTHON}), "`module:name`; required"),
     "model": Key(frozenset({LOCAL}), "a name of `forebay models list`; required"),
     "models": Key(ALL, "exact names and patterns (`gpt-*`) that it serves, in order of preference"),
-    "modality": Key(ALL, "what it works on, for people; `text` by default"),
+    "modality": Key(ALL, "what it works on, for people; `text` by default, of a local model what it is made for"),
     "placement": Key(ALL, "`edge`, `onprem` or `cloud`, for people"),
     "responses": Key(
         frozenset({OPENAI}),
@@ -86,6 +86,7 @@ def _target(name: str, reader: Reader) -> TargetSpec | None:
         return None
     kind = TargetType(kind_name)
     _check_keys(kind, reader)
+    model = reader.choice("model", LOCAL_MODELS) if kind is LOCAL else reader.text("model")
     return TargetSpec(
         name=name,
         type=kind,
@@ -93,9 +94,10 @@ def _target(name: str, reader: Reader) -> TargetSpec | None:
         url=_url(reader, "url"),
         api_key=_secret(reader, "api_key"),
         function=_function(reader),
-        model=reader.choice("model", LOCAL_MODELS) if kind is LOCAL else reader.text("model"),
+        model=model,
+        endpoints=endpoints_of(model),
         models=reader.texts("models"),
-        modality=reader.text("modality") or "text",
+        modality=reader.text("modality") or modality_of(model),
         placement=reader.choice("placement", PLACEMENTS),
         limits=_limits(reader.mapping("limits")),
         prices=_prices(reader.mapping("prices")),

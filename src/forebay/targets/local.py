@@ -28,7 +28,9 @@ class LocalServer(Protocol):
 
 
 class LocalTarget:
-    """Serves every endpoint: llama.cpp's server speaks Anthropic's messages too. Responses are made from chat."""
+    """Serves what its model is made for. A text model serves every endpoint: llama.cpp's server speaks Anthropic's
+    messages too, and responses are made from chat.
+    """
 
     def __init__(self, spec: TargetSpec, http: HttpClient, table: PriceTable, local: LocalServer) -> None:
         """Raises: ConfigurationError: the target names no model."""
@@ -46,8 +48,8 @@ class LocalTarget:
     def name(self) -> str:
         return self._spec.name
 
-    def serves(self, endpoint: str) -> bool:  # noqa: ARG002 - the port's signature
-        return True
+    def serves(self, endpoint: str) -> bool:
+        return not self._spec.endpoints or endpoint in self._spec.endpoints
 
     async def call(self, call: Call, sink: StreamSink | None = None) -> InferenceResult:
         loop = asyncio.get_running_loop()

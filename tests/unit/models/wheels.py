@@ -5,7 +5,7 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from forebay.models.catalogue import CatalogueModel, Kind, Part
+from forebay.models.records import CatalogueModel, Kind, ModelFile, Part
 
 VERSION = "1.0"
 
@@ -23,23 +23,44 @@ def build_wheel(folder: Path, package: str, members: dict[str, bytes]) -> Path:
     return path
 
 
-def tiny_model(contents: list[bytes], **changes: object) -> CatalogueModel:
-    """A model of one package per content: ``tiny-part1``, …, each with ``data/part.bin``."""
+def tiny_model(contents: list[bytes], *, bytes_: int = 0) -> CatalogueModel:
+    """A model of one package per content: ``tiny-part1``, …, each with ``data/part.bin``. ``bytes_``: claimed."""
     whole = b"".join(contents)
-    values: dict[str, object] = {
-        "name": "tiny",
-        "kind": Kind.TEXT,
-        "description": "a test's own",
-        "file": "tiny.gguf",
-        "bytes": len(whole),
-        "sha256": hashlib.sha256(whole).hexdigest(),
-        "parts": tuple(_parts(len(contents))),
-        "context_tokens": 128,
-        "licence_weights": "none",
-        "licence_package": "none",
-        "upstream": "none",
-    }
-    return CatalogueModel(**(values | changes))  # type: ignore[arg-type]  # a dict of any field is the point
+    file = ModelFile(
+        name="tiny.gguf",
+        bytes=bytes_ or len(whole),
+        sha256=hashlib.sha256(whole).hexdigest(),
+        parts=tuple(_parts(len(contents))),
+    )
+    return _model(file)
+
+
+def model_of_files(contents: dict[str, bytes]) -> CatalogueModel:
+    """A model of several files, all in the package ``tiny-parts``, in its folder ``m``."""
+    return _model(
+        *(
+            ModelFile(
+                name=name,
+                bytes=len(content),
+                sha256=hashlib.sha256(content).hexdigest(),
+                parts=(Part(package="tiny-parts", version=VERSION, member=f"m/{name}"),),
+            )
+            for name, content in contents.items()
+        )
+    )
+
+
+def _model(*files: ModelFile) -> CatalogueModel:
+    return CatalogueModel(
+        name="tiny",
+        kind=Kind.TEXT,
+        description="a test's own",
+        files=files,
+        context_tokens=128,
+        licence_weights="none",
+        licence_package="none",
+        upstream="none",
+    )
 
 
 def _parts(count: int) -> Iterator[Part]:
