@@ -79,6 +79,7 @@ HOT: dict[str, tuple[str, ...]] = {
     "begin.insert": (IDS, ONES, FENCES, TEXTS, REALS, TEXTS),
     "change.lock": (IDS,),
     "change.look": (IDS, "'default'"),
+    "change.ahead": (IDS, "'default'", "1e9"),
     "change.dead_children": ("'batch'",),
     "change.append": (TEXTS, "'job_00001000'"),
     "claim.look": (
@@ -118,7 +119,7 @@ HOT: dict[str, tuple[str, ...]] = {
     "read.watched": (IDS,),
     "read.claimable": (TEXTS,),
     "ready.places": (IDS,),
-    "ready.set_ranks": (IDS, REALS),
+    "ready.set_ranks": (IDS, REALS, "ARRAY(SELECT 0::bigint FROM generate_series(1, 100) AS n)"),
     "ready.leave_ready": (IDS,),
     "ready.leave_later": (IDS,),
     "ready.take_due": ("5.0", "100"),

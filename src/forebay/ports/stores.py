@@ -151,6 +151,10 @@ class JobStore(Protocol):
         """
         ...
 
+    async def hasten(self, tenant: str, job_ids: Sequence[str]) -> list[str]:
+        """Makes queued jobs that wait for a time due now; returns them. All others stay as they are. Idempotent."""
+        ...
+
     async def rewrite(self, job_id: str, segment: Segment, blob_id: str) -> bool:
         """Puts another blob in the segment's place, with its reference. False: another one is there already."""
         ...

@@ -1,4 +1,4 @@
-"""What people ask of jobs that exist: the verbs ``cancel``, ``retry``, ``erase``; and ``append`` to a stream."""
+"""What people ask of jobs that exist: ``cancel``, ``retry``, ``erase``, ``hasten``; and ``append`` to a stream."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -106,6 +106,13 @@ async def erase(tx: Tx, named: Named) -> list[Reply]:
     erased = set(ended)
     lookups = [Lookup.DONE if job_id in erased else Lookup.NOT_DEAD for job_id in named.job_ids]
     return await _replies(tx, named, lookups)
+
+
+async def hasten_waiting(tx: Tx, named: Named) -> list[str]:
+    await tx.bulk("change.lock", named.job_ids)
+    ahead = [row[0] for row in await tx.bulk("change.ahead", list(dict.fromkeys(named.job_ids)), named.tenant, tx.now)]
+    await hasten(tx, ahead)
+    return ahead
 
 
 async def rewrite(tx: Tx, rewriting: Rewriting) -> bool:

@@ -1,4 +1,4 @@
-"""What people ask of jobs that exist: the verbs ``cancel``, ``retry``, ``erase``; and ``append`` to a stream."""
+"""What people ask of jobs that exist: ``cancel``, ``retry``, ``erase``, ``hasten``; and ``append`` to a stream."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -102,6 +102,12 @@ def erase(tx: Tx, named: Named) -> list[Reply]:
     erased = set(ended)
     lookups = [Lookup.DONE if job_id in erased else Lookup.NOT_DEAD for job_id in named.job_ids]
     return _replies(tx, named, lookups)
+
+
+def hasten_waiting(tx: Tx, named: Named) -> list[str]:
+    ahead = [row[0] for row in tx.bulk("change.ahead", list(dict.fromkeys(named.job_ids)), named.tenant, tx.now)]
+    hasten(tx, ahead)
+    return ahead
 
 
 def rewrite(tx: Tx, rewriting: Rewriting) -> bool:

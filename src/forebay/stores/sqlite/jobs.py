@@ -81,6 +81,9 @@ class SqliteJobs:
     async def erase(self, tenant: str, job_ids: Sequence[str]) -> list[Reply]:
         return await self._one(asking.erase, asking.Named(tenant, job_ids))
 
+    async def hasten(self, tenant: str, job_ids: Sequence[str]) -> list[str]:
+        return await self._one(asking.hasten_waiting, asking.Named(tenant, job_ids))
+
     async def rewrite(self, job_id: str, segment: Segment, blob_id: str) -> bool:
         return await self._one(asking.rewrite, asking.Rewriting(job_id, segment, blob_id))
 

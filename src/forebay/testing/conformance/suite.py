@@ -11,6 +11,7 @@ from forebay.testing.conformance.collecting import Collecting, Segments
 from forebay.testing.conformance.durable import DurableStoreSuite
 from forebay.testing.conformance.expiring import Expiring, ExpiringGroups
 from forebay.testing.conformance.finding import Finding, Tenants
+from forebay.testing.conformance.hastening import Hastening
 from forebay.testing.conformance.joining import Joining, Settling
 from forebay.testing.conformance.limits import LimitStoreSuite
 from forebay.testing.conformance.pruning import Pruning, References
@@ -52,6 +53,7 @@ class JobStoreSuite(
     CancellingGroups,
     Expiring,
     ExpiringGroups,
+    Hastening,
     Retrying,
     Erasing,
     Heartbeats,

@@ -7,6 +7,11 @@ LEFT JOIN leases l ON l.job_id = j.id
 LEFT JOIN jobs p ON p.id = j.parent_id AND j.parent_id <> ''
 WHERE j.tenant = ?2;
 
+-- name: ahead
+-- Those of the named jobs of a tenant that wait for a time: primary keys.
+SELECT j.id FROM jsonb_each(?1) q JOIN jobs j ON j.id = q.value JOIN later l ON l.due_at = j.due_at AND l.job_id = j.id
+WHERE j.tenant = ?2 AND j.due_at > ?3 AND j.status = 'queued';
+
 -- name: dead_children
 -- jobs_children
 SELECT j.id, j.is_group, j.fixed, j.is_collected, j.status, j.input_tokens, j.cached_tokens, j.output_tokens,
