@@ -202,6 +202,10 @@ class JobStore(Protocol):
         """The registered workers with their last heartbeats."""
         ...
 
+    async def now(self) -> float:
+        """The store's own clock, the same for every process on it."""
+        ...
+
     async def append(self, job_id: str, fence: int, texts: Sequence[str]) -> Verdict:
         """Adds chunks to the job's stream, numbered on, fenced; signals ``job:<id>``."""
         ...

@@ -116,6 +116,9 @@ class SqliteJobs:
     async def workers(self) -> list[Worker]:
         return await self._backend.read(reads.workers)
 
+    async def now(self) -> float:
+        return self._backend.clock.now()
+
     async def append(self, job_id: str, fence: int, texts: Sequence[str]) -> Verdict:
         appending = asking.Appending(job_id, fence, texts)
         return await self._backend.write(Order.APPEND, _each(asking.append), appending)

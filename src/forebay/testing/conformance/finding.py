@@ -10,6 +10,11 @@ from forebay.testing.conformance.world import QUEUE, SOME_ERROR, World, result
 
 
 class Finding:
+    async def test_the_time_is_that_of_the_stores_clock(self, world: World) -> None:
+        assert await world.jobs.now() == world.clock.now()
+        world.clock.advance(90)
+        assert await world.jobs.now() == world.clock.now()
+
     async def test_roots_come_newest_first(self, world: World) -> None:
         jobs = [await world.add() for _ in range(3)]
         assert _ids(await world.jobs.find(_all())) == [job.id for job in reversed(jobs)]
