@@ -3,21 +3,24 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from forebay.domain.attempt import Outcome
-from forebay.domain.change import Want
-from forebay.domain.errors import TargetError
+from forebay.domain.change import Claimed, Want
+from forebay.domain.errors import RemoteFailed, TargetError, TargetRejected
 from forebay.domain.inference import InferenceResult
-from forebay.domain.lane import CONTROL, NOTIFY_PREFIX, route_queue, target_queue
+from forebay.domain.lane import CONTROL, NOTIFY_PREFIX, STEPS, route_queue, target_queue
 from forebay.domain.target import Route, TargetSpec
-from forebay.engine.couriers import Couriers
+from forebay.engine.couriers import Couriers, is_delivery
 from forebay.engine.gate import ClaimTime, Gate
 from forebay.engine.permits import Permits, permits_for
 from forebay.engine.services import Services
+from forebay.policy.attempts import judge
 from forebay.policy.lanes import LaneState
 from forebay.policy.rate_headers import rate_hints
 
 FIRST_TYPICAL_TOKENS = 1_000.0
 TYPICAL_SHARE = 0.1  # of the newest request in the moving average
+STEP_SLOTS = 2  # each holds a database of its own in memory
 CONTROL_SLOTS = 64  # groups run beside targets, never in their slots: no parent waits behind its children
+OWN_SLOTS = {CONTROL: CONTROL_SLOTS, STEPS: STEP_SLOTS}  # of the kinds that call no target
 MOST_AT_ONCE = 256  # jobs of one claim: they go through begin, call and answer together, and more fit no cache
 LONGEST_WAIT_SECONDS = 1.0  # of a claimed job for a slot; then another worker or target may have it
 CLOCK_BACK_SECONDS = 1.0  # a clock that was set back, and no mere correction
@@ -147,6 +150,13 @@ class Lane:
             in_flight=self.in_flight,
         )
 
+    def observe_poll(self, error: TargetError | None, latency_seconds: float, now: float) -> None:
+        """Learns from a look at work that goes on elsewhere whether the target works; its speed is another one."""
+        if error is not None and not isinstance(error, TargetRejected | RemoteFailed):
+            self.observe_error(error, judge(error).outcome, latency_seconds, now)
+            return
+        self.state.record(Outcome.REJECTED, latency_seconds=latency_seconds, now=now, in_flight=self.in_flight)
+
     def observe_broken_off(self, latency_seconds: float, now: float) -> None:
         """Counts a call that we broke off: it says nothing of the target, but it is no longer under way."""
         self.state.record(Outcome.CANCELLED, latency_seconds=latency_seconds, now=now, in_flight=self.in_flight)
@@ -175,6 +185,7 @@ class Lanes:
         self._failover_after_seconds = failover_after_seconds
         self.claims = ClaimTime()
         self.couriers = couriers
+        self._busy = dict.fromkeys(OWN_SLOTS, 0)
         self._turn = 0
         self._seen_at = 0.0
 
@@ -182,11 +193,11 @@ class Lanes:
     def queues(self) -> tuple[str, ...]:
         """Every queue that this worker claims from."""
         targets = [target_queue(name) for name in self.by_name]
-        return (CONTROL, NOTIFY_PREFIX, *targets, *[route_queue(route.name) for route in self._routes])
+        return (CONTROL, STEPS, NOTIFY_PREFIX, *targets, *[route_queue(route.name) for route in self._routes])
 
-    def wants(self, now: float, control_busy: int) -> list[Want]:
+    def wants(self, now: float) -> list[Want]:
         """What to claim now: for each queue as many as its target has free slots; a lane's queues share them."""
-        wants = [Want(queue=CONTROL, lane=CONTROL, slots=CONTROL_SLOTS - control_busy)]
+        wants = [Want(queue=queue, lane=queue, slots=most - self._busy[queue]) for queue, most in OWN_SLOTS.items()]
         served: dict[str, list[str]] = {name: [target_queue(name)] for name in self.by_name}
         for route in self._routes:
             lane = self._first_available(route, now)
@@ -201,6 +212,24 @@ class Lanes:
                 share = min((slots - place + len(queues) - 1) // len(queues), MOST_AT_ONCE)
                 wants.append(Want(queue=queue, lane=name, slots=share, cap=lane.spec.limits.concurrency))
         return [want for want in wants if want.slots > 0] + self.couriers.wants()
+
+    def enter(self, claimed: Claimed) -> None:
+        """A claimed job takes its slot, or waits for one."""
+        if claimed.lane in self._busy:
+            self._busy[claimed.lane] += 1
+        elif is_delivery(claimed.lane):
+            self.couriers.enter(claimed.lane)
+        else:
+            self.by_name[claimed.lane].enter(claimed.fence, claimed.job.tokens)
+
+    def leave(self, claimed: Claimed) -> None:
+        """A job gives its slot back."""
+        if claimed.lane in self._busy:
+            self._busy[claimed.lane] -= 1
+        elif is_delivery(claimed.lane):
+            self.couriers.leave(claimed.lane)
+        else:
+            self.by_name[claimed.lane].leave(claimed.fence)
 
     def turns(self, now: float) -> int:
         """How many times to ask for ``wants`` so that each queue was asked once: a lane with fewer free slots than

@@ -8,9 +8,11 @@ import structlog
 from forebay.domain.change import Recovered
 from forebay.domain.errors import StoreUnavailable
 from forebay.engine.services import Services
+from forebay.engine.withdrawals import Withdrawals
 
 log = structlog.get_logger(__name__)
 RECOVER_SECONDS = 1.0
+WITHDRAW_SECONDS = 2.0
 PRUNE_SECONDS = 60.0
 PRUNE_SHARE = 0.1  # of `result_ttl`
 BLOB_SWEEP_SECONDS = 900.0
@@ -29,11 +31,13 @@ class Maintenance:
     def __init__(self, services: Services, on_recovered: Callable[[Recovered], None]) -> None:
         self._services = services
         self._on_recovered = on_recovered
+        self.withdrawals = Withdrawals(services)
 
     async def run(self) -> None:
         """Sweeps for ever; ends by cancellation."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._every(RECOVER_SECONDS, self.recover), name="recover")
+            group.create_task(self._every(WITHDRAW_SECONDS, self.withdrawals.step), name="withdraw")
             pause = prune_seconds(self._services.bounds.result_ttl_seconds)
             group.create_task(self._every(pause, self.prune), name="prune")
             group.create_task(self._every(BLOB_SWEEP_SECONDS, self.sweep_blobs), name="sweep_blobs")

@@ -13,9 +13,11 @@ from forebay.domain.attempt import Attempt, Outcome
 from forebay.domain.batch import BATCH_KINDS, cursor_of
 from forebay.domain.change import Tally
 from forebay.domain.job import Job
+from forebay.domain.pending import infer_cursor
 from forebay.domain.record import Record
 
 MICROSECONDS = 1_000_000
+PERCENT = 100
 
 
 class EventType(StrEnum):
@@ -37,7 +39,9 @@ class EventType(StrEnum):
 
 
 class Standing(Record, frozen=True, kw_only=True):
-    """How far a group has come. What was cancelled, and what will never be sent, counts as failed."""
+    """How far a group has come. What was cancelled, and what will never be sent, counts as failed. Of a call that goes
+    on elsewhere: the percentage that is told, of 100.
+    """
 
     total: int
     succeeded: int
@@ -68,11 +72,11 @@ def events_of(job: Job, standing: Standing | None = None) -> list[JobEvent]:
     if job.is_group and job.started_at is not None:
         events.append(_after(last, _event(EventType.WAITING, job.started_at)))
         last = events[-1].id
-        if standing is not None and standing.total:
-            at = job.finished_at or job.started_at
-            progress = JobEvent(id=last + 1 + standing.done, type=EventType.PROGRESS, at=at, progress=standing)
-            events.append(progress)
-            last += 1 + max(standing.done, standing.total)
+    if standing is not None and standing.total and job.started_at is not None:
+        at = job.finished_at or job.started_at
+        progress = JobEvent(id=last + 1 + standing.done, type=EventType.PROGRESS, at=at, progress=standing)
+        events.append(progress)
+        last += 1 + max(standing.done, standing.total)
     if job.is_terminal:
         finished_at = job.finished_at or job.created_at
         ended = JobEvent(id=_id(finished_at), type=EventType(f"job.{job.status}"), at=finished_at, progress=standing)
@@ -89,6 +93,14 @@ def standing_of(job: Job, tally: Tally) -> Standing:
     cursor = cursor_of(job.progress)
     failed = cursor.total - tally.succeeded if job.is_terminal else failed + cursor.refused
     return Standing(total=cursor.total, succeeded=tally.succeeded, failed=failed)
+
+
+def standing_elsewhere(job: Job) -> Standing | None:
+    """How far the call of a job has come that goes on elsewhere; None where nobody tells."""
+    pending = None if job.is_terminal else infer_cursor(job.progress).pending
+    if pending is None or pending.progress is None:
+        return None
+    return Standing(total=PERCENT, succeeded=min(max(round(pending.progress * PERCENT), 0), PERCENT), failed=0)
 
 
 def _of_attempts(job: Job) -> Iterator[JobEvent]:

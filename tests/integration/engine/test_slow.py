@@ -2,12 +2,20 @@
 
 import asyncio
 
+import pytest
+
 from forebay.domain.attempt import Outcome
 from forebay.domain.errors import RemoteFailed, TargetError, TargetFailed, TargetTimeout, TargetUnavailable
-from forebay.domain.job import Status
+from forebay.domain.fanout import Branch, FanoutArgs
+from forebay.domain.job import ErrorCode, OnUnknown, Status
+from forebay.domain.order import Order
+from forebay.domain.target import Limits, Prices, TargetSpec, TargetType
+from forebay.engine.fanouts import make_fanout
+from forebay.engine.withdrawals import Withdrawals
 from forebay.testing.targets import ScriptedTarget, answer, pending
 
-from .conftest import Engine, OpenEngine
+from .conftest import BODY, Engine, OpenEngine
+from .faulty import is_true, until
 
 STATE = '{"id":"remote-1"}'
 
@@ -19,6 +27,29 @@ async def _step(engine: Engine, seconds: float = 0.0) -> None:
     worker = await engine.worker()
     await asyncio.wait_for(worker.run_until_idle(), 120)
     await engine.services.jobs.retire(worker.worker)
+
+
+async def _die_after_a_step(engine: Engine) -> None:
+    """Runs what is due in a worker that dies before any answer of it is written."""
+    worker = await engine.worker()
+    assert await worker.claim_once() > 0
+    await until(lambda: is_true(lambda: all(not lane.in_flight for lane in worker.lanes.by_name.values())))
+
+
+async def _withdrawals(engine: Engine) -> None:
+    assert await Withdrawals(engine.services).step()
+
+
+class _Deaf(ScriptedTarget):
+    """Can't be told at first."""
+
+    tries = 0
+
+    async def withdraw(self, state: str) -> None:
+        self.tries += 1
+        if self.tries == 1:
+            raise TargetUnavailable("away")
+        await super().withdraw(state)
 
 
 def _submissions(target: ScriptedTarget) -> int:
@@ -84,3 +115,138 @@ async def test_work_that_failed_there_is_submitted_anew_and_counted(open_engine:
     assert [attempt.outcome for attempt in job.attempts] == [Outcome.UNAVAILABLE, Outcome.SUCCEEDED]
     assert [call.pending for call in target.calls] == [None, STATE, None, '{"id":2}']
     assert [call.idempotency_key for call in target.calls] == [job_id, job_id, f"{job_id}.1", f"{job_id}.1"]
+
+
+async def test_a_cancelled_job_ends_at_once_and_its_work_is_ended_there(open_engine: OpenEngine) -> None:
+    target = ScriptedTarget("t", [pending(STATE)])
+    engine = await open_engine(target)
+    job_id = await engine.submit()
+    await _step(engine)
+    await engine.services.jobs.cancel("default", [job_id])
+    assert (await engine.get(job_id)).status is Status.CANCELLED
+    await _withdrawals(engine)
+    assert target.withdrawn == [STATE]
+    job = await engine.get(job_id)
+    assert [attempt.outcome for attempt in job.attempts] == [Outcome.CANCELLED]
+    await _withdrawals(engine)
+    assert target.withdrawn == [STATE], "once"
+
+
+async def test_what_expires_while_its_work_goes_on_is_ended_there(open_engine: OpenEngine) -> None:
+    target = ScriptedTarget("t", [pending(STATE, after_seconds=3000)])
+    engine = await open_engine(target)
+    job_id = await engine.submit(deadline=engine.clock.now() + 60)
+    await _step(engine)
+    await _step(engine, 61)
+    await _withdrawals(engine)
+    job = await engine.get(job_id)
+    assert (job.status, job.error and job.error.code) == (Status.FAILED, ErrorCode.EXPIRED)
+    assert (job.attempts[0].outcome, target.withdrawn) == (Outcome.CANCELLED, [STATE])
+
+
+async def test_a_target_that_cannot_be_told_is_told_later(open_engine: OpenEngine) -> None:
+    target = _Deaf("t", [pending(STATE)])
+    engine = await open_engine(target)
+    job_id = await engine.submit()
+    await _step(engine)
+    await engine.services.jobs.cancel("default", [job_id])
+    withdrawals = Withdrawals(engine.services)
+    await withdrawals.step()
+    assert (await engine.get(job_id)).attempts[0].outcome is Outcome.CANCELLED
+    await withdrawals.step()
+    assert target.tries == 1, "not at once again"
+    engine.clock.advance(10)
+    await withdrawals.step()
+    engine.clock.advance(600)
+    await withdrawals.step()
+    assert (target.tries, target.withdrawn) == (2, [STATE])
+
+
+async def test_a_retried_dead_letter_is_submitted_anew_and_its_first_work_ended(open_engine: OpenEngine) -> None:
+    target = ScriptedTarget("t", [pending(STATE), pending('{"id":2}'), answer("done")])
+    engine = await open_engine(target)
+    job_id = await engine.submit()
+    await _step(engine)
+    await engine.services.jobs.cancel("default", [job_id])
+    await engine.services.jobs.retry("default", [job_id])
+    await _step(engine)
+    await _withdrawals(engine)
+    assert target.withdrawn == [STATE]
+    await _step(engine, 5)
+    job = await engine.get(job_id)
+    assert job.status is Status.SUCCEEDED
+    assert [attempt.outcome for attempt in job.attempts] == [Outcome.CANCELLED, Outcome.SUCCEEDED]
+    await _withdrawals(engine)
+    assert target.withdrawn == [STATE]
+
+
+async def test_a_worker_that_dies_before_the_commit_of_a_submission_is_followed_by_a_poll(
+    open_engine: OpenEngine,
+) -> None:
+    target = ScriptedTarget("t", [pending(STATE), answer("done")])
+    engine = await open_engine(target)
+    job_id = await engine.submit()
+    await _die_after_a_step(engine)
+    await _step(engine, 3600)
+    job = await engine.get(job_id)
+    assert (job.status, job.rescues) == (Status.SUCCEEDED, 1)
+    assert [call.pending for call in target.calls] == [None, STATE]
+    assert [attempt.outcome for attempt in job.attempts] == [Outcome.SUCCEEDED]
+
+
+async def test_a_worker_that_dies_in_a_poll_leaves_no_doubt_even_where_doubt_holds(open_engine: OpenEngine) -> None:
+    target = ScriptedTarget("t", [pending(STATE), answer("done")])
+    engine = await open_engine(target)
+    job_id = await engine.submit(on_unknown=OnUnknown.HOLD)
+    await _step(engine)
+    for _ in range(3):
+        engine.clock.advance(3600)
+        await engine.services.jobs.recover()
+        await _die_after_a_step(engine)
+    await _step(engine, 3600)
+    job = await engine.get(job_id)
+    assert (job.status, job.rescues, _submissions(target)) == (Status.SUCCEEDED, 0, 1)
+
+
+async def test_a_budget_holds_what_was_reserved_until_the_work_has_ended(open_engine: OpenEngine) -> None:
+    prices = Prices(input=1.0, output=1_000.0)
+    spec = TargetSpec(
+        name="t", type=TargetType.OPENAI, models=("t-model",), prices=prices, limits=Limits(concurrency=4)
+    )
+    target = ScriptedTarget("t", [pending(STATE), answer("done")])
+    engine = await open_engine(target, specs=[spec])
+    body = '{"model":"t-model","max_tokens":1000,"messages":[{"role":"user","content":"Hello"}]}'
+    job_id = await engine.submit(body=body, budget_usd=5.0)
+    await _step(engine)
+    reserved = await engine.services.limits.spent(f"job:{job_id}")
+    assert reserved > 0.9
+    await _step(engine, 5)
+    assert (await engine.get(job_id)).status is Status.SUCCEEDED
+    assert await engine.services.limits.spent(f"job:{job_id}") == pytest.approx(0.5)
+
+
+async def test_an_invalid_result_is_asked_for_anew_with_what_was_wrong(open_engine: OpenEngine) -> None:
+    target = ScriptedTarget("t", [pending(STATE), answer("no json"), answer("{}")])
+    engine = await open_engine(target)
+    args = '{"schema":{"type":"object"}}'
+    job_id = await engine.submit(args=args)
+    for _ in range(3):
+        await _step(engine, 60)
+    job = await engine.get(job_id)
+    assert job.status is Status.SUCCEEDED, job.error
+    assert [call.pending for call in target.calls] == [None, STATE, None]
+    assert b"no json" in target.calls[2].body
+    assert target.calls[2].idempotency_key == f"{job_id}.1"
+
+
+async def test_a_lost_race_ends_the_work_of_who_lost_it(open_engine: OpenEngine) -> None:
+    slow, fast = ScriptedTarget("slow", [pending(STATE)]), ScriptedTarget("fast", [pending(), answer("first")])
+    engine = await open_engine(slow, fast)
+    args = FanoutArgs(branches=(Branch(name="slow", target="slow"), Branch(name="fast", target="fast")), successes=1)
+    job = await make_fanout(Order(body=BODY, fanout=args), engine.services)
+    await engine.services.jobs.add([job])
+    for _ in range(4):
+        await _step(engine, 5)
+    assert (await engine.get(job.id)).status is Status.SUCCEEDED
+    await _withdrawals(engine)
+    assert (slow.withdrawn, fast.withdrawn) == ([STATE], [])

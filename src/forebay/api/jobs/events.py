@@ -18,7 +18,8 @@ from forebay.api.waiting import wait_for_signal
 from forebay.domain.errors import RequestError, StoreUnavailable, Unauthorized
 from forebay.domain.job import Job
 from forebay.domain.query import Parts
-from forebay.policy.job_events import EventType, JobEvent, Standing, events_of, standing_of
+from forebay.engine.intake import INFER
+from forebay.policy.job_events import EventType, JobEvent, Standing, events_of, standing_elsewhere, standing_of
 
 KEEP_ALIVE_SECONDS = 15.0
 KEEP_ALIVE = b": keep-alive\n\n"
@@ -106,7 +107,7 @@ class Teller:
     async def events(self, job: Job) -> list[JobEvent]:
         """All events of the job."""
         if not job.is_group:
-            return events_of(job)
+            return events_of(job, standing_elsewhere(job) if job.kind == INFER and job.progress else None)
         [tally] = await self._api.services.jobs.tally([job.id])
         return events_of(job, standing_of(job, tally))
 

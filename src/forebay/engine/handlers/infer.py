@@ -20,7 +20,16 @@ from forebay.engine.form_files import completed
 from forebay.engine.handlers.budget import Budget, Budgets
 from forebay.engine.handlers.response_streams import Sink, begins_again, open_sink
 from forebay.engine.handlers.results import inline_result, refusal, result_of
-from forebay.engine.handlers.slow import asked, ended, forget, idempotency_key, known_submission, submitted
+from forebay.engine.handlers.slow import (
+    again,
+    asked,
+    ended,
+    forget,
+    idempotency_key,
+    is_passing,
+    known_submission,
+    submitted,
+)
 from forebay.engine.handlers.splitting import Resumed, resume, split, with_sums
 from forebay.engine.handlers.streams import was_streamed
 from forebay.engine.handlers.validation import Validation, with_feedback
@@ -168,29 +177,44 @@ class InferHandler:
         """Asks how the work stands that an earlier run has submitted; no attempt of its own."""
         known = cursor.pending
         assert known is not None, "the caller has looked"  # noqa: S101 - for the type checker
-        clock = self._services.clock
-        began_at = clock.now()
         lane.correct(job.tokens, 0)
         budget = self._budgets.of(job)
         if budget is not None:
             budget.take_up(known.reserved_usd)
-        sent = _Sent(known.attempt(job.id), budget, None, cursor)
         try:
-            result = await asked(job, call, cursor, self._services)
-            if isinstance(result, Snooze):
-                return result
-            if budget is not None and not await forget(job, known, self._services):
-                sent = sent._replace(budget=None)  # settled by a run whose answer was lost
-            answer = await self._answered(job, result, sent, context)
-        except TargetError as error:
-            answer = await self._failed(job, error, sent, context)
+            return await self._polled(job, call, lane, context, _Sent(known.attempt(job.id), budget, None, cursor))
         finally:
-            now = clock.now()
-            lane.observe_broken_off(now - began_at, now)
             if budget is not None:
                 budget.release()
+
+    async def _polled(self, job: Job, call: Call, lane: Lane, context: Context, sent: _Sent) -> Answer:
+        began_at, cursor = self._services.clock.now(), sent.cursor
+        try:
+            result = await asked(job, call, cursor, self._services)
+        except TargetError as error:
+            self._observe_poll(lane, sent, error, began_at)
+            if is_passing(error):
+                return again(error, cursor, self._services)
+            return ended(await self._failed(job, error, sent, context), cursor)
+        except BaseException:
+            now = self._services.clock.now()
+            lane.observe_broken_off(now - began_at, now)
+            raise
+        self._observe_poll(lane, sent, None, began_at)
+        if isinstance(result, Snooze):
+            return result
+        if sent.budget is not None and not await forget(job, sent.attempt.number, self._services):
+            sent = sent._replace(budget=None)  # settled by a run whose answer was lost
+        answer = await self._answered(job, result, sent, context)
         assert not isinstance(answer, Decomposition), "what is polled is no function"  # noqa: S101 - likewise
         return ended(answer, cursor)
+
+    def _observe_poll(self, lane: Lane, sent: _Sent, error: TargetError | None, began_at: float) -> None:
+        now = self._services.clock.now()
+        if sent.attempt.target == lane.name:
+            lane.observe_poll(error, now - began_at, now)
+        else:  # on a route, a slot of another target
+            lane.observe_broken_off(now - began_at, now)
 
     async def _answered(
         self, job: Job, result: InferenceResult, sent: _Sent, context: Context

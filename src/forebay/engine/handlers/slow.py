@@ -45,21 +45,13 @@ async def submitted(
 
 
 async def asked(job: Job, call: Call, cursor: InferCursor, services: Services) -> InferenceResult | Snooze:
-    """How the work stands: its result, or when to ask again. Raises: a TargetError: it ended without a result."""
+    """How the work stands: its result, or when to ask again. Raises: a TargetError."""
     known = cursor.pending
     assert known is not None, "only what was submitted is asked for"  # noqa: S101 - for the type checker
     target = services.targets.get(known.target)
     if target is None:
         raise RemoteFailed(f"target {known.target!r}, which had accepted the work, is not configured any more")
-    try:
-        result = await target.call(replace(call, attempt=known.number, model=known.model, pending=known.state))
-    except (RemoteFailed, TargetRejected):
-        raise
-    except TargetError as error:
-        failures = known.failures + 1
-        pause = delay_seconds(failures, services.chance, retry_after=error.retry_after)
-        again = replace(cursor, pending=replace(known, failures=failures))
-        return Snooze(after_seconds=min(pause, LONGEST_PAUSE_SECONDS), progress=encoded(again))
+    result = await target.call(replace(call, attempt=known.number, model=known.model, pending=known.state))
     if result.pending is None:
         return result
     told = result.pending
@@ -70,9 +62,24 @@ async def asked(job: Job, call: Call, cursor: InferCursor, services: Services) -
     return _later(told, replace(known, progress=progress, failures=0), cursor)
 
 
-async def forget(job: Job, submission: Submission, services: Services) -> bool:
+def is_passing(error: TargetError) -> bool:
+    """Whether a poll that failed so says nothing of the work."""
+    return not isinstance(error, RemoteFailed | TargetRejected)
+
+
+def again(error: TargetError, cursor: InferCursor, services: Services) -> Snooze:
+    """The answer to a poll that failed in passing: it is asked again, after longer and longer pauses."""
+    known = cursor.pending
+    assert known is not None, "it was polled"  # noqa: S101 - for the type checker
+    failures = known.failures + 1
+    pause = delay_seconds(failures, services.chance, retry_after=error.retry_after)
+    later = replace(cursor, version=2, pending=replace(known, failures=failures))
+    return Snooze(after_seconds=min(pause, LONGEST_PAUSE_SECONDS), progress=encoded(later))
+
+
+async def forget(job: Job, number: int, services: Services) -> bool:
     """Deletes what is kept for the withdrawal. True once: who has it settles what was reserved."""
-    return await services.records.delete(job.tenant, PENDING, record_id(job.id, submission.number))
+    return await services.records.delete(job.tenant, PENDING, record_id(job.id, number))
 
 
 def ended(answer: Answer, cursor: InferCursor) -> Answer:
