@@ -138,6 +138,7 @@ async def open_system(settings: Settings, *, clock: Clock | None = None) -> Asyn
             notices=Notices(store.records, clock, settings.webhooks),
             rules=Rules(store.records, clock, settings.rules),
             secrets=Secrets(settings.secret_key, secret_path(settings.store.path) if settings.store.path else None),
+            pipelines=settings.pipelines,
             webhooks={one.id: one for one in settings.webhooks},
             notifier=notifier,
         )

@@ -1,6 +1,7 @@
 """Names of queues. A queue is one target's lane, or one route; kinds that call no target have queues of their own."""
 
 CONTROL = "control"
+STEPS = "steps"  # work of runs that takes this machine's processor
 ROUTE_PREFIX = "route:"
 TARGET_PREFIX = "target:"
 NOTIFY_PREFIX = "notify:"

@@ -17,7 +17,6 @@ from forebay.domain.record import Record
 PIPELINE = "pipeline"  # the kinds of jobs
 STEP = "step"
 INFERENCE = "inference"
-STEP_QUEUE = "steps"  # the queue of `step` jobs: their work is of this machine's processor
 MEMORY = "step_memory"  # the kind of the records that remember what a step has made: `<pipeline>/<step>`
 TABLE = "table"  # streams of segments of a step's job
 REJECTED = "rejected"
@@ -208,6 +207,7 @@ class StepWork(Record, frozen=True, kw_only=True):
     scope: dict[str, Any] = {}
     folder: str = "."
     tenant: str = "default"
+    hops: int = 0  # events that led here
 
 
 class StepStatus(StrEnum):
@@ -254,6 +254,7 @@ class RunArgs(Record, frozen=True, kw_only=True):
     from_step: str | None = None  # this one and all after it are made again
     since: str | None = None  # the run whose steps are taken over where nothing changed; None: the latest that has them
     is_fresh: bool = False  # nothing is taken over
+    hops: int = 0  # events that led here
     settings: dict[str, Any] = {}  # targets and models as they were, for the record
 
 
@@ -264,7 +265,8 @@ class RunCursor(Record, frozen=True, kw_only=True):
     round: int = 0  # how often it was resumed
     steps: dict[str, StepState] = {}
     error: JobError | None = None
-    budget_usd: float | None = None  # a larger one, given as it was resumed
+    counted_usage: Usage | None = None  # what is in the job's own sums, from an end before it was resumed
+    counted_usd: float = 0.0
 
 
 class StepMemory(Record, frozen=True, kw_only=True):

@@ -1,6 +1,7 @@
 """Webhooks: who hears of the ends of jobs. What an endpoint's record and a delivery's job carry."""
 
 from enum import StrEnum
+from typing import Any
 
 import msgspec
 
@@ -26,6 +27,7 @@ class Subject(StrEnum):
     BATCH = "batch"
     MESSAGE_BATCH = "message_batch"  # its events are those of a batch
     RESPONSE = "response"
+    RUN = "run"  # of a pipeline
 
 
 class Include(StrEnum):
@@ -98,7 +100,7 @@ class NotifyArgs(Record, frozen=True, kw_only=True):
     """``spec.args`` of a delivery: for an endpoint by its id, or for an address that a job named itself.
 
     ``job_id`` and ``status`` are the ended owner's: the store adds them. A delivery that is sent again on request has
-    the event of the first one.
+    the event of the first one. What a run's step tells is no end: it has its own ``event_type`` and ``data``.
     """
 
     subject: Subject = Subject.JOB
@@ -111,6 +113,8 @@ class NotifyArgs(Record, frozen=True, kw_only=True):
     event_id: str | None = None
     happened_at: float | None = None
     resend_of: str | None = None
+    event_type: str | None = None
+    data: Any = None
 
 
 class Delivery(Record, frozen=True, kw_only=True):

@@ -78,7 +78,7 @@ async def notices_of(order: Order, subject: Subject, services: Services, tenant:
     known = () if order.parent_id else await services.notices.of(tenant, subject)
     if order.notify is None:
         return (*order.on_end, *known)
-    await _check(order.notify.url, tenant, services)
+    await check_address(order.notify.url, tenant, services)
     return (*order.on_end, *known, notice_to(order.notify, tenant))
 
 
@@ -106,7 +106,8 @@ async def disable(place: Place, job: Job, services: Services, reason: str) -> No
     services.notices.forget(job.tenant)
 
 
-async def _check(url: str, tenant: str, services: Services) -> None:
+async def check_address(url: str, tenant: str, services: Services) -> None:
+    """Judges an address that a user names. Raises: RequestError (`webhook_url_refused`, `secret_key_missing`)."""
     if services.notifier is None:
         raise RequestError("This server sends no webhooks", param="notify", code="not_supported")
     await services.notifier.check(url, "notify.webhook")

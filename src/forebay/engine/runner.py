@@ -15,6 +15,7 @@ from forebay.domain.lane import CONTROL
 from forebay.engine.context import Context, Handler
 from forebay.engine.couriers import is_delivery
 from forebay.engine.finisher import Finisher
+from forebay.engine.lanes import OWN_SLOTS
 from forebay.engine.ledger import Ledger
 from forebay.engine.services import Services
 from forebay.policy.lifecycle import broken_off, decide, hand_back
@@ -115,7 +116,7 @@ class Runner:
             meters.attempt_ended(attempt.target, attempt.model, attempt.outcome, attempt.usage, attempt.cost_usd)
         if change.status in TERMINAL:
             wait = began_at - max(job.due_at, job.created_at)
-            target = None if claimed.lane == CONTROL or is_delivery(claimed.lane) else claimed.lane
+            target = None if claimed.lane in OWN_SLOTS or is_delivery(claimed.lane) else claimed.lane
             meters.job_ended(job.kind, target, change.status, wait, now - job.created_at)
 
     def _give_up(self, claimed: Claimed, context: Context) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from forebay.domain.ids import IdSource
+from forebay.domain.pipeline import Pipeline
 from forebay.domain.target import Route, TargetSpec
 from forebay.domain.tenant import TenantSpec
 from forebay.domain.webhook import ConfiguredEndpoint
@@ -13,7 +14,7 @@ from forebay.engine.rules import Rules
 from forebay.policy.json_text import DEEPEST
 from forebay.policy.pricing import PriceTable
 from forebay.policy.resolution import Resolver
-from forebay.ports import BlobStore, Clock, JobStore, LimitStore, Notifier, RecordStore, Target
+from forebay.ports import BlobStore, Clock, JobStore, LimitStore, Notifier, RecordStore, Tables, Target
 from forebay.secrets import Secrets
 from forebay.telemetry import MetricsRegistry
 
@@ -57,6 +58,8 @@ class Services:
     meters: MetricsRegistry = field(default_factory=MetricsRegistry)
     notices: Notices = field(default_factory=Notices)
     rules: Rules = field(default_factory=Rules)
+    pipelines: Mapping[str, Pipeline] = field(default_factory=dict)
+    tables: Tables | None = None  # None where no step is run
     secrets: Secrets = field(default_factory=Secrets)
     webhooks: Mapping[str, ConfiguredEndpoint] = field(default_factory=dict)
     notifier: Notifier | None = None  # None where nothing is sent

@@ -12,8 +12,7 @@ import structlog
 
 from forebay.domain.change import Claimed, Recovered, Renewal, Want, Worker
 from forebay.domain.errors import StoreUnavailable
-from forebay.domain.lane import CONTROL, NOTIFY_PREFIX
-from forebay.engine.couriers import is_delivery
+from forebay.domain.lane import NOTIFY_PREFIX
 from forebay.engine.finisher import Finisher
 from forebay.engine.handlers.table import make_handlers
 from forebay.engine.heartbeat import Heartbeat
@@ -68,7 +67,6 @@ class WorkerProcess:
         self._finisher = Finisher(services.jobs)
         self._runner = Runner(services, make_handlers(services, lanes), self._finisher)
         self._slots = Slots(self._runner.run, self._ended)
-        self._control_busy = 0
         self._wake = asyncio.Event()
         self._suspects = Suspects()
         self._lessons = Lessons(lanes, services, self.worker.id)
@@ -112,7 +110,7 @@ class WorkerProcess:
         """Claims what there are slots for and starts it. Returns how many jobs that was."""
         now = self._services.clock.now()
         await self.lanes.refill(now)
-        wants = self.lanes.wants(now, self._control_busy)
+        wants = self.lanes.wants(now)
         if self._suspects.are_wanted(wants):
             return await self._claim_suspect()
         for _ in range(self.lanes.turns(now)):
@@ -121,7 +119,7 @@ class WorkerProcess:
             claimed = await self._claim(wants)
             if claimed:
                 return len(claimed)
-            wants = self.lanes.wants(now, self._control_busy)
+            wants = self.lanes.wants(now)
         return 0
 
     async def run_until_idle(self) -> int:
@@ -210,7 +208,7 @@ class WorkerProcess:
         now = self._services.clock.now()
         claimed: list[Claimed] = []
         for _ in range(self.lanes.turns(now)):  # a lane with one free slot asks its queues in turn
-            wants = self._suspects.among(self.lanes.wants(now, self._control_busy))
+            wants = self._suspects.among(self.lanes.wants(now))
             if wants and (claimed := await self._claim(wants, is_alone=True)):
                 break
         for one in claimed:
@@ -243,21 +241,11 @@ class WorkerProcess:
         return pause * (0.9 + 0.2 * self._services.chance.random()) if wake_at is None else pause
 
     def _start(self, claimed: Claimed) -> None:
-        if claimed.lane == CONTROL:
-            self._control_busy += 1
-        elif is_delivery(claimed.lane):
-            self.lanes.couriers.enter(claimed.lane)
-        else:
-            self.lanes.by_name[claimed.lane].enter(claimed.fence, claimed.job.tokens)
+        self.lanes.enter(claimed)
         self._slots.dispatch(claimed)
 
     def _ended(self, claimed: Claimed) -> None:
-        if claimed.lane == CONTROL:
-            self._control_busy -= 1
-        elif is_delivery(claimed.lane):
-            self.lanes.couriers.leave(claimed.lane)
-        else:
-            self.lanes.by_name[claimed.lane].leave(claimed.fence)
+        self.lanes.leave(claimed)
         self._wake.set()
 
     async def _listen(self) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from forebay.domain.batch import BATCH, BATCH_KINDS, batch_id, message_batch_id
 from forebay.domain.ids import ALPHABET
 from forebay.domain.job import ErrorCode, Job, Status
+from forebay.domain.pipeline import PIPELINE, run_id
 from forebay.domain.response import is_background_response, response_id, state_of
 from forebay.domain.webhook import Subject
 
@@ -29,6 +30,11 @@ _TYPES: dict[Subject, dict[Status, tuple[str, ...]]] = {
         _SUCCEEDED: ("response.completed", "response.incomplete", "response.failed", "response.cancelled"),
         _FAILED: ("response.failed",),
         _CANCELLED: ("response.cancelled",),
+    },
+    Subject.RUN: {
+        _SUCCEEDED: ("run.succeeded",),
+        _FAILED: ("run.failed",),
+        _CANCELLED: ("run.cancelled",),
     },
 }
 EVENT_TYPES = tuple(
@@ -63,6 +69,8 @@ def subject_of(job: Job) -> Subject:
     """What the end of a job is told as."""
     if job.kind in BATCH_KINDS:
         return Subject.BATCH if job.kind == BATCH else Subject.MESSAGE_BATCH
+    if job.kind == PIPELINE:
+        return Subject.RUN
     return Subject.RESPONSE if is_background_response(job) else Subject.JOB
 
 
@@ -89,6 +97,8 @@ def subject_id(subject: Subject, job_id: str) -> str:
             return message_batch_id(job_id)
         case Subject.RESPONSE:
             return response_id(job_id)
+        case Subject.RUN:
+            return run_id(job_id)
         case Subject.JOB:
             return job_id
 

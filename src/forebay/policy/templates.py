@@ -26,11 +26,12 @@ _STEP = re.compile(r"\[(\d+)\]|`([^`]+)`|([\w-]+)")
 class Template:
     """One compiled text."""
 
-    __slots__ = ("_parts", "fields")
+    __slots__ = ("_parts", "fields", "paths")
 
     def __init__(self, parts: Sequence[str | Path]) -> None:
         self._parts = tuple(parts)
-        self.fields = frozenset(str(part[0]) for part in parts if isinstance(part, tuple))
+        self.paths = frozenset(part for part in parts if isinstance(part, tuple))
+        self.fields = frozenset(str(path[0]) for path in self.paths)
 
     def render(self, scope: Mapping[str, Any]) -> Any:
         """Returns the text; for a placeholder alone, its value. Raises: TemplateFieldMissing, with the path."""
@@ -46,11 +47,12 @@ class Template:
 class BodyTemplate:
     """A compiled JSON value: its strings are templates, its keys and other values stand as they are."""
 
-    __slots__ = ("_value", "fields")
+    __slots__ = ("_value", "fields", "paths")
 
     def __init__(self, value: Any) -> None:
         self._value = _compile(value)
-        self.fields = frozenset(_fields(self._value))
+        self.paths = frozenset(_paths(self._value))
+        self.fields = frozenset(str(path[0]) for path in self.paths)
 
     def render(self, scope: Mapping[str, Any]) -> Any:
         """Returns a new JSON value. Raises: TemplateFieldMissing, with the path."""
@@ -169,11 +171,11 @@ def _compile(value: Any) -> Any:
     return value
 
 
-def _fields(value: Any) -> set[str]:
+def _paths(value: Any) -> set[Path]:
     if isinstance(value, Template):
-        return set(value.fields)
+        return set(value.paths)
     children = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return {field for child in children for field in _fields(child)}
+    return {path for child in children for path in _paths(child)}
 
 
 def _render(value: Any, scope: Mapping[str, Any]) -> Any:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 from msgspec import Meta, structs
 
 from forebay.domain.target import TargetType
-from forebay.settings.load import DEFAULT_FILE, LATER
+from forebay.settings.load import DEFAULT_FILE
 from forebay.settings.records import Settings
 from forebay.settings.source import ENVIRONMENT
 from forebay.settings.targets import KEYS, LIMITS, PRICES
@@ -47,9 +47,8 @@ def settings_page() -> str:
         tenants_text(),
         _table(("Key", "Meaning"), _named(TENANTS)),
         "## Not in this version\n\n"
-        + ", ".join(f"`{name}`" for name in LATER)
-        + ", and stores and blobs other than SQLite, PostgreSQL and a folder, are documented but not built yet: they "
-        "are refused, never ignored.\n",
+        "Stores and blobs other than SQLite, PostgreSQL, a folder and S3 are documented but not built yet: they are "
+        "refused, never ignored.\n",
     ]
     return "\n".join(parts)
 

@@ -13,6 +13,7 @@ from forebay.domain.errors import ConfigurationError
 from forebay.domain.target import TargetSpec
 from forebay.settings.limits import LIMITS, read_limits
 from forebay.settings.notify import read_networks, read_secret_key, read_webhooks
+from forebay.settings.pipelines import read_pipelines
 from forebay.settings.reading import EMPTY, Reader
 from forebay.settings.records import BucketPlace, Settings, StoreSettings
 from forebay.settings.rules import read_rules
@@ -43,8 +44,7 @@ SCALARS = (
     *LIMITS,
     "secret_key",
 )
-LATER = ("pipelines",)  # documented; refused until their features are built
-KEYS = (*SCALARS, "targets", "routes", "tenants", "rules", "notify", "webhook_allow", *LATER)
+KEYS = (*SCALARS, "targets", "routes", "tenants", "rules", "pipelines", "notify", "webhook_allow")
 
 
 def load_settings(path: Path | None, environ: Mapping[str, str]) -> Settings:
@@ -96,10 +96,8 @@ def _settings(reader: Reader, environ: Mapping[str, str], folder: Path, file: Pa
     routes = read_routes(reader, targets)
     tenants = read_tenants(reader)
     rules = read_rules(reader, targets, routes)
+    pipelines = read_pipelines(reader, folder, (targets, routes), environ)
     reader.items = {**reader.items, **_from_environment(environ)}
-    for name in LATER:
-        if name in reader.items and reader.items[name].value not in (None, "", [], {}):
-            reader.wrong(reader.items[name], f"this version of Forebay does not have {name} yet; remove the key")
     allowed = read_networks(reader)
     default = Settings(store=_store(reader, folder), blobs=Path())
     return Settings(
@@ -109,6 +107,7 @@ def _settings(reader: Reader, environ: Mapping[str, str], folder: Path, file: Pa
         routes=routes,
         tenants=tenants,
         rules=rules,
+        pipelines=pipelines,
         lease_seconds=reader.seconds("lease_seconds") or default.lease_seconds,
         failover_after_seconds=reader.seconds("failover_after") or default.failover_after_seconds,
         http_client=HttpLibrary(reader.choice("http_client", tuple(HttpLibrary)) or default.http_client),

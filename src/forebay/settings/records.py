@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 from msgspec import Meta
 
+from forebay.domain.pipeline import Pipeline
 from forebay.domain.record import Record
 from forebay.domain.rule import Rule
 from forebay.domain.target import Route, TargetSpec
@@ -79,6 +80,14 @@ class Settings(Record, frozen=True, kw_only=True):
             shown="none",
         ),
     ] = ()
+    pipelines: Annotated[
+        dict[str, Pipeline],
+        _meaning(
+            "Steps over tables, by name, each written here or as the path of a file that has it; see pipelines.md.",
+            "mapping",
+            shown="none",
+        ),
+    ] = {}
     lease_seconds: Annotated[
         float, _meaning("How long after a worker's last heartbeat its jobs are taken back.", SECONDS, shown="30s")
     ] = 30.0

@@ -26,13 +26,13 @@ def read_rules(root: Reader, targets: Iterable[TargetSpec], routes: Iterable[Rou
         try:
             rule = read_rule(plain(child))
         except RequestError as error:
-            root.wrong(_at(child, error.param or ""), error.message)
+            root.wrong(item_at(child, error.param or ""), error.message)
             continue
         if rule.name in found:
             root.wrong(child, f"the rule {rule.name!r} stands twice")
         for branch in rule.send:
             if branch.target is not None and branch.target not in known:
-                at = _at(child, f"send.{branch.name}.target")
+                at = item_at(child, f"send.{branch.name}.target")
                 root.wrong(at, f"there is no target {branch.target!r}{hint(branch.target, known)}")
         found[rule.name] = rule
     return tuple(found.values())
@@ -47,7 +47,7 @@ def plain(item: Item) -> Any:
     return item.value
 
 
-def _at(item: Item, path: str) -> Item:
+def item_at(item: Item, path: str) -> Item:
     """The item at a dotted path, or the nearest one above it."""
     for step in path.split("."):
         inner = item.value.get(step) if isinstance(item.value, dict) else None

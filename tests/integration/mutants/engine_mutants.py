@@ -86,7 +86,7 @@ def _keep_what_is_held(tx: Tx, worker: Any) -> int:
 
 async def _claim_suspect_at_once(self: WorkerProcess) -> int:
     now = self._services.clock.now()
-    wants = self._suspects.among(self.lanes.wants(now, self._control_busy))
+    wants = self._suspects.among(self.lanes.wants(now))
     claimed = await self._claim(wants, is_alone=True) if wants else []
     self._suspects.were_tried(is_found=bool(claimed), now=now, seconds=0.0)
     return len(claimed)

@@ -93,7 +93,7 @@ def test_every_event_there_is_may_be_asked_for(subject: Subject, status: Status)
 
 @given(st.text())
 def test_what_names_no_event_of_ours_is_no_pattern(text: str) -> None:
-    families = {"job.*", "batch.*", "response.*", "*"}
+    families = {"job.*", "batch.*", "response.*", "run.*", "*"}
     assert is_pattern(text) == (text in EVENT_TYPES or text in families)
 
 
@@ -107,7 +107,7 @@ def test_an_endpoint_that_hears_of_failures_costs_a_success_nothing() -> None:
 
 def test_an_event_names_a_job_as_its_wire_does() -> None:
     names = [subject_id(subject, "job_1") for subject in Subject]
-    assert names == ["job_1", "batch_1", "msgbatch_1", "resp_1"]
+    assert names == ["job_1", "batch_1", "msgbatch_1", "resp_1", "run_1"]
 
 
 def test_an_event_has_one_id_and_another_end_another() -> None:

@@ -154,7 +154,6 @@ def test_an_error_of_the_environment_names_the_variable(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "what"),
     [
-        ("pipelines: {a: {}}", "pipelines"),
         ("store: aws://eu-central-1/x", "aws"),
         ("blobs: gs://bucket/x", "gs"),
     ],

@@ -109,6 +109,13 @@ async def event_of(job: Job, args: NotifyArgs, services: Services) -> Event:
     parts = Parts(result=wants_view or args.subject is Subject.RESPONSE, attempts=wants_view)
     [owner] = await services.jobs.get(job.tenant, [args.job_id], parts)
     happened_at = job.created_at if args.happened_at is None else args.happened_at
+    if args.event_type is not None:
+        return Event(
+            id=args.event_id or event_id(args.job_id, happened_at),
+            created_at=int(happened_at),
+            type=args.event_type,
+            data=msgspec.Raw(msgspec.json.encode(args.data)),
+        )
     data = await _view(owner, services) if owner and wants_view and owner.status is args.status else None
     thin = msgspec.json.encode({"id": subject_id(args.subject, args.job_id)})
     return Event(

@@ -7,6 +7,7 @@ from forebay.domain.answer import Answer
 from forebay.domain.batch import BATCH_KINDS
 from forebay.domain.fanout import FANOUT
 from forebay.domain.job import Job
+from forebay.domain.pipeline import PIPELINE, STEP
 from forebay.domain.webhook import NOTIFY, SUBSCRIBE
 from forebay.engine.context import Context, Handler
 from forebay.engine.handlers.batch import handle_batch
@@ -14,6 +15,8 @@ from forebay.engine.handlers.erase import ERASE, handle_erase
 from forebay.engine.handlers.fanout import handle_fanout
 from forebay.engine.handlers.infer import InferHandler
 from forebay.engine.handlers.notify import NotifyHandler
+from forebay.engine.handlers.pipeline import handle_pipeline
+from forebay.engine.handlers.step import handle_step
 from forebay.engine.handlers.subscribe import handle_subscribe
 from forebay.engine.intake import INFER
 from forebay.engine.lanes import Lanes
@@ -29,6 +32,8 @@ def make_handlers(services: Services, lanes: Lanes) -> Mapping[str, Handler]:
         ERASE: handle_erase,
         FANOUT: handle_fanout,
         NOTIFY: NotifyHandler(lanes.couriers),
+        PIPELINE: handle_pipeline,
+        STEP: handle_step,
         SUBSCRIBE: handle_subscribe,
         **dict.fromkeys(BATCH_KINDS, _limited(handle_batch, BATCH_RUNS)),
     }

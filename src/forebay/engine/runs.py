@@ -1,0 +1,138 @@
+"""Runs of pipelines: made by hand, by a schedule, by an event, or by another run. Each is one job, a group."""
+
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from forebay.domain.errors import NotFound, RequestError
+from forebay.domain.job import Job, Spec
+from forebay.domain.lane import CONTROL
+from forebay.domain.pipeline import PIPELINE, Pipeline, RunArgs, RunTrigger, run_id
+from forebay.domain.record import Record
+from forebay.domain.tenant import spec_of
+from forebay.domain.webhook import Subject
+from forebay.engine.services import Services
+from forebay.policy.nearest import hint
+
+LIFESPAN_SECONDS = 30 * 86_400.0  # of a run: a slow model may take days
+PIPELINE_MARK = "pipeline"  # in the metadata of a run's job: by it runs are found
+TRIGGER_MARK = "trigger"
+
+
+class RunOrder(Record, frozen=True, kw_only=True):
+    """A run as it is asked for. ``key``: by which a second firing is the first; ``parent_id``: of a step's `call`."""
+
+    params: dict[str, Any] = {}
+    trigger: RunTrigger = RunTrigger()
+    key: str = ""
+    fingerprint: str = ""
+    parent_id: str = ""
+    from_step: str | None = None
+    since: str | None = None
+    is_fresh: bool = False
+    budget_usd: float | None = None  # in place of the pipeline's
+    hops: int = 0  # events that led here
+
+
+def pipeline_named(name: str, services: Services) -> Pipeline:
+    """Raises: NotFound: no such pipeline is configured."""
+    found = services.pipelines.get(name)
+    if found is None:
+        raise NotFound(f"There is no pipeline {name!r}{hint(name, services.pipelines)}", param="pipeline")
+    return found
+
+
+async def make_run(pipeline: Pipeline, order: RunOrder, services: Services, *, tenant: str = "default") -> Job:
+    """Makes the job of a run; ``JobStore.add`` makes it durable.
+
+    Raises: RequestError: a parameter that the pipeline does not know, or a step that it does not have.
+    """
+    _check(pipeline, order)
+    now = services.clock.now()
+    budget = pipeline.budget_usd if order.budget_usd is None else order.budget_usd
+    args = RunArgs(
+        pipeline=pipeline,
+        params={**pipeline.params, **order.params},
+        trigger=order.trigger,
+        from_step=order.from_step,
+        since=order.since,
+        is_fresh=order.is_fresh,
+        hops=order.hops,
+        settings=_settings(services),
+    )
+    return Job(
+        id=services.ids.new("job"),
+        kind=PIPELINE,
+        queue=CONTROL,
+        tenant=tenant,
+        parent_id=order.parent_id,
+        key=order.key,
+        fingerprint=order.fingerprint,
+        is_group=True,
+        weight=spec_of(tenant, services.tenants).weight,
+        created_at=now,
+        due_at=now,
+        deadline=now + LIFESPAN_SECONDS,
+        spec=Spec(
+            budget_usd=budget,
+            metadata={PIPELINE_MARK: pipeline.name, TRIGGER_MARK: order.trigger.name or order.trigger.type.value},
+            args=msgspec.json.encode(args).decode(),
+        ),
+        on_end=() if order.parent_id else await services.notices.of(tenant, Subject.RUN),
+    )
+
+
+async def start_run(pipeline: Pipeline, order: RunOrder, services: Services, *, tenant: str = "default") -> str:
+    """Makes the run durable and returns its job's id: that of the first one where ``order.key`` was there before.
+
+    Raises: RequestError, as of ``make_run``.
+    """
+    [added] = await services.jobs.add([await make_run(pipeline, order, services, tenant=tenant)])
+    return added.id
+
+
+def scope_of(job: Job, args: RunArgs) -> dict[str, Any]:
+    """What the templates of a run's steps see beside their records: ``run.*`` and ``params.*``."""
+    trigger = args.trigger
+    zone = next((one.timezone for one in args.pipeline.triggers if one.name == trigger.name), "UTC")
+    at = datetime.fromtimestamp(job.created_at if trigger.fire_time is None else trigger.fire_time, ZoneInfo(zone))
+    run = {
+        "id": run_id(job.id),
+        "pipeline": args.pipeline.name,
+        "date": at.strftime("%Y-%m-%d"),
+        "time": at.strftime("%H:%M:%S"),
+        "trigger": {"type": trigger.type.value, "name": trigger.name, "detail": trigger.detail},
+    }
+    return {"run": run, "params": args.params}
+
+
+def _check(pipeline: Pipeline, order: RunOrder) -> None:
+    for name in order.params:
+        if name not in pipeline.params:
+            known = ", ".join(pipeline.params) or "none"
+            message = (
+                f"Pipeline {pipeline.name!r} has no parameter {name!r}{hint(name, pipeline.params)} (it has {known})"
+            )
+            raise RequestError(message, param="params")
+    steps = [step.name for step in pipeline.steps]
+    if order.from_step is not None and order.from_step not in steps:
+        message = f"Pipeline {pipeline.name!r} has no step {order.from_step!r}{hint(order.from_step, steps)}"
+        raise RequestError(message, param="from")
+    missing = [name for name, value in {**pipeline.params, **order.params}.items() if value is None]
+    if missing:
+        raise RequestError(f"Pipeline {pipeline.name!r} needs the parameter {missing[0]!r}", param="params")
+
+
+def _settings(services: Services) -> dict[str, Any]:
+    """The targets and routes as they are, so that a run tells what it was made with; never a key."""
+    targets = {
+        name: {"type": spec.type.value, "models": list(spec.models), "placement": spec.placement}
+        for name, spec in services.specs.items()
+    }
+    routes = {
+        route.name: [f"{entry.target}/{entry.model}" if entry.model else entry.target for entry in route.entries]
+        for route in services.routes
+    }
+    return {"targets": targets, "routes": routes}

@@ -1,0 +1,29 @@
+"""What reads the options of each kind of step: the one place where a new kind is entered."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from forebay.domain.pipeline import StepKind
+from forebay.policy.steps.effects import read_call, read_notify, read_publish
+
+#: The option that a bare text is.
+SHORT = {
+    StepKind.READ: "path",
+    StepKind.SQL: "query",
+    StepKind.PYTHON: "function",
+    StepKind.WRITE: "path",
+    StepKind.REPORT: "template",
+    StepKind.CALL: "pipeline",
+}
+READERS: dict[StepKind, Callable[[Mapping[str, Any]], object]] = {
+    StepKind.NOTIFY: read_notify,
+    StepKind.PUBLISH: read_publish,
+    StepKind.CALL: read_call,
+}
+
+
+def check_options(kind: StepKind, options: Mapping[str, Any]) -> None:
+    """Raises: RequestError, with the option as ``param``."""
+    reader = READERS.get(kind)
+    if reader is not None:
+        reader(options)
