@@ -7,8 +7,9 @@ from contextlib import asynccontextmanager
 import msgspec
 import pytest
 
-from forebay.domain.errors import ConfigurationError, TargetFailed, TargetRejected, TargetTimeout
-from forebay.domain.inference import Call
+from forebay.domain.content import BlobInfo
+from forebay.domain.errors import ConfigurationError, RemoteFailed, TargetError, TargetFailed, TargetRejected
+from forebay.domain.inference import Call, InferenceResult
 from forebay.domain.target import TargetSpec, TargetType
 from forebay.targets.build import build_target
 from forebay.targets.clients import open_http
@@ -82,32 +83,83 @@ async def test_how_many_events_led_to_the_job_is_told() -> None:
     assert "forebay-hops" not in service.heads[1].lower()
 
 
+async def ended(target: HttpServiceTarget, call: Call) -> InferenceResult:
+    """The answer to a call, asked for again and again, without the pauses."""
+    result = await target.call(call)
+    while result.pending is not None:
+        result = await target.call(msgspec.structs.replace(call, body=b"", pending=result.pending.state))
+    return result
+
+
 async def test_what_was_accepted_is_polled_until_it_is_there() -> None:
     busy = reply("202 Accepted", b"", "retry-after-ms: 1")
     async with running(ACCEPTED, busy, reply("200 OK", b"[1]", JSON)) as (service, target):
-        result = await target.call(call_of())
+        result = await ended(target, call_of())
     assert result.body == b"[1]"
     assert [head.split(" HTTP")[0] for head in service.heads] == ["POST /critic", "GET /critic/7", "GET /critic/7"]
 
 
-async def test_a_passing_fault_while_polling_does_not_ask_for_the_work_again() -> None:
-    fault = reply("503 Service Unavailable", b"", "retry-after-ms: 1")
-    async with running(ACCEPTED, fault, reply("200 OK", b"1", JSON)) as (service, target):
-        result = await target.call(call_of())
-    assert result.body == b"1"
+async def test_what_was_accepted_is_asked_for_when_the_service_says_else_after_longer_and_longer_pauses() -> None:
+    accepted = reply("202 Accepted", b"", "location: /critic/7")
+    waits = [reply("202 Accepted"), reply("202 Accepted", b"", "retry-after: 30"), reply("202 Accepted")]
+    async with running(accepted, *waits) as (_, target):
+        pauses, call = [], call_of()
+        for _ in range(4):
+            pending = (await target.call(call)).pending
+            assert pending is not None
+            pauses.append(pending.after_seconds)
+            call = msgspec.structs.replace(call, pending=pending.state)
+    assert pauses == [0.5, 0.75, 30.0, 0.5 * 1.5**3]
+
+
+@pytest.mark.parametrize("status", ["503 Service Unavailable", "502 Bad Gateway", "429 Too Many Requests"])
+async def test_a_passing_fault_while_polling_says_nothing_of_the_work(status: str) -> None:
+    async with running(ACCEPTED, reply(status, b"", "retry-after-ms: 1")) as (service, target):
+        with pytest.raises(TargetError) as caught:
+            await ended(target, call_of())
+    assert not isinstance(caught.value, RemoteFailed | TargetRejected)
     assert sum(head.startswith("POST") for head in service.heads) == 1
 
 
-async def test_polling_ends_with_the_calls_time() -> None:
-    async with running(ACCEPTED, reply("202 Accepted", b"", "retry-after-ms: 20")) as (_, target):
-        with pytest.raises(TargetTimeout):
-            await target.call(call_of(timeout_seconds=1.5))
+@pytest.mark.parametrize("status", ["500 Internal Server Error", "404 Not Found", "410 Gone"])
+async def test_what_failed_or_is_lost_there_has_ended(status: str) -> None:
+    async with running(ACCEPTED, reply(status)) as (_, target):
+        with pytest.raises(RemoteFailed):
+            await ended(target, call_of())
 
 
-async def test_a_failure_told_while_polling_is_the_calls() -> None:
-    async with running(ACCEPTED, reply("500 Internal Server Error")) as (_, target):
-        with pytest.raises(TargetFailed):
-            await target.call(call_of())
+async def test_a_see_other_leads_to_the_result_at_once() -> None:
+    other = reply("303 See Other", b"", "location: /critic/7/result")
+    async with running(ACCEPTED, other, reply("200 OK", b"[2]", JSON)) as (service, target):
+        result = await ended(target, call_of())
+    assert result.body == b"[2]"
+    assert service.heads[-1].startswith("GET /critic/7/result ")
+
+
+async def test_a_result_that_is_a_file_is_written_as_it_comes() -> None:
+    kept: list[bytes] = []
+
+    async def keep(chunks: AsyncIterator[bytes]) -> BlobInfo:
+        kept.extend([chunk async for chunk in chunks])
+        return BlobInfo(id="blob_1", bytes=len(b"".join(kept)), sha256="")
+
+    async with running(ACCEPTED, reply("200 OK", b"film" * 1000, "content-type: video/mp4")) as (_, target):
+        result = await ended(target, msgspec.structs.replace(call_of(), keep=keep))
+    assert (result.body, result.content_type, result.file) == (
+        b"",
+        "video/mp4",
+        BlobInfo(id="blob_1", bytes=4000, sha256=""),
+    )
+    assert b"".join(kept) == b"film" * 1000
+
+
+@pytest.mark.parametrize("status", ["204 No Content", "404 Not Found", "405 Method Not Allowed"])
+async def test_what_is_not_wanted_any_more_is_deleted_where_that_is_known(status: str) -> None:
+    async with running(ACCEPTED, reply(status)) as (service, target):
+        pending = (await target.call(call_of())).pending
+        assert pending is not None
+        await target.withdraw(pending.state)
+    assert service.heads[-1].startswith("DELETE /critic/7 ")
 
 
 async def test_a_location_of_another_origin_is_refused() -> None:

@@ -1,12 +1,15 @@
 """One call of a target and its answer, as the Target port passes them."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 
 from forebay.domain.attempt import Usage
+from forebay.domain.content import BlobInfo
 from forebay.domain.form import Form
 from forebay.domain.record import Record
 from forebay.domain.spawning import Decomposition
+
+Keep = Callable[[AsyncIterator[bytes]], Awaitable[BlobInfo]]  # writes what comes as a blob
 
 
 class Call(Record, frozen=True, kw_only=True):
@@ -26,6 +29,7 @@ class Call(Record, frozen=True, kw_only=True):
     hops: int = 0  # events that led here
     children: Mapping[str, Any] = {}  # what came of the jobs that the last call split its task into
     pending: str | None = None  # the state of the last ``Pending``: ask how it stands, submit nothing (no body either)
+    keep: Keep | None = None  # for an answer that is a file, and may be too large to stand in memory
     idempotency_key: str = ""  # equal for what may be the same submission; another one after its work has failed
 
 
@@ -45,6 +49,7 @@ class InferenceResult(Record, frozen=True, kw_only=True):
     status_code: int
     body: bytes
     content_type: str = "application/json"
+    file: BlobInfo | None = None  # where ``call.keep`` has put the answer; ``body`` is what there is to say of it, JSON
     headers: Mapping[str, str] = {}  # lower-case names; rate limits are read from them
     usage: Usage | None = None  # None: the target didn't say
     cost_usd: float | None = None  # None: the price is unknown

@@ -18,7 +18,15 @@ import aiohttp
 from yarl import URL
 
 from forebay.domain.errors import TargetError, TargetFailed, TargetRejected, TargetTimeout, TargetUnavailable
-from forebay.targets.http import KEEPALIVE_SECONDS, MAX_ANSWER_BYTES, Body, Response, StreamResponse, Upload
+from forebay.targets.http import (
+    KEEPALIVE_SECONDS,
+    MAX_ANSWER_BYTES,
+    MAX_FILE_BYTES,
+    Body,
+    Response,
+    StreamResponse,
+    Upload,
+)
 from forebay.targets.proxies import proxy_of
 
 CONNECT_SECONDS = 15.0  # DNS, TCP and TLS together; a longer silence is a host that is not there
@@ -43,6 +51,23 @@ class AiohttpClient:
 
     async def get(self, url: str, headers: Mapping[str, str], timeout_seconds: float) -> Response:
         return await self._exchange("GET", url, headers, None, timeout_seconds)
+
+    async def delete(self, url: str, headers: Mapping[str, str], timeout_seconds: float) -> Response:
+        return await self._exchange("DELETE", url, headers, None, timeout_seconds)
+
+    @asynccontextmanager
+    async def fetch(
+        self, url: str, headers: Mapping[str, str], timeout_seconds: float
+    ) -> AsyncIterator[StreamResponse]:
+        response = await self._send("GET", url, headers, None, timeout_seconds)
+        try:
+            yield StreamResponse(
+                status=response.status,
+                headers=_headers_of(response),
+                chunks=self._chunks(response, url, timeout_seconds, MAX_FILE_BYTES),
+            )
+        finally:
+            response.close()
 
     @asynccontextmanager
     async def stream(
@@ -113,19 +138,22 @@ class AiohttpClient:
             pieces.append(piece)
         return b"".join(pieces)
 
-    async def _chunks(self, response: aiohttp.ClientResponse, url: str, timeout_seconds: float) -> AsyncIterator[bytes]:
+    async def _chunks(
+        self, response: aiohttp.ClientResponse, url: str, timeout_seconds: float, most_bytes: int | None = None
+    ) -> AsyncIterator[bytes]:
         total = 0
         try:
             async for piece in response.content.iter_any():
                 total += len(piece)
-                self._check_size(total, response)
+                self._check_size(total, response, most_bytes)
                 yield piece
         except (aiohttp.ClientError, OSError) as exc:
             raise _told(exc, url, timeout_seconds, response.status) from exc
 
-    def _check_size(self, total: int, response: aiohttp.ClientResponse) -> None:
-        if total > self._max_answer_bytes:
-            message = f"the answer is longer than {self._max_answer_bytes} bytes"
+    def _check_size(self, total: int, response: aiohttp.ClientResponse, most_bytes: int | None = None) -> None:
+        most_bytes = most_bytes or self._max_answer_bytes
+        if total > most_bytes:
+            message = f"the answer is longer than {most_bytes} bytes"
             raise TargetFailed(message, status_code=response.status)
 
     def _resolve(self, url: str) -> tuple[URL, URL | None]:

@@ -13,6 +13,7 @@ from forebay.domain.record import Record
 
 KEEPALIVE_SECONDS = 4.0  # shorter than servers keep connections (Node and uvicorn: 5 s, nginx: 75 s)
 MAX_ANSWER_BYTES = 64 * 1024 * 1024  # a longer answer is broken off: it would stand whole in memory
+MAX_FILE_BYTES = 4 * 1024 * 1024 * 1024  # of what is fetched as it comes, into a file
 
 
 class Response(Record, frozen=True, kw_only=True):
@@ -64,5 +65,13 @@ class HttpClient(Protocol):
     def stream(
         self, url: str, headers: Mapping[str, str], body: Body, timeout_seconds: float
     ) -> AbstractAsyncContextManager[StreamResponse]: ...
+
+    async def delete(self, url: str, headers: Mapping[str, str], timeout_seconds: float) -> Response: ...
+
+    def fetch(
+        self, url: str, headers: Mapping[str, str], timeout_seconds: float
+    ) -> AbstractAsyncContextManager[StreamResponse]:
+        """A GET whose body is read as it comes, up to ``MAX_FILE_BYTES``."""
+        ...
 
     async def close(self) -> None: ...

@@ -12,7 +12,15 @@ from datetime import timedelta
 import wreq
 
 from forebay.domain.errors import TargetFailed, TargetRejected, TargetUnavailable
-from forebay.targets.http import KEEPALIVE_SECONDS, MAX_ANSWER_BYTES, Body, Response, StreamResponse, Upload
+from forebay.targets.http import (
+    KEEPALIVE_SECONDS,
+    MAX_ANSWER_BYTES,
+    MAX_FILE_BYTES,
+    Body,
+    Response,
+    StreamResponse,
+    Upload,
+)
 from forebay.targets.proxies import proxy_of
 from forebay.targets.trust import trusted_certificates
 from forebay.targets.wreq_failures import BROKEN, UNSENDABLE, told
@@ -56,6 +64,30 @@ class WreqClient:
             raise told(exc, url, timeout_seconds) from exc
         return await self._read(answer, url, timeout_seconds)
 
+    async def delete(self, url: str, headers: Mapping[str, str], timeout_seconds: float) -> Response:
+        client, limit = self._way(url, timeout_seconds)
+        try:
+            answer = await client.delete(url, headers=headers, timeout=limit)
+        except BROKEN as exc:
+            raise told(exc, url, timeout_seconds) from exc
+        return await self._read(answer, url, timeout_seconds)
+
+    @asynccontextmanager
+    async def fetch(
+        self, url: str, headers: Mapping[str, str], timeout_seconds: float
+    ) -> AsyncIterator[StreamResponse]:
+        client, limit = self._way(url, timeout_seconds)
+        try:
+            answer = await client.get(url, headers=headers, timeout=limit)
+        except BROKEN as exc:
+            raise told(exc, url, timeout_seconds) from exc
+        async with answer.stream() as streamer:
+            yield StreamResponse(
+                status=answer.status.as_int(),
+                headers=_headers_of(answer),
+                chunks=self._chunks(streamer, answer, url, timeout_seconds, MAX_FILE_BYTES),
+            )
+
     @asynccontextmanager
     async def stream(
         self, url: str, headers: Mapping[str, str], body: Body, timeout_seconds: float
@@ -96,17 +128,22 @@ class WreqClient:
         return Response(status=status, headers=_headers_of(answer), body=body)
 
     async def _chunks(
-        self, streamer: wreq.Streamer, answer: wreq.Response, url: str, timeout_seconds: float
+        self,
+        streamer: wreq.Streamer,
+        answer: wreq.Response,
+        url: str,
+        timeout_seconds: float,
+        most_bytes: int | None = None,
     ) -> AsyncIterator[bytes]:
-        total = 0
+        total, most_bytes = 0, most_bytes or self._max_answer_bytes
         status = answer.status.as_int()
         try:
             async for piece in streamer:
                 if isinstance(piece, wreq.HeaderMap):  # trailers
                     continue
                 total += len(piece)
-                if total > self._max_answer_bytes:
-                    message = f"the answer is longer than {self._max_answer_bytes} bytes"
+                if total > most_bytes:
+                    message = f"the answer is longer than {most_bytes} bytes"
                     raise TargetFailed(message, status_code=status)
                 yield bytes(piece)
         except BROKEN as exc:

@@ -129,6 +129,7 @@ class InferHandler:
             is_stream=spec.stream,
             metadata=spec.metadata,
             hops=infer_args(spec.args).hops,
+            keep=self._services.blobs.write,
             idempotency_key=idempotency_key(job, cursor),
         )
 
@@ -195,7 +196,7 @@ class InferHandler:
             self._observe_poll(lane, sent, error, began_at)
             if is_passing(error):
                 return again(error, cursor, self._services)
-            return ended(await self._failed(job, error, sent, context), cursor)
+            return ended(await self._failed(job, error, await self._settling(job, sent), context), cursor)
         except BaseException:
             now = self._services.clock.now()
             lane.observe_broken_off(now - began_at, now)
@@ -203,11 +204,15 @@ class InferHandler:
         self._observe_poll(lane, sent, None, began_at)
         if isinstance(result, Snooze):
             return result
-        if sent.budget is not None and not await forget(job, sent.attempt.number, self._services):
-            sent = sent._replace(budget=None)  # settled by a run whose answer was lost
-        answer = await self._answered(job, result, sent, context)
+        answer = await self._answered(job, result, await self._settling(job, sent), context)
         assert not isinstance(answer, Decomposition), "what is polled is no function"  # noqa: S101 - likewise
         return ended(answer, cursor)
+
+    async def _settling(self, job: Job, sent: _Sent) -> _Sent:
+        """Without its budget if that was settled by a run whose answer was lost."""
+        if sent.budget is None or await forget(job, sent.attempt.number, self._services):
+            return sent
+        return sent._replace(budget=None)
 
     def _observe_poll(self, lane: Lane, sent: _Sent, error: TargetError | None, began_at: float) -> None:
         now = self._services.clock.now()

@@ -1,5 +1,7 @@
 """What is kept of a target's answer: JSON as it came, anything else as a file."""
 
+from typing import Any
+
 import msgspec
 
 from forebay.domain.content import INLINE_LIMIT_BYTES, Content
@@ -11,12 +13,25 @@ from forebay.engine.intake import store_bytes, store_text
 from forebay.engine.services import Services
 
 REFUSAL_LIMIT_CHARACTERS = 16_384
-EXTENSIONS = {"audio/mpeg": "mp3", "audio/wav": "wav", "image/png": "png", "image/jpeg": "jpg", "text/plain": "txt"}
+EXTENSIONS = {
+    "audio/mpeg": "mp3",
+    "audio/wav": "wav",
+    "audio/ogg": "ogg",
+    "audio/flac": "flac",
+    "audio/aac": "aac",
+    "image/png": "png",
+    "image/jpeg": "jpg",
+    "image/webp": "webp",
+    "video/mp4": "mp4",
+    "video/webm": "webm",
+    "application/zip": "zip",
+    "text/plain": "txt",
+}
 
 
 def inline_result(answer: InferenceResult) -> Result | None:
     """Keeps a 2xx answer that is JSON and stands in its row; None: ``result_of`` has more to do."""
-    if "json" not in answer.content_type or len(answer.body) > INLINE_LIMIT_BYTES:
+    if answer.file is not None or "json" not in answer.content_type or len(answer.body) > INLINE_LIMIT_BYTES:
         return None
     content = Content(text=answer.body.decode())
     return Result(status_code=answer.status_code, body=content, request_id=answer.request_id)
@@ -24,7 +39,7 @@ def inline_result(answer: InferenceResult) -> Result | None:
 
 async def result_of(answer: InferenceResult, job: Job, services: Services) -> Result:
     """Keeps a 2xx answer: JSON verbatim, another type as a file that the body names."""
-    if "json" in answer.content_type:
+    if answer.file is None and "json" in answer.content_type:
         body = await store_text(answer.body.decode(), services.blobs)
     else:
         body = await _as_file(answer, job, services)
@@ -45,7 +60,10 @@ async def refusal(error: TargetError, services: Services) -> Result | None:
 
 
 async def _as_file(answer: InferenceResult, job: Job, services: Services) -> Content:
-    blob = await store_bytes(answer.body, services.blobs)
+    if answer.file is not None:
+        blob = Content(blob_id=answer.file.id, bytes=answer.file.bytes)
+    else:
+        blob = await store_bytes(answer.body, services.blobs)
     file_id = services.ids.new("file")
     media_type = answer.content_type.partition(";")[0].strip() or "application/octet-stream"
     name = f"{job.id}.{EXTENSIONS.get(media_type, 'bin')}"
@@ -68,5 +86,7 @@ async def _as_file(answer: InferenceResult, job: Job, services: Services) -> Con
             blobs=(blob.blob_id or "",),
         )
     )
-    view = {"object": "file", "file_id": file_id, "content_type": media_type, "bytes": blob.bytes}
+    view: dict[str, Any] = {"object": "file", "file_id": file_id, "content_type": media_type, "bytes": blob.bytes}
+    if answer.file is not None and answer.body:
+        view["details"] = msgspec.Raw(answer.body)
     return Content(text=msgspec.json.encode(view).decode())
