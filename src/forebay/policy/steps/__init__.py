@@ -1,0 +1,1 @@
+"""The options of each kind of step, read. Pure; every refusal names the option that is wrong."""
