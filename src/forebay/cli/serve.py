@@ -17,6 +17,7 @@ from forebay.cli.logging import set_up_logging
 from forebay.cli.options import GlobalOptions, options_of, refuse_server
 from forebay.cli.service import STOPPING, StopSignals, opened_system, run_on_uvloop, spare_the_heap
 from forebay.domain.errors import ConfigurationError
+from forebay.engine.scheduler import scheduling
 from forebay.settings import Settings
 
 DRAIN_SECONDS = 30.0  # a worker's own: for calls that run elsewhere and are awaited here
@@ -72,6 +73,7 @@ async def _serve(settings: Settings, options: ServeOptions) -> int:
     ):
         if system is None:
             return INTERRUPTED if stop.interrupted else DONE
+        await stack.enter_async_context(scheduling(system.services, is_server=True))
         drain: Drain | None = None
         if options.workers == 1:
             worker = await stack.enter_async_context(system.worker())

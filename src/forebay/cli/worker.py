@@ -13,6 +13,7 @@ from forebay.cli.options import options_of, refuse_server
 from forebay.cli.service import STOPPING, StopSignals, opened_system, run_on_uvloop, spare_the_heap
 from forebay.domain.errors import ConfigurationError
 from forebay.engine.counts import published
+from forebay.engine.scheduler import scheduling
 from forebay.settings import Settings
 
 STDIN = 0
@@ -67,6 +68,7 @@ async def _work(settings: Settings, chosen: frozenset[str] | None, *, is_guarded
 async def _serve(system: System, chosen: frozenset[str] | None, asked: asyncio.Event) -> None:
     async with (
         published(system.services),  # around the worker: what ends while it drains is counted too
+        scheduling(system.services),
         system.worker(system.worker_options(targets=chosen)) as process,
     ):
         say(f"worker {process.worker.id} serves {', '.join(process.lanes.by_name) or 'no target'}")

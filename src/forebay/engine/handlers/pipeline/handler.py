@@ -12,12 +12,15 @@ from forebay.engine.context import Context
 from forebay.engine.handlers.pipeline.advance import Advance
 from forebay.engine.intake import store_text
 from forebay.engine.services import Services
+from forebay.engine.triggers.firing import seconds_until_turn
 from forebay.policy.lifecycle import expired
 
 
 async def handle_pipeline(job: Job, context: Context) -> Answer:
     """Does the next step of a run."""
     services, args, cursor = context.services, run_args(job.spec.args), run_cursor(job.progress)
+    if job.ending is None and (seconds := await seconds_until_turn(job, args, services)) is not None:
+        return Snooze(after_seconds=seconds)
     advance = Advance(job, args, cursor, services)
     await advance.look()
     if job.ending is None and advance.failed is None:

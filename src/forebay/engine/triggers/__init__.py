@@ -1,0 +1,1 @@
+"""Triggers: what begins runs of pipelines: firings of the clock, files that appear, events."""
