@@ -79,6 +79,9 @@ class FileBlobs:
     async def size(self, blob_id: str) -> int:
         return await asyncio.to_thread(_size, self._path(blob_id))
 
+    def local_path(self, blob_id: str) -> Path | None:
+        return self._path(blob_id)
+
     async def delete(self, blob_ids: Sequence[str]) -> None:
         paths = [self._path(blob_id) for blob_id in blob_ids if is_blob_id(blob_id)]
         await asyncio.to_thread(_unlink, paths)

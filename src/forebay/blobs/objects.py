@@ -11,6 +11,7 @@ import re
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
+from pathlib import Path
 
 import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, PermissionDeniedError, UnauthenticatedError
@@ -102,6 +103,9 @@ class ObjectBlobs:
                 return int((await obstore.head_async(self._objects, _path(blob_id)))["size"])
             except FileNotFoundError:  # so HEAD answers where the bucket is missing, too: GET tells
                 return int((await obstore.get_async(self._objects, _path(blob_id))).meta["size"])
+
+    def local_path(self, blob_id: str) -> Path | None:  # noqa: ARG002 - the port's signature
+        return None
 
     async def delete(self, blob_ids: Sequence[str]) -> None:
         known = [blob_id for blob_id in blob_ids if is_blob_id(blob_id)]

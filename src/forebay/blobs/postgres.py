@@ -7,6 +7,7 @@ log is written in order. What a sender left behind half-way is swept like any bl
 import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 from uuid import uuid4
 
@@ -92,6 +93,9 @@ class PostgresBlobs:
         if not rows:
             raise NotFound(f"there is no blob {blob_id!r}")
         return int(rows[0][0])
+
+    def local_path(self, blob_id: str) -> Path | None:  # noqa: ARG002 - the port's signature
+        return None
 
     async def delete(self, blob_ids: Sequence[str]) -> None:
         named = list(blob_ids)

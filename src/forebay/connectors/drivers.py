@@ -7,6 +7,8 @@ from types import ModuleType
 from forebay.domain.errors import ConfigurationError
 
 _CONNECTORS = {  # module, what it needs, the extra
+    "duckdb library": ("duckdb", "duckdb", ""),
+    "steps": ("forebay.connectors.steps.table", "duckdb", ""),
     "duckdb index": ("forebay.connectors.vectors.duckdb_index", "duckdb", ""),
     "postgresql index": ("forebay.connectors.vectors.postgres_index", "asyncpg", "postgres"),
     "duckdb": ("forebay.connectors.queries.duckdb_source", "duckdb", ""),

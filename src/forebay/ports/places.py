@@ -1,6 +1,7 @@
 """The ports to what lies outside of the store: blobs, targets, tables, and addresses that users name."""
 
 from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from forebay.domain.content import BlobInfo
@@ -29,6 +30,10 @@ class BlobStore(Protocol):
 
     async def size(self, blob_id: str) -> int:
         """Raises: NotFound."""
+        ...
+
+    def local_path(self, blob_id: str) -> Path | None:
+        """The file of this machine that the blob is, if it is one: to be read, never to be changed."""
         ...
 
     async def delete(self, blob_ids: Sequence[str]) -> None:

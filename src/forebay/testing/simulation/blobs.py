@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
 
 from forebay.domain.errors import NotFound
 from forebay.domain.ids import IdSource
@@ -46,6 +47,9 @@ class MemoryBlobs:
 
     async def size(self, blob_id: str) -> int:
         return len(self._data(blob_id))
+
+    def local_path(self, blob_id: str) -> Path | None:  # noqa: ARG002 - the port's signature
+        return None
 
     async def delete(self, blob_ids: Sequence[str]) -> None:
         for blob_id in blob_ids:

@@ -1,0 +1,69 @@
+"""JSON lines as tables: types follow the values of all lines, so that no late one is a surprise.
+
+Text stays text (no dates are guessed), objects are structs, what is of several types is JSON.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from forebay.connectors.drivers import connector
+from forebay.connectors.duck import literal, name
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+LONGEST_LINE_BYTES = 64 * 1024 * 1024
+Structure = dict[str, object]
+
+
+def structure_of(connection: "DuckDBPyConnection", paths: list[Path]) -> Structure:
+    """The types of all members of all lines, as DuckDB tells them; lines that are no objects are passed over.
+
+    Raises: duckdb.Error.
+    """
+    query = (
+        f"SELECT json_group_structure(json) FROM read_ndjson_objects({listed(paths)}, ignore_errors = true,"
+        f" maximum_object_size = {LONGEST_LINE_BYTES}) WHERE json_type(json) = 'OBJECT'"
+    )
+    ((text,),) = connection.execute(query).fetchall()
+    return msgspec.json.decode(text, type=Structure) if text else {}
+
+
+def types_of(structure: Structure, columns: list[str], integer: str = "BIGINT") -> dict[str, str]:
+    """The types of the columns; text where nothing is known."""
+    return {column: _type(structure.get(column, "NULL"), integer) for column in columns}
+
+
+def lines_query(paths: list[Path], types: dict[str, str]) -> str:
+    """The query of all lines as rows; each must be an object."""
+    columns = ", ".join(f"{literal(column)}: {literal(kind)}" for column, kind in types.items())
+    options = f"format = 'newline_delimited', columns = {{{columns}}}, maximum_object_size = {LONGEST_LINE_BYTES}"
+    return f"SELECT * FROM read_json({listed(paths)}, {options})"
+
+
+def is_beyond_integers(error: Exception) -> bool:
+    """Whether a number is beyond 64 bits with a sign: ``types_of`` with UBIGINT may hold it."""
+    return isinstance(error, connector("duckdb library").InvalidInputException)
+
+
+def listed(paths: list[Path]) -> str:
+    """Paths as a list in SQL."""
+    return "[" + ", ".join(literal(path) for path in paths) + "]"
+
+
+def _type(shape: object, integer: str) -> str:
+    """DuckDB's structure of values as a type; text where it knows none."""
+    match shape:
+        case dict():
+            members = ", ".join(f"{name(key)} {_type(inner, integer)}" for key, inner in shape.items())
+            return f"STRUCT({members})" if members else "JSON"
+        case [inner]:
+            return f"{_type(inner, integer)}[]"
+        case "NULL":
+            return "VARCHAR"
+        case "UBIGINT":
+            return integer
+        case _:
+            return str(shape)

@@ -1,0 +1,56 @@
+"""Tables of steps: Parquet files, written in the order of their rows and kept as blobs."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from forebay.connectors.duck import literal, name
+from forebay.connectors.workplace import Workplace
+from forebay.domain.pipeline import StepOutput, TableRef
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+GROUP_BYTES = 32 * 1024 * 1024  # of a row group before it is packed: so much of each is held in memory
+FEWEST_ROWS, MOST_ROWS = 2048, 122_880  # of a row group; DuckDB's own bounds
+_WIDTH = """
+SELECT sum(total_uncompressed_size) / greatest(sum(num_values) FILTER (column_id = 0), 1) FROM parquet_metadata(?)"""
+
+
+def view(connection: "DuckDBPyConnection", called: str, path: Path) -> None:
+    """Makes a Parquet file a relation."""
+    connection.execute(f"CREATE VIEW {name(called)} AS SELECT * FROM read_parquet({literal(path)})")
+
+
+def group_rows(connection: "DuckDBPyConnection", paths: list[Path]) -> int:
+    """How many rows a group of the output takes, if its rows are like those of the widest input."""
+    widths = [connection.execute(_WIDTH, [str(path)]).fetchall()[0][0] or 0 for path in paths]
+    return rows_of_width(max(widths, default=0))
+
+
+def rows_of_width(row_bytes: float) -> int:
+    """How many rows of a width a group takes."""
+    return max(FEWEST_ROWS, min(MOST_ROWS, int(GROUP_BYTES / max(row_bytes, 1.0))))
+
+
+def copy_out(
+    connection: "DuckDBPyConnection", query: str, path: Path, parameters: Mapping[str, Any] | None = None, *, rows: int
+) -> None:
+    """Writes a query's rows to a file, group by group of ``rows``."""
+    options = f"FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {rows}, USE_TMP_FILE false"
+    connection.execute(f"COPY (\n{query}\n) TO {literal(path)} ({options})", dict(parameters or {}))
+
+
+def keep_table(place: Workplace, path: Path) -> TableRef:
+    """Stores a Parquet file as a table's blob; the file goes."""
+    with place.connection() as connection:
+        described = connection.execute(f"DESCRIBE SELECT * FROM read_parquet({literal(path)})").fetchall()
+        ((rows,),) = connection.execute("SELECT sum(num_rows) FROM parquet_file_metadata(?)", [str(path)]).fetchall()
+    info = place.keep(path)
+    columns = {row[0]: row[1] for row in described}
+    return TableRef(blob_id=info.id, bytes=info.bytes, rows=int(rows), columns=columns, digest=info.sha256)
+
+
+def local_tables(place: Workplace, inputs: Mapping[str, StepOutput]) -> dict[str, Path]:
+    """The inputs that are tables, as files."""
+    return {called: place.local(output.table.blob_id) for called, output in inputs.items() if output.table is not None}

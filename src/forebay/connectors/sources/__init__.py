@@ -1,0 +1,1 @@
+"""What steps read: files of this machine, objects, documents, databases."""

@@ -1,0 +1,61 @@
+"""What steps depend on, or have made, outside of their inputs, as it is now."""
+
+import hashlib
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from forebay.connectors.sources.found import unreadable
+from forebay.connectors.sources.opening import named_files
+from forebay.connectors.workplace import Workplace
+from forebay.domain.pipeline import StepKind, StepWork
+from forebay.policy.steps.read import read_read
+from forebay.policy.steps.write import read_write
+from forebay.policy.templates import compile_text
+
+ABSENT = "absent"
+Fingerprint = Callable[[StepWork, Workplace], str | None]
+
+
+def fingerprint_of(work: StepWork, place: Workplace) -> str | None:
+    """See Tables. Raises: RequestError: a source is missing."""
+    return _FINGERPRINTS.get(work.step.kind, _nothing)(work, place)
+
+
+def _nothing(_work: StepWork, _place: Workplace) -> str | None:
+    return ""
+
+
+def _read(work: StepWork, place: Workplace) -> str | None:
+    options = read_read(work.step.options)
+    if options.sql is not None:
+        return None
+    parts = []
+    for shown, path in named_files(work, options):
+        try:
+            parts.append((shown, place.digests.of(path, place.stopper)))
+        except OSError as exc:
+            raise unreadable(shown, exc) from exc
+    return _joined(parts)
+
+
+def _write(work: StepWork, place: Workplace) -> str | None:
+    options = read_write(work.step.options)
+    if options.path is None:
+        return None
+    shown = compile_text(options.path).render_text(work.scope)
+    try:
+        return _joined([(shown, place.digests.of(Path(work.folder) / shown, place.stopper))])
+    except OSError:
+        return _joined([(shown, ABSENT)])
+
+
+def _joined(parts: Iterable[tuple[str, str]]) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        for text in part:
+            encoded = text.encode(errors="surrogateescape")
+            digest.update(len(encoded).to_bytes(8) + encoded)
+    return digest.hexdigest()
+
+
+_FINGERPRINTS: dict[StepKind, Fingerprint] = {StepKind.READ: _read, StepKind.WRITE: _write}

@@ -1,0 +1,89 @@
+"""Steps of kind ``read``: files as one table, in the order of their names."""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import duckdb
+
+from forebay.connectors.duck import refusal
+from forebay.connectors.json_lines import is_beyond_integers, listed
+from forebay.connectors.parquet import MOST_ROWS, copy_out, group_rows, keep_table
+from forebay.connectors.sources.csv import check_types, csv_query, csv_rejects
+from forebay.connectors.sources.found import Found
+from forebay.connectors.sources.jsonl import jsonl_query, jsonl_rejects
+from forebay.connectors.sources.opening import open_sources
+from forebay.connectors.sources.rejects import Reject, keep_rejects
+from forebay.connectors.workplace import Workplace
+from forebay.domain.errors import RequestError
+from forebay.domain.pipeline import SOURCE_FAILED, Counts, StepOutcome, StepOutput, StepWork
+from forebay.policy.steps.forms import Form, form_of
+from forebay.policy.steps.read import ReadOptions, read_read
+
+THREADS = 2  # reading keeps the order of rows with any number
+
+Reader = Callable[[list[Found], ReadOptions, Workplace, Path], Iterable[Reject]]
+
+
+def run_read(work: StepWork, place: Workplace) -> StepOutcome:
+    """Reads what the step names. Raises: RequestError (`source_failed`)."""
+    options = read_read(work.step.options)
+    files = open_sources(work, options, place)
+    result = place.path("result.parquet")
+    try:
+        rejected = keep_rejects(_READERS[_form(files, options)](files, options, place, result), place)
+    except duckdb.Error as exc:
+        raise _refused(exc, files, place) from exc
+    for found in files:
+        found.check()
+    table = keep_table(place, result)
+    failed = rejected.rows if rejected else 0
+    counts = Counts(entered=table.rows + failed, succeeded=table.rows, failed=failed)
+    sources = tuple(found.file for found in files)
+    return StepOutcome(output=StepOutput(table=table, rejected=rejected, sources=sources), counts=counts)
+
+
+def _csv(files: list[Found], options: ReadOptions, place: Workplace, result: Path) -> Iterable[Reject]:
+    with place.connection(threads=THREADS) as connection:
+        check_types(connection, options)
+        copy_out(connection, csv_query(files, options), result, rows=MOST_ROWS)
+        return list(csv_rejects(connection, files))
+
+
+def _jsonl(files: list[Found], _options: ReadOptions, place: Workplace, result: Path) -> Iterable[Reject]:
+    with place.connection(threads=THREADS) as connection:
+        kept, rejects = jsonl_rejects(connection, files, place)
+        try:
+            copy_out(connection, jsonl_query(connection, kept, "BIGINT"), result, rows=MOST_ROWS)
+        except duckdb.Error as exc:
+            if not is_beyond_integers(exc):
+                raise
+            copy_out(connection, jsonl_query(connection, kept, "UBIGINT"), result, rows=MOST_ROWS)
+        return rejects
+
+
+def _parquet(files: list[Found], _options: ReadOptions, place: Workplace, result: Path) -> Iterable[Reject]:
+    paths = [found.path for found in files]
+    with place.connection(threads=THREADS) as connection:
+        query = f"SELECT * FROM read_parquet({listed(paths)}, union_by_name = true)"
+        copy_out(connection, query, result, rows=group_rows(connection, paths))
+    return ()
+
+
+_READERS: dict[Form, Reader] = {Form.CSV: _csv, Form.JSONL: _jsonl, Form.PARQUET: _parquet}
+
+
+def _form(files: list[Found], options: ReadOptions) -> Form:
+    forms = {options.form or form_of(found.shown) for found in files}
+    form = forms.pop()
+    if form is None or forms:
+        told = f"{files[0].shown!r} and the others are of several forms" if forms else f"{files[0].shown!r}"
+        raise RequestError(f"{told}: say `format: csv`, jsonl, parquet, text or files", code=SOURCE_FAILED)
+    return form
+
+
+def _refused(error: duckdb.Error, files: list[Found], place: Workplace) -> RequestError:
+    """Files by their own names."""
+    text = str(error)
+    for found in files:
+        text = text.replace(str(found.path), found.shown)
+    return refusal(type(error)(text), code=SOURCE_FAILED, folder=place.folder)

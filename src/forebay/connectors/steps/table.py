@@ -1,0 +1,30 @@
+"""Which function does which kind of step, and the tables that they share."""
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from forebay.connectors.duck import free_name, literal
+from forebay.connectors.steps.fingerprints import fingerprint_of
+from forebay.connectors.steps.read import run_read
+from forebay.connectors.steps.sql import run_sql
+from forebay.connectors.steps.write import run_write
+from forebay.connectors.workplace import Workplace
+from forebay.domain.pipeline import StepKind, StepOutcome, StepWork, TableRef
+
+__all__ = ["WORKS", "fingerprint_of", "first_rows"]
+
+Work = Callable[[StepWork, Workplace], StepOutcome]
+
+WORKS: dict[StepKind, Work] = {StepKind.READ: run_read, StepKind.SQL: run_sql, StepKind.WRITE: run_write}
+
+
+def first_rows(place: Workplace, table: TableRef, limit: int) -> list[dict[str, Any]]:
+    """The first rows, as JSON has their values."""
+    row = free_name("row_", table.columns)
+    source = literal(place.local(table.blob_id))
+    with place.connection() as connection:
+        query = f"SELECT to_json({row}) FROM (SELECT * FROM read_parquet({source}) LIMIT {int(limit)}) AS {row}"
+        rows = connection.execute(query).fetchall()
+    return [msgspec.json.decode(text) for (text,) in rows]

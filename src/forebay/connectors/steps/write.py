@@ -1,0 +1,51 @@
+"""Steps of kind ``write``: a table as a file, which appears whole or not at all."""
+
+import hashlib
+from pathlib import Path
+
+import duckdb
+
+from forebay.connectors.drafts import replacing
+from forebay.connectors.duck import refusal
+from forebay.connectors.sinks.files import write_file
+from forebay.connectors.workplace import Workplace
+from forebay.domain.errors import RequestError
+from forebay.domain.pipeline import SINK_FAILED, Counts, InputFile, StepOutcome, StepOutput, StepWork, TableRef
+from forebay.policy.steps.write import read_write
+from forebay.policy.templates import compile_text
+
+THREADS = 2
+
+
+def run_write(work: StepWork, place: Workplace) -> StepOutcome:
+    """Writes the one input. Raises: RequestError (`sink_failed`): what stood there still does."""
+    options = read_write(work.step.options)
+    table = input_table(work)
+    shown = compile_text(options.path or "").render_text(work.scope)
+    target = Path(work.folder) / shown
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(target) as draft, place.connection(threads=THREADS) as connection:
+            write_file(connection, place.local(table.blob_id), table, options.form, draft)
+            place.stopper.check()
+            written = described(draft, shown)
+    except duckdb.Error as exc:
+        raise refusal(exc, code=SINK_FAILED, folder=place.folder) from exc
+    except OSError as exc:
+        raise RequestError(f"{shown!r} can't be written: {exc.strerror or exc}", code=SINK_FAILED) from exc
+    return StepOutcome(output=StepOutput(files=(written,)), counts=Counts(entered=table.rows, succeeded=table.rows))
+
+
+def input_table(work: StepWork) -> TableRef:
+    """The one table that goes in. Raises: RequestError."""
+    tables = [output.table for output in work.inputs.values() if output.table is not None]
+    if len(tables) != 1:
+        raise RequestError(f"{work.step.kind} takes the table of one step: name it as `from`", param="from")
+    return tables[0]
+
+
+def described(path: Path, shown: str) -> InputFile:
+    """A file by its content."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return InputFile(path=shown, bytes=file.tell(), digest=digest)
