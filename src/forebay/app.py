@@ -11,6 +11,7 @@ import msgspec
 
 from forebay.blobs.files import open_blobs
 from forebay.blobs.postgres import Database, open_postgres_blobs
+from forebay.connectors.data_sources import Connectors
 from forebay.domain.errors import ConfigurationError
 from forebay.domain.ids import IdSource
 from forebay.domain.target import TargetSpec, TargetType
@@ -28,6 +29,7 @@ from forebay.secrets import Secrets, secret_path
 from forebay.settings import BucketPlace, Settings
 from forebay.stores.drivers import store_driver
 from forebay.stores.sqlite import open_store
+from forebay.targets.a2a_push import Pushes
 from forebay.targets.build import build_targets
 from forebay.targets.prices import ListPrices
 
@@ -103,7 +105,11 @@ async def open_system(settings: Settings, *, clock: Clock | None = None) -> Asyn
         prices = ListPrices()
         local = LocalModels()
         stack.push_async_callback(local.close)
-        building = build_targets(specs, local=local, prices=prices, library=settings.http_client)
+        secrets = Secrets(settings.secret_key, secret_path(settings.store.path) if settings.store.path else None)
+        pushes = Pushes(settings.public_url, secrets) if settings.public_url else None
+        building = build_targets(
+            specs, local=local, prices=prices, library=settings.http_client, pushes=pushes, sources=Connectors()
+        )
         targets = await stack.enter_async_context(building)
         notifier = WebhookNotifier(Guard(settings.webhook_allow))
         stack.push_async_callback(notifier.close)
@@ -137,7 +143,7 @@ async def open_system(settings: Settings, *, clock: Clock | None = None) -> Asyn
             ),
             notices=Notices(store.records, clock, settings.webhooks),
             rules=Rules(store.records, clock, settings.rules),
-            secrets=Secrets(settings.secret_key, secret_path(settings.store.path) if settings.store.path else None),
+            secrets=secrets,
             pipelines=settings.pipelines,
             webhooks={one.id: one for one in settings.webhooks},
             notifier=notifier,

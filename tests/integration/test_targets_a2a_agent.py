@@ -1,6 +1,8 @@
 """Agents on the official A2A SDK's server, in another process: what becomes of jobs."""
 
+import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -8,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from forebay.api.server import serve
 from forebay.app import System, open_system
 from forebay.domain.job import Job, Status
 from forebay.domain.order import Order
@@ -149,3 +152,35 @@ async def test_the_task_of_an_agent_that_was_killed_is_done_again_when_it_is_bac
         assert job.attempts_used == 1, "the lost task"
         [message] = (await mortal.seen("work mortal"))["messages"]
         assert message["messageId"] == f"{job_id}.1"
+
+
+async def test_the_task_of_a_job_that_is_cancelled_is_cancelled_at_the_agent(tmp_path: Path, agent: Agent) -> None:
+    async with opened(tmp_path, agent) as system, system.worker():
+        job_id = await submit(system, "work unwanted")
+        await accepted(system, job_id)
+        await system.services.jobs.cancel("default", [job_id])
+        assert (await ended(system, job_id)).status is Status.CANCELLED
+        while not (await agent.seen("work unwanted"))["cancelled"]:
+            await asyncio.sleep(0.05)
+
+
+async def test_an_agent_that_pushes_makes_the_next_question_come_now(
+    tmp_path: Path, agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("forebay.targets.a2a.FIRST_POLL_SECONDS", 3_000.0)
+    monkeypatch.setattr("forebay.targets.a2a.SLOWEST_PUSHED_SECONDS", 3_000.0)
+    port = free_port()
+    async with opened(tmp_path, agent, public_url=f"http://127.0.0.1:{port}") as system:
+        serving = asyncio.create_task(serve(system, port=port))
+        try:
+            async with system.worker():
+                job_id = await submit(system, "work pushed")
+                job = await accepted(system, job_id)
+                assert job.due_at - time.time() > 2_000
+                await agent.finish("work pushed")
+                job = await ended(system, job_id)
+        finally:
+            serving.cancel()
+            await asyncio.gather(serving, return_exceptions=True)
+    assert job.status is Status.SUCCEEDED
+    assert body_of(job)["artifacts"][0]["parts"][0] == {"text": "it is done"}

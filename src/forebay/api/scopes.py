@@ -13,7 +13,7 @@ from forebay.api.context import caller_of, require
 from forebay.domain.errors import Forbidden
 from forebay.domain.key import Scope
 
-OPEN = ("/livez", "/readyz")  # need no key: a balancer has none
+OPEN = ("/livez", "/readyz", "/v1/a2a/push")  # need no key: a balancer has none, an agent a token of its own
 OPERATOR = ("/metrics",)  # tell of every tenant: for keys of the tenant `default` alone
 EACH = None  # the route does several things, and asks `context.require` for each
 

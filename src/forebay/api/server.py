@@ -14,6 +14,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp
 
 from forebay.api import graphql, health, metrics, models, targets
+from forebay.api.a2a import routes as a2a
 from forebay.api.batches import routes as batches
 from forebay.api.context import Api
 from forebay.api.depths import QueueDepths
@@ -63,6 +64,7 @@ ROUTES = [
     *webhook_endpoints.ROUTES,
     *webhook_deliveries.ROUTES,
     *webhook_secret.ROUTES,
+    *a2a.ROUTES,
     *graphql.ROUTES,
     *targets.ROUTES,
     *keys.ROUTES,

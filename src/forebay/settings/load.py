@@ -12,7 +12,7 @@ import msgspec
 from forebay.domain.errors import ConfigurationError
 from forebay.domain.target import TargetSpec
 from forebay.settings.limits import LIMITS, read_limits
-from forebay.settings.notify import read_networks, read_secret_key, read_webhooks
+from forebay.settings.notify import read_networks, read_public_url, read_secret_key, read_webhooks
 from forebay.settings.pipelines import read_pipelines
 from forebay.settings.reading import EMPTY, Reader
 from forebay.settings.records import BucketPlace, Settings, StoreSettings
@@ -43,6 +43,7 @@ SCALARS = (
     "result_ttl",
     *LIMITS,
     "secret_key",
+    "public_url",
 )
 KEYS = (*SCALARS, "targets", "routes", "tenants", "rules", "pipelines", "notify", "webhook_allow")
 
@@ -124,6 +125,7 @@ def _settings(reader: Reader, environ: Mapping[str, str], folder: Path, file: Pa
         file=file,
     )
 
+        public_url=read_public_url(reader, has_secret=default.store.path is not None),
 
 def _line(problem: Problem) -> float:
     return math.inf if problem.line is None else problem.line

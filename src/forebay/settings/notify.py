@@ -1,4 +1,4 @@
-"""The keys ``notify``, ``webhook_allow`` and ``secret_key`` of the configuration."""
+"""The keys ``notify``, ``webhook_allow``, ``secret_key`` and ``public_url`` of the configuration."""
 
 import base64
 import binascii
@@ -78,6 +78,24 @@ def read_secret_key(reader: Reader) -> SecretText | None:
         reader.wrong(reader.items["secret_key"], f"must have {SHORTEST_KEY} characters at least, drawn at random")
         return None
     return SecretText(key)
+
+
+def read_public_url(reader: Reader, *, has_secret: bool) -> str | None:
+    """Reads ``public_url``. ``has_secret``: one is made where none is set, by which pushes can be told from others."""
+    url = reader.text("public_url")
+    if not url:
+        return None
+    item = reader.items["public_url"]
+    try:
+        parts = read_url(url, "public_url")
+    except RequestError as exc:
+        reader.wrong(item, exc.message.removeprefix("public_url: "))
+        return None
+    if parts.query:
+        reader.wrong(item, "must not have a query: paths are appended to it")
+    if not has_secret and not reader.text("secret_key"):
+        reader.wrong(item, "needs secret_key beside it, the same on all machines: pushes are known by it")
+    return url.rstrip("/")
 
 
 def _webhook(reader: Reader, allowed: tuple[Network, ...]) -> ConfiguredEndpoint | None:

@@ -245,4 +245,13 @@ class Settings(Record, frozen=True, kw_only=True):
             shown="made in a file beside a SQLite store, `forebay.db.secret`; none with PostgreSQL",
         ),
     ] = None
+    public_url: Annotated[
+        str | None,
+        _meaning(
+            "Where agents reach this server, `https://forebay.example.com`: with it they push what they did (see "
+            "agents.md); without it they are polled.",
+            TEXT,
+            shown="none",
+        ),
+    ] = None
     file: Path | None = None  # the configuration that was read

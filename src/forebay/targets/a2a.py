@@ -18,6 +18,7 @@ from forebay.policy.usage import NOTHING_METERED
 from forebay.ports import StreamSink
 from forebay.targets.a2a_card import Agent, AgentPlace
 from forebay.targets.a2a_message import send_request
+from forebay.targets.a2a_push import Pushes
 from forebay.targets.a2a_wire import (
     CANCEL,
     HEADERS,
@@ -57,11 +58,12 @@ _STATE = msgspec.json.Decoder(TaskState)
 class A2aTarget:
     """Sends each body as a message. What the agent answers decides: see ``_outcome``."""
 
-    def __init__(self, spec: TargetSpec, http: HttpClient, table: PriceTable) -> None:
+    def __init__(self, spec: TargetSpec, http: HttpClient, table: PriceTable, pushes: Pushes | None = None) -> None:
         """Raises: ConfigurationError: ``url`` is missing or no URL."""
         self._spec = spec
         self._http = http
         self._table = table
+        self._pushes = pushes
         key = {"authorization": f"Bearer {spec.api_key}"} if spec.api_key else {}
         self._headers = preset_headers(spec, {**HEADERS, **key})
         self._place = AgentPlace(spec, http, self._headers)
@@ -81,7 +83,8 @@ class A2aTarget:
         if call.pending is not None:
             return await self._asked(_STATE.decode(call.pending), call)
         agent = await self._place.find()
-        body = send_request(call, None)
+        push = self._pushes.config_of(call.job_id) if self._pushes and agent.can_push else None
+        body = send_request(call, push)
         url = agent.base_url + SEND
         try:
             response = await self._http.post(url, self._call_headers(call), body, call.timeout_seconds)
@@ -90,7 +93,7 @@ class A2aTarget:
         if response.status in _MISSING:
             self._place.forget()
         check_status(response, self.name, self._spec.api_key)
-        return self._sent(response, call)
+        return self._sent(response, call, is_pushed=push is not None)
 
     async def withdraw(self, state: str) -> None:
         """Asks the agent to cancel the task; one that has ended, or that it does not know, it leaves as it is."""
@@ -118,7 +121,7 @@ class A2aTarget:
             headers[HOPS_HEADER] = str(call.hops)
         return headers
 
-    def _sent(self, response: Response, call: Call) -> InferenceResult:
+    def _sent(self, response: Response, call: Call, *, is_pushed: bool) -> InferenceResult:
         """What the agent answered to the message."""
         try:
             answer = SEND_ANSWER.decode(response.body)
@@ -131,7 +134,7 @@ class A2aTarget:
             return self._result(response, message, call)
         task = self._task(response, body)
         if task.status.state in UNDER_WAY:
-            return self._pending(response, TaskState(task=task.id, since=time.time()))
+            return self._pending(response, TaskState(task=task.id, since=time.time(), is_pushed=is_pushed))
         return self._outcome(response, task, body, call)
 
     async def _asked(self, state: TaskState, call: Call) -> InferenceResult:
@@ -154,9 +157,7 @@ class A2aTarget:
     def _pending(self, response: Response, state: TaskState) -> InferenceResult:
         slowest = SLOWEST_PUSHED_SECONDS if state.is_pushed else SLOWEST_POLL_SECONDS
         pause = min(max(FIRST_POLL_SECONDS, (time.time() - state.since) * POLL_SHARE), slowest)
-        pending = Pending(
-            state=msgspec.json.encode(state).decode(), after_seconds=slowest if state.is_pushed else pause
-        )
+        pending = Pending(state=msgspec.json.encode(state).decode(), after_seconds=pause)
         return InferenceResult(status_code=response.status, body=b"{}", headers=response.headers, pending=pending)
 
     def _outcome(self, response: Response, task: Task, body: bytes, call: Call) -> InferenceResult:

@@ -119,7 +119,32 @@ class Told(msgspec.Struct):
     error: dict[str, msgspec.Raw]
 
 
+class Update(msgspec.Struct):
+    """TaskStatusUpdateEvent, or a task: what is read of either in a push."""
+
+    status: TaskStatus
+
+
+class Push(msgspec.Struct, rename="camel"):
+    """StreamResponse, as it is pushed: one of its members is there."""
+
+    task: Update | None = None
+    status_update: Update | None = None
+    artifact_update: dict[str, msgspec.Raw] | None = None
+
+
 _TOLD = msgspec.json.Decoder(Told)
+_PUSH = msgspec.json.Decoder(Push)
+
+
+def is_still_under_way(news: bytes) -> bool:
+    """Whether a push tells of nothing but work that goes on; what can't be read may tell of anything."""
+    try:
+        push = _PUSH.decode(news)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
+    update = push.task or push.status_update
+    return push.artifact_update is not None if update is None else update.status.state in UNDER_WAY
 
 
 def is_told(body: bytes) -> bool:

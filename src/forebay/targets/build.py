@@ -8,8 +8,9 @@ from typing import assert_never
 from forebay.domain.errors import ConfigurationError
 from forebay.domain.target import TargetSpec, TargetType
 from forebay.policy.pricing import PriceTable
-from forebay.ports import Target
+from forebay.ports import DataSources, Target
 from forebay.targets.a2a import A2aTarget
+from forebay.targets.a2a_push import Pushes
 from forebay.targets.anthropic import AnthropicTarget
 from forebay.targets.clients import DEFAULT_LIBRARY, HttpLibrary, open_http
 from forebay.targets.http import HttpClient
@@ -18,6 +19,10 @@ from forebay.targets.local import LocalServer, LocalTarget
 from forebay.targets.openai_compatible import OpenAiTarget
 from forebay.targets.prices import ListPrices, may_be_vendor
 from forebay.targets.python_function import PythonTarget
+from forebay.targets.search import SearchTarget
+from forebay.targets.sql import SqlTarget
+
+DATA_TYPES = frozenset({TargetType.SQL, TargetType.SEARCH})
 
 
 @asynccontextmanager
@@ -27,6 +32,8 @@ async def build_targets(
     local: LocalServer | None = None,
     prices: PriceTable | None = None,
     library: HttpLibrary = DEFAULT_LIBRARY,
+    sources: DataSources | None = None,
+    pushes: Pushes | None = None,
 ) -> AsyncIterator[dict[str, Target]]:
     """Builds every target on one HTTP client; leaving closes them.
 
@@ -42,7 +49,11 @@ async def build_targets(
         stack.push_async_callback(http.close)
         targets: dict[str, Target] = {}
         for spec in specs:
-            targets[spec.name] = target = build_target(spec, http, table=table, local=local)
+            if spec.type in DATA_TYPES:
+                targets[spec.name] = target = build_data_target(spec, sources)
+                stack.push_async_callback(target.close)
+                continue
+            targets[spec.name] = target = build_target(spec, http, table=table, local=local, pushes=pushes)
             stack.push_async_callback(target.close)
         yield targets
 
@@ -55,7 +66,12 @@ def is_listed(spec: TargetSpec) -> bool:
 
 
 def build_target(
-    spec: TargetSpec, http: HttpClient, *, table: PriceTable | None = None, local: LocalServer | None = None
+    spec: TargetSpec,
+    http: HttpClient,
+    *,
+    table: PriceTable | None = None,
+    local: LocalServer | None = None,
+    pushes: Pushes | None = None,
 ) -> Target:
     """Builds one target. Raises: ConfigurationError."""
     table = table or ListPrices()
@@ -73,6 +89,15 @@ def build_target(
                 raise ConfigurationError(f"targets.{spec.name}: local models can't be started here")
             return LocalTarget(spec, http, table, local)
         case TargetType.A2A:
-            return A2aTarget(spec, http, table)
+            return A2aTarget(spec, http, table, pushes)
+        case TargetType.SQL | TargetType.SEARCH:
+            return build_data_target(spec, None)
         case _:
             assert_never(spec.type)
+
+
+def build_data_target(spec: TargetSpec, sources: DataSources | None) -> Target:
+    """Builds a target that answers from data. Raises: ConfigurationError."""
+    if sources is None:
+        raise ConfigurationError(f"targets.{spec.name}: data sources can't be opened here")
+    return SqlTarget(spec, sources) if spec.type is TargetType.SQL else SearchTarget(spec, sources)

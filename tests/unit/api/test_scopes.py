@@ -16,6 +16,7 @@ from forebay.api.scopes_document import with_table
 from forebay.api.server import HOT, ROUTES, SOCKETS
 from forebay.domain.errors import Forbidden
 from forebay.domain.key import Caller, Scope
+from forebay.targets.a2a_push import PUSH_PATH
 
 PAGE = Path(__file__).parents[3] / "docs/keys.md"
 PLACES = {
@@ -75,7 +76,7 @@ def test_every_operation_that_needs_a_key_is_described_with_its_refusals() -> No
         for method, operation in operations.items():
             found = {"401", "403", "429"} & set(operation["responses"])
             if path in OPEN:
-                assert (found, operation["security"]) == (set(), [])
+                assert (found, operation["security"]) == ({"401"} if path == PUSH_PATH else set(), [])
             elif method == "post" and SCOPES.get(("POST", path), Scope.SUBMIT) is Scope.SUBMIT:
                 assert found == {"401", "403", "429"}, path
             else:

@@ -95,3 +95,14 @@ def test_a_secret_key_is_long_enough(tmp_path: Path) -> None:
     sentence = problem(tmp_path, "secret_key: tooshort")
     assert "16 characters" in sentence
     assert "tooshort" not in sentence
+
+
+def test_where_agents_reach_the_server_is_an_address_and_needs_a_secret(tmp_path: Path) -> None:
+    assert load(tmp_path, "").public_url is None
+    assert load(tmp_path, "public_url: https://hub.example/forebay/").public_url == "https://hub.example/forebay"
+    assert load(tmp_path, "", {"FOREBAY_PUBLIC_URL": "https://hub.example"}).public_url == "https://hub.example"
+    for wrong in ("hub.example", "https://hub.example?x=1", "https://user:pw@hub.example", "ftp://hub.example"):
+        assert "public_url" in problem(tmp_path, f"public_url: '{wrong}'")
+    shared = "public_url: https://hub.example\nstore: postgresql://f@db/forebay\nblobs: b\n"
+    assert "needs secret_key" in problem(tmp_path, shared)
+    assert load(tmp_path, shared + "secret_key: 0123456789abcdef").public_url == "https://hub.example"

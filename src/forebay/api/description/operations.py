@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
+from forebay.api.description.agents import AGENT_OPERATIONS
 from forebay.api.description.anthropic import ANTHROPIC_OPERATIONS
 from forebay.api.description.events import EVENT_OPERATIONS
 from forebay.api.description.files import FILE_OPERATIONS
@@ -246,6 +247,7 @@ OPERATIONS = (
     + _DEAD_LETTERS
     + KEY_OPERATIONS
     + WEBHOOK_OPERATIONS
+    + AGENT_OPERATIONS
     + _OTHERS
     + _MODEL_ENDPOINTS
     + RESPONSE_OPERATIONS

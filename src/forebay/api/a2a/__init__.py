@@ -1,0 +1,1 @@
+"""What agents send on their own: pushes."""
