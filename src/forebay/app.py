@@ -12,6 +12,7 @@ import msgspec
 from forebay.blobs.files import open_blobs
 from forebay.blobs.postgres import Database, open_postgres_blobs
 from forebay.connectors.data_sources import Connectors
+from forebay.connectors.tables import DuckTables
 from forebay.domain.errors import ConfigurationError
 from forebay.domain.ids import IdSource
 from forebay.domain.target import TargetSpec, TargetType
@@ -111,6 +112,8 @@ async def open_system(settings: Settings, *, clock: Clock | None = None) -> Asyn
             specs, local=local, prices=prices, library=settings.http_client, pushes=pushes, sources=Connectors()
         )
         targets = await stack.enter_async_context(building)
+        tables = DuckTables(blobs)
+        stack.push_async_callback(tables.close)
         notifier = WebhookNotifier(Guard(settings.webhook_allow))
         stack.push_async_callback(notifier.close)
         services = Services(
@@ -145,6 +148,7 @@ async def open_system(settings: Settings, *, clock: Clock | None = None) -> Asyn
             rules=Rules(store.records, clock, settings.rules),
             secrets=secrets,
             pipelines=settings.pipelines,
+            tables=tables,
             webhooks={one.id: one for one in settings.webhooks},
             notifier=notifier,
         )
