@@ -18,6 +18,8 @@ def rough(seed: int) -> Plan:
     stands still is watched by one that lives on before its leases are taken.
     """
     plan = plan_of(seed)
+    if seed % 4 != 1:  # lost replies in one of four: whoever asks again thins out what else happens
+        plan = replace(plan, doubt_rate=0.0)
     if seed % 4 == 2:
         return replace(
             plan,

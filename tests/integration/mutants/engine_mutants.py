@@ -15,6 +15,7 @@ from forebay.domain.attempt import Attempt
 from forebay.domain.change import Change, Verdict
 from forebay.domain.errors import StoreUnavailable
 from forebay.engine import runner
+from forebay.engine.context import Context
 from forebay.engine.finisher import Finisher
 from forebay.engine.ledger import Ledger
 from forebay.engine.runner import Runner
@@ -28,6 +29,7 @@ from forebay.testing.simulation import store
 from tests.integration.mutants.planting import Breaks, all_of, function, statement
 
 BEGIN, WRITE, HAND_BACK, RETRY = Ledger.begin, Finisher._write, lifecycle.hand_back, lifecycle._retry
+BEGIN_OF_CONTEXT = Context.begin
 END_OF_FREED, TEMPLATE, TRANSACT = workers._end_of_freed, store._template, Writer._transact
 
 
@@ -53,6 +55,14 @@ async def _write_once(self: Finisher, changes: list[Change]) -> list[Verdict]:
         return await self._jobs.apply(changes)
     except StoreUnavailable:
         return [Verdict.LEASE_LOST] * len(changes)
+
+
+async def _begin_and_forget(self: Context, attempt: Attempt) -> None:
+    try:
+        await BEGIN_OF_CONTEXT(self, attempt)
+    except StoreUnavailable:
+        del self.attempts[attempt.number]
+        raise
 
 
 async def _settle_nobody(*_: object) -> None:
@@ -124,6 +134,11 @@ MUTANTS = (
         name="a call is sent before its attempt is written",
         breaks=function(Ledger, "begin", _begin_and_go_on),
         says="which is not in the ledger",
+    ),
+    EngineMutant(
+        name="a call whose begin is in doubt is forgotten",
+        breaks=function(Context, "begin", _begin_and_forget),
+        says="has an attempt that never ended",
     ),
     EngineMutant(
         name="an answer is applied under any fence",

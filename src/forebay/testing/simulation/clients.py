@@ -143,11 +143,15 @@ class Clients:
         if not rows:
             return
         named = [str(row[0]) for row in self._chance.sample(rows, min(len(rows), 3))]
-        self.retried.update(named)  # before: it may be claimed as soon as it is committed
-        await self._until(lambda: self.services.jobs.retry("default", named))
+        await self._until(lambda: self._retry(named))
         for name in named:  # a cancelling that was acknowledged meanwhile may have come first
             self.cancelled.pop(name, None)
         self._world.say(f"retried {' '.join(named)}")
+
+    async def _retry(self, named: list[str]) -> None:
+        # Before: it may be claimed as soon as it is committed. Each time: one whose reply is lost may be done.
+        self.retried.update(named)
+        await self.services.jobs.retry("default", named)
 
     def _text(self) -> str:
         """What a request says; the target reads of it only whether it is poison."""

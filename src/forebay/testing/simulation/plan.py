@@ -24,6 +24,7 @@ class Plan:
     trouble_seconds: float | None  # between two of the world's blows; None: there are none
     crash_rate: float  # of a commit of a worker, before it and after it
     fault_rate: float  # of a commit: the store does not take it
+    doubt_rate: float  # of a commit: it is done, and the reply to it is lost
     slow_rate: float  # of anything: it takes a second and not a millisecond
     target_fault_rate: float
     concurrency: int | None  # what target `a` is known to allow
@@ -47,6 +48,7 @@ def plan_of(seed: int) -> Plan:
         trouble_seconds=None if is_calm else chance.choice((0.7, 1.5, 4.0)),
         crash_rate=0.0 if is_calm else chance.choice((0.0, 0.002, 0.01)),
         fault_rate=0.0 if is_calm else chance.choice((0.0, 0.01, 0.05)),
+        doubt_rate=0.0 if is_calm else chance_of(seed, "doubt").choice((0.0, 0.01, 0.05)),
         slow_rate=0.0 if is_calm else chance.choice((0.0, 0.002, 0.01)),
         target_fault_rate=chance.choice((0.0, 0.1, 0.3, 0.6)),
         concurrency=chance.choice((None, 2, 5)),

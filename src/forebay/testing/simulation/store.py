@@ -1,7 +1,7 @@
 """One store in memory for all processes, each with a writer of its own that commits in turns of the simulated loop.
 
 A verb is gathered, its transaction runs some time later, its caller hears of it later still: whoever dies or stands
-still in between does so before the commit, or after it and before the reply.
+still in between does so before the commit, or after it and before the reply. The reply itself may be lost.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import apsw
 
-from forebay.domain.change import Worker
+from forebay.domain.change import Claimed, Worker
 from forebay.domain.errors import StoreUnavailable
 from forebay.domain.ids import IdSource
 from forebay.policy.vigil import PATIENCE_SECONDS, Vigil
@@ -21,6 +21,7 @@ from forebay.stores.sqlite.opening import SqliteStore
 from forebay.stores.sqlite.statements import migrations
 from forebay.stores.sqlite.transaction import Tx
 from forebay.stores.sqlite.watch import Hub
+from forebay.stores.sqlite.workers import free_leases
 from forebay.stores.sqlite.writer import MAX_CALLS, Call, Order, Reply, Writer
 from forebay.testing.simulation.loop import STRAND
 from forebay.testing.simulation.processes import Process
@@ -75,6 +76,7 @@ class TurnWriter(Writer):
         super().__init__(connection, clock, ids, signal, lambda _: None)
         self._place = place
         self._gathered: list[Call] = []
+        self._leaked: list[int] = []  # fences of claims of which nobody was told
         self._is_busy = False
 
     async def call(self, order: Order, run: Callable[[Tx, Sequence[Any]], Sequence[Any]], argument: Any) -> Any:
@@ -108,9 +110,30 @@ class TurnWriter(Writer):
         if place.process.writer.is_held:
             self._later(self._commit_turn, calls)
             return
-        replies = self._commit(calls)
+        replies = self._commit_after_leaks(calls)
+        if place.is_in_doubt():
+            replies = self._doubted(replies)
+            names.append("(its replies are lost)")
         place.after(place.process, names)
         self._later(self._reply_turn, replies)
+
+    def _commit_after_leaks(self, calls: list[Call]) -> list[Reply]:
+        """Hands back first what a claim leased whose reply was lost, as the port promises."""
+        if not self._leaked:
+            return self._commit(calls)
+        returning = Call(Order.BARRIER, _hand_back, self._leaked, calls[0].loop, calls[0].future)
+        (_, problem), *replies = self._commit([returning, *calls])
+        if not isinstance(problem, Exception):
+            self._leaked = []
+        return replies
+
+    def _doubted(self, replies: list[Reply]) -> list[Reply]:
+        for call, result in replies:
+            if call.order is Order.CLAIM and not isinstance(result, Exception):
+                claimed: list[Claimed] = result
+                self._leaked += [one.fence for one in claimed]
+        lost = StoreUnavailable("simulated: the reply to the commit is lost")
+        return [(call, result if isinstance(result, Exception) else lost) for call, result in replies]
 
     def _reply_turn(self, replies: list[Reply]) -> None:
         self._answer(replies)
@@ -124,11 +147,14 @@ class TurnWriter(Writer):
 class Place:
     """What a writer has of the world: whose it is, how long things take, and what may break."""
 
-    def __init__(self, process: Process, latency: Callable[[], float], before: Turn, after: Turn) -> None:
+    def __init__(
+        self, process: Process, latency: Callable[[], float], before: Turn, after: Turn, is_in_doubt: Callable[[], bool]
+    ) -> None:
         self.process = process
         self.latency = latency
         self.before = before
         self.after = after
+        self.is_in_doubt = is_in_doubt
 
 
 def open_for(
@@ -149,6 +175,12 @@ def open_for(
 def verb_of(call: Call) -> str:
     """What a call does, for the trace."""
     return call.order.name.lower()
+
+
+def _hand_back(tx: Tx, arguments: Sequence[list[int]]) -> list[None]:
+    for fences in arguments:
+        free_leases(tx, fences, is_counted=False)
+    return [None] * len(arguments)
 
 
 @cache

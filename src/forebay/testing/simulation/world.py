@@ -51,6 +51,7 @@ class World:
         self.processes: list[Process] = []
         self._latencies = chance_of(plan.seed, "latency")
         self._faults = chance_of(plan.seed, "faults")
+        self._doubts = chance_of(plan.seed, "doubts")
         self.loop = SimulatedLoop(chance_of(plan.seed, "strands"), self.latency)
         self.outside = Strand(self.loop, "world")
         self.clock = WorldClock(self.loop)
@@ -109,7 +110,7 @@ class World:
         self.processes.append(process)
         chance = chance_of(self.plan.seed, process.name)
         ids = IdSource(self.clock.now, chance_of(self.plan.seed, f"ids {process.name}"))
-        place = Place(process, self.latency, self._before_commit, self._after_commit)
+        place = Place(process, self.latency, self._before_commit, self._after_commit, self._is_in_doubt)
         store, hub = open_for(place, self.connection, self.clock, ids, self._signal, self._gone_from(process))
         self._hubs[process] = hub
         return process, self._services(store_ports=store, ids=ids, chance=chance)
@@ -160,6 +161,10 @@ class World:
         self.say(f"{'FAILED ' if has_failed else ''}commit of {' '.join(verbs)}")
         self.witness.committed(verbs)
         self._may_die(process, "after", verbs)
+
+    def _is_in_doubt(self) -> bool:
+        """Whether nobody hears the reply to a commit that is done, as at a failover."""
+        return self.is_chaos and self._doubts.random() < self.plan.doubt_rate
 
     def _may_die(self, process: Process, when: str, verbs: Sequence[str]) -> None:
         """The crash points: there a worker's process is killed, or stands still until its leases have run out."""
