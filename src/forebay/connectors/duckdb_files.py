@@ -82,14 +82,16 @@ class DuckFile:
 
     async def close(self) -> None:
         self._pool.close()
+        await asyncio.to_thread(self._drop)
+
+    def _drop(self) -> None:
+        """Closes the file with the last statement under way: closing it now would close their connections."""
         with self._lock:
-            opened, self._opened = self._opened, None
-        if opened is not None:
-            await asyncio.to_thread(opened.connection.close)
+            self._opened = None
 
     def _outcome(self, reading: "_Reading", work: Callable[[Connection], T]) -> T | TargetError:
         try:
-            cursor = self._current().cursor()
+            cursor = self._cursor()
             try:
                 reading.begin(cursor)
                 cursor.execute("USE source")
@@ -105,8 +107,8 @@ class DuckFile:
         except (ValueError, TypeError, RecursionError) as error:  # a value that it has no type for
             return TargetRejected(f"{self._name}: {str(error)[:REASON_CHARACTERS]}")
 
-    def _current(self) -> Connection:
-        """The connection to the file that stands there now."""
+    def _cursor(self) -> Connection:
+        """A connection of its own to the file that stands there now."""
         with self._lock:
             try:
                 found = self._path.stat()
@@ -116,7 +118,7 @@ class DuckFile:
             if self._opened is None or self._opened.identity != identity:
                 self._opened = None  # statements under way keep theirs until they end
                 self._opened = _Opened(identity, _attached(self._path))
-            return self._opened.connection
+            return self._opened.connection.cursor()  # refused while another thread asks for one
 
     def _told(self, error: duckdb.Error) -> TargetError:
         text = " ".join(str(error).replace(str(self._path), self._path.name).split())[:REASON_CHARACTERS]

@@ -9,7 +9,14 @@ from typing import Any, Protocol
 
 import asyncpg
 
-from forebay.domain.errors import ConfigurationError, TargetError, TargetFailed, TargetRejected, TargetUnavailable
+from forebay.domain.errors import (
+    ConfigurationError,
+    TargetError,
+    TargetFailed,
+    TargetRejected,
+    TargetTimeout,
+    TargetUnavailable,
+)
 
 CONNECT_SECONDS = 10.0
 IDLE_SECONDS = 60.0
@@ -112,6 +119,8 @@ class PostgresPool:
     def _told(self, error: Exception) -> TargetError | None:
         """What an error means; None: it is not the database's."""
         text = " ".join(str(error).split())[:REASON_CHARACTERS]
+        if isinstance(error, asyncpg.QueryCanceledError):
+            return TargetTimeout(f"{self._name}: {text}")
         if isinstance(error, _PASSING):
             return TargetUnavailable(f"{self._name} can't be asked now: {text or type(error).__name__}")
         if isinstance(error, _AGAIN):

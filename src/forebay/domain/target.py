@@ -2,6 +2,7 @@
 
 from enum import StrEnum
 
+from forebay.domain.data_source import SearchSource, SqlSource
 from forebay.domain.record import Record
 
 
@@ -14,6 +15,8 @@ class TargetType(StrEnum):
     PYTHON = "python"
     LOCAL = "local"  # a small local model, started and guarded by Forebay
     A2A = "a2a"  # an agent
+    SQL = "sql"  # a database that is asked
+    SEARCH = "search"  # a vector index
 
 
 class ResponsesMode(StrEnum):
@@ -59,6 +62,8 @@ class TargetSpec(Record, frozen=True, kw_only=True):
     headers: dict[str, str] = {}
     timeout_seconds: float | None = None  # for calls whose job names none
     responses: ResponsesMode = ResponsesMode.AUTO  # openai
+    sql: SqlSource | None = None
+    search: SearchSource | None = None
 
     def __repr__(self) -> str:
         """Without the key and the headers, which are secrets."""

@@ -48,6 +48,8 @@ class ModelPrices(Record, frozen=True, kw_only=True):
 
 FREE = ModelPrices(input=Price(usd=0.0), output=Price(usd=0.0))
 
+_FREE_TYPES = frozenset({TargetType.LOCAL, TargetType.SQL, TargetType.SEARCH})
+
 #: Looks up list prices by the target's address, the model and the service tier; None: unknown.
 PriceTable = Callable[[str, str, str | None], ModelPrices | None]
 
@@ -55,8 +57,8 @@ PriceTable = Callable[[str, str, str | None], ModelPrices | None]
 def prices_for(
     spec: TargetSpec, model: str | None, table: PriceTable, service_tier: str | None = None
 ) -> ModelPrices | None:
-    """Returns what the target's declaration says, else what the table knows; a local model is free."""
-    if spec.type is TargetType.LOCAL:
+    """Returns what the target's declaration says, else what the table knows; local models and data sources are free."""
+    if spec.type in _FREE_TYPES:
         return FREE
     if spec.prices is not None:
         return declared(spec.prices)

@@ -3,7 +3,7 @@
 from forebay.domain.content import BlobInfo
 from forebay.domain.limit import Grant, Rate
 from forebay.ports.places import BlobStore, Notifier, SlowTarget, StreamSink, Tables, Target
-from forebay.ports.sources import VectorIndex
+from forebay.ports.sources import DataSources, QuerySource, VectorIndex
 from forebay.ports.stores import Archive, Clock, JobStore, LimitStore, RecordStore, StoreFacts, Watch
 
 __all__ = [
@@ -11,10 +11,12 @@ __all__ = [
     "BlobInfo",
     "BlobStore",
     "Clock",
+    "DataSources",
     "Grant",
     "JobStore",
     "LimitStore",
     "Notifier",
+    "QuerySource",
     "Rate",
     "RecordStore",
     "SlowTarget",

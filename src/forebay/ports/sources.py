@@ -1,9 +1,11 @@
 """The ports to data that requests are answered from: vector indexes, and databases that are asked, never changed."""
 
-from collections.abc import Iterable, Sequence
-from typing import Protocol
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol
 
+from forebay.domain.data_source import QueryResult
 from forebay.domain.vectors import IndexFacts, VectorMatch, VectorRow
+from forebay.policy.sql_text import Statement
 from forebay.policy.vector_filter import Condition
 
 
@@ -34,3 +36,36 @@ class VectorIndex(Protocol):
         ...
 
     async def close(self) -> None: ...
+
+
+class QuerySource(Protocol):
+    """One database that is asked and can't be changed. Its connections are few, and opened at the first question."""
+
+    async def query(
+        self, statement: Statement, values: Mapping[str, Any], *, most_rows: int, timeout_seconds: float
+    ) -> QueryResult:
+        """Runs one statement, in a transaction that can't write; values are bound. Cancelling ends it, and so does the
+        time limit, at the database too where it can.
+
+        Raises: TargetRejected: the statement or a value is wrong, or it would write. TargetUnavailable: the database
+        can't be reached. TargetFailed: it gave the statement up.
+        """
+        ...
+
+    async def check(self) -> str:
+        """Asks for the least there is and returns what answered. Raises: as ``query``."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+class DataSources(Protocol):
+    """Opens sources by their addresses; nothing is connected by it. ``name``: what messages call it."""
+
+    def query_source(self, url: str, *, name: str, connections: int | None) -> QuerySource:
+        """Raises: ConfigurationError: no such address, or the driver is not installed."""
+        ...
+
+    def vector_index(self, place: str, *, table: str | None, connections: int | None) -> VectorIndex:
+        """Raises: ConfigurationError: likewise."""
+        ...

@@ -77,6 +77,9 @@ def redacted(settings: Settings) -> dict[str, Any]:
     for target in shown["targets"]:
         target["api_key"] = "[set]" if target["api_key"] else None
         target["headers"] = dict.fromkeys(target["headers"], "[set]")
+        for source, key in ((target["sql"], "url"), (target["search"], "index")):
+            if source is not None:
+                source[key] = without_password(source[key])
     shown["webhooks"] = [{**webhook, "url": "[set]", "secret": "[set]"} for webhook in shown["webhooks"]]
     shown["secret_key"] = "[set]" if settings.secret_key else None
     return shown
@@ -93,7 +96,7 @@ def without_password(url: str) -> str:
 
 def _settings(reader: Reader, environ: Mapping[str, str], folder: Path, file: Path | None) -> Settings:
     reader.only(KEYS)
-    targets = read_targets(reader)
+    targets = read_targets(reader, folder)
     routes = read_routes(reader, targets)
     tenants = read_tenants(reader)
     rules = read_rules(reader, targets, routes)
@@ -122,10 +125,10 @@ def _settings(reader: Reader, environ: Mapping[str, str], folder: Path, file: Pa
         webhooks=read_webhooks(reader, allowed),
         webhook_allow=allowed,
         secret_key=read_secret_key(reader),
+        public_url=read_public_url(reader, has_secret=default.store.path is not None),
         file=file,
     )
 
-        public_url=read_public_url(reader, has_secret=default.store.path is not None),
 
 def _line(problem: Problem) -> float:
     return math.inf if problem.line is None else problem.line

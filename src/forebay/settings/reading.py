@@ -45,6 +45,9 @@ class Reader:
     def text(self, name: str) -> str | None:
         return self._typed(name, str, "text")
 
+    def flag(self, name: str) -> bool | None:
+        return self._typed(name, bool, "true or false")
+
     def number(self, name: str, *, least: float = 0.0) -> float | None:
         item = self.items.get(name)
         if item is None or item.value is None:

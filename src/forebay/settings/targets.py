@@ -2,16 +2,18 @@
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from forebay.domain.target import Limits, Prices, ResponsesMode, Route, RouteEntry, TargetSpec, TargetType
 from forebay.models import CATALOGUE, endpoints_of, modality_of
 from forebay.policy.nearest import hint
+from forebay.settings.data_sources import check_embedder, read_search, read_sql
 from forebay.settings.reading import NOTHING, Reader
 from forebay.settings.source import Item
 
-OPENAI, ANTHROPIC, HTTP, PYTHON, LOCAL, A2A = TargetType
+OPENAI, ANTHROPIC, HTTP, PYTHON, LOCAL, A2A, SQL, SEARCH = TargetType
 LOCAL_MODELS = tuple(model.name for model in CATALOGUE)
 CALLED = frozenset({OPENAI, ANTHROPIC, HTTP, A2A})  # over HTTP, at an address of theirs
 ALL = frozenset(TargetType)
@@ -41,14 +43,17 @@ class Key(NamedTuple):
 
 
 KEYS = {
-    "type": Key(ALL, "`openai`, `anthropic`, `http`, `python`, `local` or `a2a`; required"),
+    "type": Key(ALL, "`openai`, `anthropic`, `http`, `python`, `local`, `a2a`, `sql` or `search`; required"),
     "base_url": Key(
         frozenset({OPENAI, ANTHROPIC, A2A}),
         f"the API's address; required for `openai`, `{ANTHROPIC_BASE_URL}` by default for `anthropic`; of an `a2a`"
         " agent its interface, where its card names one of another origin",
     ),
     "url": Key(
-        frozenset({HTTP, A2A}), "where `http` posts a request's body, or an `a2a` agent or its card is; required"
+        frozenset({HTTP, A2A, SQL}),
+        "where `http` posts a request's body, or an `a2a` agent or its card is; of `sql` the database,"
+        " `sqlite:///FILE`, `duckdb:///FILE` (relative to the configuration's folder) or"
+        " `postgresql://USER@HOST/DATABASE`, never printed; required",
     ),
     "api_key": Key(CALLED, "sent as the vendor has it; never printed"),
     "function": Key(frozenset({PYTHON}), "`module:name`; required"),
@@ -61,21 +66,43 @@ KEYS = {
         "how it serves `/v1/responses`: `native`, `chat` (made from chat completions), or `auto`, by what its server"
         " answers (the default; a server that knows no such path is asked for chat completions from then on)",
     ),
+    "query": Key(frozenset({SQL}), "one SELECT, with `:names` of the request's parameters; see data-sources.md"),
+    "allow_query": Key(frozenset({SQL}), "whether a request may bring a query of its own; `false` by default"),
+    "max_rows": Key(frozenset({SQL}), "the most rows of an answer (1000); there may be more: `truncated`"),
+    "index": Key(
+        frozenset({SEARCH}), "the file of a vector index, or `postgresql://USER@HOST/DATABASE`, never printed; required"
+    ),
+    "table": Key(frozenset({SEARCH}), "the index's table in PostgreSQL; `documents` by default"),
+    "embedder": Key(frozenset({SEARCH}), "the target, or `target/model`, that makes a request's text a vector"),
+    "k": Key(frozenset({SEARCH}), "how many matches there are where the request does not say (10)"),
+    "filter": Key(frozenset({SEARCH}), "what the metadata of every match must have; see data-sources.md"),
     "limits": Key(ALL, "what it allows; see below"),
     "prices": Key(ALL, "USD per million tokens, where the library's are not wanted; see below"),
     "headers": Key(CALLED, "further headers of every call; never printed"),
     "timeout": Key(ALL, "the time limit of one call, for jobs that name none (10m)"),
 }
-REQUIRED = {OPENAI: "base_url", HTTP: "url", PYTHON: "function", LOCAL: "model", A2A: "url"}
+REQUIRED = {
+    OPENAI: "base_url",
+    HTTP: "url",
+    PYTHON: "function",
+    LOCAL: "model",
+    A2A: "url",
+    SQL: "url",
+    SEARCH: "index",
+}
 
 
-def read_targets(root: Reader) -> tuple[TargetSpec, ...]:
-    """Reads every target, in file order: the first that matches a model serves it."""
-    specs = [_target(name, reader) for name, reader in root.named("targets")]
+def read_targets(root: Reader, folder: Path) -> tuple[TargetSpec, ...]:
+    """Reads every target, in file order: the first that matches a model serves it. Paths are relative to the folder."""
+    readers = root.named("targets")
+    known = [*(name for name, _ in readers), *root.mapping_items("routes")]
+    for _, reader in readers:
+        check_embedder(reader, known)
+    specs = [_target(name, reader, folder) for name, reader in readers]
     return tuple(spec for spec in specs if spec is not None)
 
 
-def _target(name: str, reader: Reader) -> TargetSpec | None:
+def _target(name: str, reader: Reader, folder: Path) -> TargetSpec | None:
     reader.only(KEYS)
     if not _NAME.fullmatch(name):
         reader.wrong(reader.item, "a target's name is letters, digits, `_`, `.` and `-`, at most 64")
@@ -91,7 +118,7 @@ def _target(name: str, reader: Reader) -> TargetSpec | None:
         name=name,
         type=kind,
         base_url=_url(reader, "base_url") or (ANTHROPIC_BASE_URL if kind is ANTHROPIC else None),
-        url=_url(reader, "url"),
+        url=None if kind is SQL else _url(reader, "url"),
         api_key=_secret(reader, "api_key"),
         function=_function(reader),
         model=model,
@@ -104,6 +131,8 @@ def _target(name: str, reader: Reader) -> TargetSpec | None:
         headers=_headers(reader.mapping("headers")),
         timeout_seconds=reader.seconds("timeout"),
         responses=ResponsesMode(reader.choice("responses", list(ResponsesMode)) or ResponsesMode.AUTO),
+        sql=read_sql(reader, folder) if kind is SQL else None,
+        search=read_search(reader, folder) if kind is SEARCH else None,
     )
 
 

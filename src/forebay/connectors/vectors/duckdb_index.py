@@ -12,7 +12,7 @@ from pathlib import Path
 import duckdb
 import msgspec
 
-from forebay.connectors.duckdb_files import ALONE, REASON_CHARACTERS, Connection, DuckFile
+from forebay.connectors.duckdb_files import ALONE, DEFAULT_READERS, REASON_CHARACTERS, Connection, DuckFile
 from forebay.connectors.vectors.rows import dimensions_of, pieces
 from forebay.domain.errors import RequestError, TargetRejected, TargetUnavailable
 from forebay.domain.vectors import DOCUMENTS, IndexFacts, VectorMatch, VectorRow, index_facts
@@ -27,9 +27,9 @@ _NUMBERS = "('BIGINT', 'UBIGINT', 'DOUBLE', 'HUGEINT')"
 class DuckIndex:
     """``VectorIndex`` in a file."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, connections: int | None = None) -> None:
         self._path = path
-        self._file = DuckFile(path, f"index {path.name!r}")
+        self._file = DuckFile(path, f"index {path.name!r}", readers=connections or DEFAULT_READERS)
 
     async def replace(self, rows: Iterable[VectorRow], *, model: str | None = None) -> IndexFacts:
         return await asyncio.to_thread(self._replace, rows, model)

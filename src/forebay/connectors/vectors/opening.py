@@ -13,9 +13,11 @@ _POSTGRES = ("postgresql://", "postgres://")
 _FILE = "duckdb://"
 
 
-def open_index(place: str | Path, *, table: str | None = None, folder: Path | None = None) -> VectorIndex:
+def open_index(
+    place: str | Path, *, table: str | None = None, folder: Path | None = None, connections: int | None = None
+) -> VectorIndex:
     """Opens the index at a path (relative to ``folder``), ``duckdb:///PATH``, or ``postgresql://…`` with ``table``,
-    which may have its schema before it. It need not exist yet.
+    which may have its schema before it. It need not exist yet. At most ``connections`` search at once.
 
     Raises: ConfigurationError: it is no such place, or the driver is not installed.
     """
@@ -23,7 +25,9 @@ def open_index(place: str | Path, *, table: str | None = None, folder: Path | No
         raise ConfigurationError(f"{table!r} is no name of a table: letters, digits and `_`, a schema before a dot")
     text = str(place)
     if text.startswith(_POSTGRES):
-        in_database: VectorIndex = connector("postgresql index").PostgresIndex(text, table or DOCUMENTS)
+        in_database: VectorIndex = connector("postgresql index").PostgresIndex(
+            text, table or DOCUMENTS, connections=connections
+        )
         return in_database
     if text.startswith(_FILE + "/"):
         text = text.removeprefix(_FILE + "/")
@@ -32,5 +36,7 @@ def open_index(place: str | Path, *, table: str | None = None, folder: Path | No
         raise ConfigurationError(f"there is no index in {scheme}://: give a path, duckdb:///PATH or postgresql://…")
     if not text or table is not None:
         raise ConfigurationError("an index in a file has a path, and one table that needs no name")
-    in_file: VectorIndex = connector("duckdb index").DuckIndex((folder or Path()).absolute() / text)
+    in_file: VectorIndex = connector("duckdb index").DuckIndex(
+        (folder or Path()).absolute() / text, connections=connections
+    )
     return in_file

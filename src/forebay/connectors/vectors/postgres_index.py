@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from forebay.connectors.postgres import Connection, PostgresPool
+from forebay.connectors.postgres import DEFAULT_CONNECTIONS, Connection, PostgresPool
 from forebay.connectors.vectors.rows import dimensions_of, pieces
 from forebay.domain.errors import RequestError, TargetRejected
 from forebay.domain.vectors import IndexFacts, VectorMatch, VectorRow, index_facts
@@ -36,9 +36,9 @@ _FOUND = (
 class PostgresIndex:
     """``VectorIndex`` in a table."""
 
-    def __init__(self, url: str, table: str) -> None:
+    def __init__(self, url: str, table: str, *, connections: int | None = None) -> None:
         self._name = f"index {table!r}"
-        self._pool = PostgresPool(url, self._name)
+        self._pool = PostgresPool(url, self._name, connections=connections or DEFAULT_CONNECTIONS)
         self._table = ".".join(f'"{step}"' for step in table.split("."))
         self._last = table.rpartition(".")[2]
 

@@ -1,0 +1,1 @@
+"""Databases that requests are answered from: asked in transactions that can't write."""
