@@ -19,6 +19,7 @@ from forebay.domain.target import TargetSpec, TargetType
 from forebay.engine.notices import Notices
 from forebay.engine.rules import Rules
 from forebay.engine.services import Bounds, Services
+from forebay.engine.triggers.patterns import EventTriggers
 from forebay.engine.worker import WorkerOptions, WorkerProcess
 from forebay.models import LocalModels, find_model
 from forebay.notifiers.webhooks import WebhookNotifier
@@ -148,6 +149,7 @@ async def open_system(settings: Settings, *, clock: Clock | None = None) -> Asyn
             rules=Rules(store.records, clock, settings.rules),
             secrets=secrets,
             pipelines=settings.pipelines,
+            event_triggers=EventTriggers(settings.pipelines.values()),
             tables=tables,
             webhooks={one.id: one for one in settings.webhooks},
             notifier=notifier,

@@ -16,10 +16,12 @@ from forebay.domain.attempt import Attempt, Outcome, Usage
 from forebay.domain.change import Change, Claimed, Verdict, Want, Worker
 from forebay.domain.content import Content
 from forebay.domain.job import ErrorCode, JobError, Result, Status
+from forebay.domain.pipeline import Pipeline
 from forebay.domain.query import JobQuery
 from forebay.domain.target import Route, RouteEntry, TargetSpec, TargetType
 from forebay.domain.tenant import TenantSpec
 from forebay.engine.services import Services
+from forebay.engine.triggers.patterns import EventTriggers
 from forebay.settings.records import Settings, StoreSettings
 from forebay.testing.clock import FakeClock
 from forebay.testing.notifiers import ScriptedNotifier
@@ -195,13 +197,19 @@ async def running_server(
     max_body_bytes: int = 1_000_000,
     tenants: Mapping[str, TenantSpec] | None = None,
     limits: Mapping[str, Any] | None = None,
+    pipelines: Sequence[Pipeline] = (),
 ) -> AsyncIterator[Server]:
     """Starts uvicorn on a free port of loopback, as `forebay serve` does."""
     targets = [ChatTarget("gpt"), MessagesTarget("claude"), ChatTarget("other")]
     routes, clock = tuple(routes), FakeClock()
     notifier = ScriptedNotifier()
     async with open_services(folder, targets, specs=specs, routes=routes, clock=clock, notifier=notifier) as services:
-        services = replace(services, tenants=tenants or {})
+        services = replace(
+            services,
+            tenants=tenants or {},
+            pipelines={one.name: one for one in pipelines},
+            event_triggers=EventTriggers(pipelines),
+        )
         place = StoreSettings(url="sqlite:///:memory:", path=folder / "unused.db")
         given = {"max_body_bytes": max_body_bytes, **(limits or {})}
         settings = Settings(store=place, blobs=folder / "blobs", routes=routes, **given)

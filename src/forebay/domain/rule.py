@@ -36,7 +36,7 @@ class Rule(Record, frozen=True, kw_only=True):
 
 
 class Matched(Record, frozen=True, kw_only=True):
-    """A rule that an event matched, and the job that it made."""
+    """A rule that an event matched, or a pipeline's trigger, and the job that it made."""
 
     rule: str
     job_id: str

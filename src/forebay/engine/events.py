@@ -17,12 +17,15 @@ from forebay.domain.fanout import FanoutArgs
 from forebay.domain.hops import HOPS_HEADER
 from forebay.domain.job import Job
 from forebay.domain.order import Order
+from forebay.domain.pipeline import Pipeline
 from forebay.domain.record import Record
 from forebay.domain.rule import EVENT, EVENT_KEY, EventData, EventKey, Matched, Rule, event_data, event_key
 from forebay.domain.stored import StoredRecord
 from forebay.engine.fanouts import make_fanout
 from forebay.engine.intake import store_bytes
+from forebay.engine.runs import TRIGGER_MARK
 from forebay.engine.services import Services
+from forebay.engine.triggers.events import begun, runs_of
 
 log = structlog.get_logger(__name__)
 LEAST_KEPT_SECONDS = 86_400.0  # as long as an idempotency key: a repeat is known by it
@@ -66,7 +69,8 @@ async def receive(event: Incoming, services: Services, *, tenant: str, add: Add 
         return Received(record=record, data=event_data(record), is_replay=True)
     rules = await services.rules.of(tenant)
     jobs = [await _job(rule, event, services, tenant) for rule in rules.matching(event.text)]
-    matched = await _added(jobs, add or services.jobs.add)
+    runs = await runs_of(event.text, _digest(event), event.hops, services, tenant=tenant)
+    matched = await _added(jobs, runs, services, tenant, add)
     now = services.clock.now()
     data = EventData(
         source=event.source,
@@ -90,7 +94,11 @@ async def replay(record: StoredRecord, services: Services, *, tenant: str, add: 
     rules = await services.rules.of(tenant)
     met = {one.rule for one in data.matched}
     fresh = [rule for rule in rules.matching(text) if rule.name not in met]
-    matched = await _added([await _job(rule, event, services, tenant) for rule in fresh], add or services.jobs.add)
+    jobs = [await _job(rule, event, services, tenant) for rule in fresh]
+    runs = await runs_of(text, _digest(event), data.hops, services, tenant=tenant)
+    known_runs = {one.job_id for one in data.matched}
+    added = await _added(jobs, runs, services, tenant, add)
+    matched = tuple(one for one in added if one.job_id not in known_runs)
     if matched:
         known = msgspec.structs.replace(data, matched=(*data.matched, *matched), is_matched="true")
         try:
@@ -174,9 +182,15 @@ async def _job(rule: Rule, event: Incoming, services: Services, tenant: str) -> 
     return await make_fanout(order_of(rule, event, services), services, tenant=tenant)
 
 
-async def _added(jobs: Sequence[Job], add: Add) -> tuple[Matched, ...]:
-    added = await add(jobs) if jobs else []
-    return tuple(Matched(rule=job.spec.metadata["rule"], job_id=one.id) for job, one in zip(jobs, added, strict=True))
+async def _added(
+    jobs: Sequence[Job], runs: Sequence[tuple[Pipeline, Job]], services: Services, tenant: str, add: Add | None
+) -> tuple[Matched, ...]:
+    names = [job.spec.metadata["rule"] for job in jobs] + [run.spec.metadata[TRIGGER_MARK] for _, run in runs]
+    all_of_them = [*jobs, *[run for _, run in runs]]
+    added = await (add or services.jobs.add)(all_of_them) if all_of_them else []
+    for (pipeline, run), one in zip(runs, added[len(jobs) :], strict=True):
+        await begun(pipeline, run.spec.metadata[TRIGGER_MARK], one, services, tenant=tenant)
+    return tuple(Matched(rule=name, job_id=one.id) for name, one in zip(names, added, strict=True))
 
 
 async def _known(event: Incoming, services: Services, tenant: str) -> EventKey:

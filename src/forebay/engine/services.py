@@ -11,6 +11,7 @@ from forebay.domain.tenant import TenantSpec
 from forebay.domain.webhook import ConfiguredEndpoint
 from forebay.engine.notices import Notices
 from forebay.engine.rules import Rules
+from forebay.engine.triggers.patterns import EventTriggers
 from forebay.policy.json_text import DEEPEST
 from forebay.policy.pricing import PriceTable
 from forebay.policy.resolution import Resolver
@@ -59,6 +60,7 @@ class Services:
     notices: Notices = field(default_factory=Notices)
     rules: Rules = field(default_factory=Rules)
     pipelines: Mapping[str, Pipeline] = field(default_factory=dict)
+    event_triggers: EventTriggers = field(default_factory=EventTriggers)
     tables: Tables | None = None  # None where no step is run
     secrets: Secrets = field(default_factory=Secrets)
     webhooks: Mapping[str, ConfiguredEndpoint] = field(default_factory=dict)

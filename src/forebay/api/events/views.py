@@ -10,7 +10,7 @@ from forebay.domain.stored import StoredRecord
 
 
 class MatchedView(msgspec.Struct, kw_only=True):
-    """A rule that matched, and its fan-out."""
+    """A rule that matched and its fan-out, or a pipeline's trigger and its run."""
 
     rule: str
     job_id: str

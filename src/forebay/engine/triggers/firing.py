@@ -30,15 +30,24 @@ async def fire(pipeline: Pipeline, firing: Firing, services: Services, *, tenant
     order = order_of(firing)
     if pipeline.overlap is Overlap.SKIP and not firing.must_wait:
         return await _fire_alone(pipeline, order, services, tenant)
-    if pipeline.overlap is Overlap.SKIP:
-        pipeline = msgspec.structs.replace(pipeline, overlap=Overlap.QUEUE)
-    job_id = await start_run(pipeline, order, services, tenant=tenant)
+    job_id = await start_run(waiting(pipeline, firing), order, services, tenant=tenant)
     if pipeline.overlap is Overlap.REPLACE:
-        older = [job.id for job in await live_runs(pipeline.name, services, tenant) if job.id < job_id]
-        if older:
-            log.info("runs_replaced", pipeline=pipeline.name, runs=len(older))
-            await services.jobs.cancel(tenant, older)
+        await replace_older(pipeline, job_id, services, tenant=tenant)
     return job_id
+
+
+def waiting(pipeline: Pipeline, firing: Firing) -> Pipeline:
+    """The pipeline as the firing's run has it: one that may not be skipped comes after those that are live."""
+    is_skipping = pipeline.overlap is Overlap.SKIP and firing.must_wait
+    return msgspec.structs.replace(pipeline, overlap=Overlap.QUEUE) if is_skipping else pipeline
+
+
+async def replace_older(pipeline: Pipeline, job_id: str, services: Services, *, tenant: str) -> None:
+    """Cancels the live runs before this one. Of two at once the younger stays, whoever asks first."""
+    older = [job.id for job in await live_runs(pipeline.name, services, tenant) if job.id < job_id]
+    if older:
+        log.info("runs_replaced", pipeline=pipeline.name, runs=len(older))
+        await services.jobs.cancel(tenant, older)
 
 
 async def seconds_until_turn(job: Job, args: RunArgs, services: Services) -> float | None:
