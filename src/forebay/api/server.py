@@ -32,6 +32,7 @@ from forebay.api.keys.records import is_any_key
 from forebay.api.keys.ring import KeyRing
 from forebay.api.limits import Room
 from forebay.api.message_batches import routes as message_batches
+from forebay.api.pipelines import routes as pipelines
 from forebay.api.protocol import Protocol
 from forebay.api.quotas import Quotas
 from forebay.api.reading import JobReader
@@ -61,6 +62,7 @@ ROUTES = [
     *dead_letters.ROUTES,
     *event_routes.ROUTES,
     *rule_routes.ROUTES,
+    *pipelines.ROUTES,
     *webhook_endpoints.ROUTES,
     *webhook_deliveries.ROUTES,
     *webhook_secret.ROUTES,

@@ -17,6 +17,7 @@ from forebay.domain.record import Record
 PIPELINE = "pipeline"  # the kinds of jobs
 STEP = "step"
 INFERENCE = "inference"
+RUN_BUDGET = "run_budget"  # the kind of the records of raised budgets
 MEMORY = "step_memory"  # the kind of the records that remember what a step has made: `<pipeline>/<step>`
 TABLE = "table"  # streams of segments of a step's job
 REJECTED = "rejected"
@@ -122,7 +123,7 @@ class StepSpec(Record, frozen=True, kw_only=True):
     options: dict[str, Any] = {}
     inputs: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
-    when: str | None = None  # a SQL condition over params, run and the inputs' counts
+    when: Any = None  # a pattern of an event, over params, run and the steps that have ended
     retries: int = 2
     timeout_seconds: float = 3600.0
     tolerance: Tolerance = Tolerance(count=0)
@@ -208,6 +209,7 @@ class StepWork(Record, frozen=True, kw_only=True):
     folder: str = "."
     tenant: str = "default"
     hops: int = 0  # events that led here
+    is_fresh: bool = False  # nothing that earlier runs have paid for is taken over
 
 
 class StepStatus(StrEnum):
@@ -277,11 +279,19 @@ class StepMemory(Record, frozen=True, kw_only=True):
     run_id: str
 
 
+class RunBudget(Record, frozen=True, kw_only=True):
+    """``data`` of the record of a budget that was raised as a run was resumed; its id is the run's job's."""
+
+    budget_usd: float | None = None
+    budget_tokens: int | None = None
+
+
 _ARGS = msgspec.json.Decoder(RunArgs)
 _CURSOR = msgspec.json.Decoder(RunCursor)
 _WORK = msgspec.json.Decoder(StepWork)
 _OUTCOME = msgspec.json.Decoder(StepOutcome)
 _MEMORY = msgspec.json.Decoder(StepMemory)
+_BUDGET = msgspec.json.Decoder(RunBudget)
 
 
 def run_args(text: str | None) -> RunArgs:
@@ -307,6 +317,11 @@ def step_outcome(text: str | None) -> StepOutcome:
 def step_memory(text: str) -> StepMemory:
     """Reads the data of a step's record."""
     return _MEMORY.decode(text)
+
+
+def run_budget(text: str) -> RunBudget:
+    """Reads the data of a raised budget."""
+    return _BUDGET.decode(text)
 
 
 def run_id(job_id: str) -> str:

@@ -6,11 +6,22 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from forebay.domain.errors import NotFound, RequestError
-from forebay.domain.job import Job, Spec
+from forebay.domain.errors import Conflict, NotFound, RequestError
+from forebay.domain.job import Job, Spec, Status
 from forebay.domain.lane import CONTROL
-from forebay.domain.pipeline import PIPELINE, Pipeline, RunArgs, RunTrigger, run_id
+from forebay.domain.pipeline import (
+    PIPELINE,
+    RUN_BUDGET,
+    Pipeline,
+    RunArgs,
+    RunBudget,
+    RunTrigger,
+    run_args,
+    run_budget,
+    run_id,
+)
 from forebay.domain.record import Record
+from forebay.domain.stored import StoredRecord
 from forebay.domain.tenant import spec_of
 from forebay.domain.webhook import Subject
 from forebay.engine.services import Services
@@ -91,6 +102,55 @@ async def start_run(pipeline: Pipeline, order: RunOrder, services: Services, *, 
     """
     [added] = await services.jobs.add([await make_run(pipeline, order, services, tenant=tenant)])
     return added.id
+
+
+async def resume_run(
+    job: Job, services: Services, *, budget_usd: float | None = None, budget_tokens: int | None = None
+) -> None:
+    """Queues a run again that failed or was cancelled: it goes on where it stopped. A live one goes on as it is.
+
+    Raises: Conflict: it has succeeded. RequestError: a budget that is no larger than what it had.
+    """
+    if job.status is Status.SUCCEEDED:
+        raise Conflict(f"Run {run_id(job.id)!r} has succeeded: there is nothing to resume", code="run_succeeded")
+    if budget_usd is not None or budget_tokens is not None:
+        await _raise_budget(job, RunBudget(budget_usd=budget_usd, budget_tokens=budget_tokens), services)
+    if job.is_terminal:
+        await services.jobs.retry(job.tenant, [job.id])
+
+
+async def budget_of(run: Job, services: Services) -> RunBudget:
+    """What a run may spend: as it was made, or as it was resumed."""
+    record = await services.records.get(run.tenant, RUN_BUDGET, run.id)
+    raised = RunBudget() if record is None else run_budget(record.data)
+    return RunBudget(
+        budget_usd=run.spec.budget_usd if raised.budget_usd is None else raised.budget_usd,
+        budget_tokens=run_args(run.spec.args).pipeline.budget_tokens
+        if raised.budget_tokens is None
+        else raised.budget_tokens,
+    )
+
+
+async def _raise_budget(job: Job, raised: RunBudget, services: Services) -> None:
+    known = await budget_of(job, services)
+    for given, had, name in (
+        (raised.budget_usd, known.budget_usd, "budget_usd"),
+        (raised.budget_tokens, known.budget_tokens, "budget_tokens"),
+    ):
+        if given is not None and had is not None and given <= had:
+            raise RequestError(f"{name}: it must be larger than the run's {had:g}", param=name)
+    record = StoredRecord(kind=RUN_BUDGET, id=job.id, tenant=job.tenant, created_at=services.clock.now())
+    old = await services.records.get(job.tenant, RUN_BUDGET, job.id)
+    before = RunBudget() if old is None else run_budget(old.data)
+    data = RunBudget(
+        budget_usd=before.budget_usd if raised.budget_usd is None else raised.budget_usd,
+        budget_tokens=before.budget_tokens if raised.budget_tokens is None else raised.budget_tokens,
+    )
+    encoded = msgspec.json.encode(data).decode()
+    expires_at = job.deadline + services.bounds.result_ttl_seconds
+    await services.records.put(
+        msgspec.structs.replace(record, version=old.version if old else 0, data=encoded, expires_at=expires_at)
+    )
 
 
 def scope_of(job: Job, args: RunArgs) -> dict[str, Any]:

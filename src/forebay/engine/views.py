@@ -133,8 +133,8 @@ def _common(job: Job) -> dict[str, object]:
         "deadline": join_deadline(job) if job.kind == FANOUT else job.deadline,
         "started_at": job.started_at,
         "finished_at": job.finished_at,
-        "error": None if job.status is Status.SUCCEEDED else _error(job.error),
-        "usage": _usage(job.usage),
+        "error": None if job.status is Status.SUCCEEDED else error_view(job.error),
+        "usage": usage_view(job.usage),
         "cost_usd": job.cost_usd,
         "attempt_count": job.attempt_count,
     }
@@ -162,16 +162,18 @@ def _attempt(attempt: Attempt) -> AttemptView:
         status_code=attempt.status_code,
         error=attempt.error,
         retry_at=attempt.retry_at,
-        usage=_usage(attempt.usage),
+        usage=usage_view(attempt.usage),
         cost_usd=attempt.cost_usd,
     )
 
 
-def _error(error: JobError | None) -> ErrorView | None:
+def error_view(error: JobError | None) -> ErrorView | None:
+    """An error as every view shows it."""
     return None if error is None else ErrorView(code=error.code, message=error.message)
 
 
-def _usage(usage: Usage | None) -> UsageView | None:
+def usage_view(usage: Usage | None) -> UsageView | None:
+    """Tokens as every view shows them; unknown is null."""
     if usage is None:
         return None
     return UsageView(

@@ -26,6 +26,7 @@ from forebay.api.description.operation import (
     limit,
     query,
 )
+from forebay.api.description.pipelines import PIPELINE_OPERATIONS
 from forebay.api.description.responses import RESPONSE_OPERATIONS
 from forebay.api.description.webhooks import WEBHOOK_OPERATIONS
 from forebay.api.errors import ErrorEnvelope
@@ -241,6 +242,7 @@ _MODEL_ENDPOINTS = tuple(
 OPERATIONS = (
     _JOBS
     + EVENT_OPERATIONS
+    + PIPELINE_OPERATIONS
     + GRAPHQL_OPERATIONS
     + FILE_OPERATIONS
     + ANTHROPIC_OPERATIONS

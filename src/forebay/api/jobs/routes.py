@@ -24,12 +24,13 @@ from forebay.domain.change import Lookup, Reply
 from forebay.domain.errors import Conflict, RequestError
 from forebay.domain.hops import HOPS_HEADER, read_hops
 from forebay.domain.job import DEAD, Job
+from forebay.domain.pipeline import INFERENCE, PIPELINE, STEP
 from forebay.domain.query import Parts
 from forebay.domain.webhook import NOTIFY, SUBSCRIBE
 from forebay.engine.erasure import erase as erase_job
 
 LONGEST_WAIT_SECONDS = 60.0
-OWN_KINDS = frozenset({NOTIFY, SUBSCRIBE})  # have no request of a client's
+OWN_KINDS = frozenset({NOTIFY, SUBSCRIBE, PIPELINE, STEP, INFERENCE})  # have no body of a client's
 RETRYABLE = Parts(body=True)  # what a job is read with to be retried
 
 

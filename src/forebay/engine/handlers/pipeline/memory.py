@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from forebay.domain.errors import NotFound, VersionConflict
+from forebay.domain.errors import NotFound, RequestError, TargetError, VersionConflict
 from forebay.domain.pipeline import (
     EFFECT_KINDS,
     MEMORY,
@@ -35,7 +35,10 @@ async def fingerprint_of(work: StepWork, services: Services) -> str | None:
     """What a step is to be made of, as a hash; None: nobody can say, it is to be run."""
     if work.step.kind in EFFECT_KINDS or services.tables is None:
         return None
-    outside = await services.tables.fingerprint(work)
+    try:
+        outside = await services.tables.fingerprint(work)
+    except (RequestError, TargetError):  # the step will meet the same, and say so in its own name
+        outside = None
     if outside is None:
         return None
     step = work.step

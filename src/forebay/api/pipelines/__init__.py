@@ -1,0 +1,1 @@
+"""``/v1/pipelines`` and ``/v1/runs``: what is configured, and the runs of it."""
