@@ -18,8 +18,14 @@ from forebay.domain.errors import RequestError, TargetRejected, TargetUnavailabl
 from forebay.domain.vectors import DOCUMENTS, IndexFacts, VectorMatch, VectorRow, index_facts
 from forebay.policy.vector_filter import Comparison, Condition, Scalar
 
-WRITER_MEMORY = "1GB"
+WRITER_MEMORY = "512MB"
 _COLUMNS = "id VARCHAR NOT NULL, text VARCHAR, metadata JSON NOT NULL, embedding FLOAT[{dimensions}] NOT NULL"
+#: Without a direction there is no cosine: null, and last. (Asked for in WHERE, it would be reckoned twice.)
+_NEAREST = (
+    "SELECT id, score, text, metadata::VARCHAR FROM (SELECT id, text, metadata, nullif(array_cosine_similarity("
+    "embedding, $1::VARCHAR::FLOAT[{dimensions}]), 'nan'::FLOAT) AS score FROM documents WHERE true{wheres})"
+    " ORDER BY score DESC NULLS LAST, id LIMIT $2"
+)
 _OPERATORS = {Comparison.GT: ">", Comparison.GTE: ">=", Comparison.LT: "<", Comparison.LTE: "<="}
 _NUMBERS = "('BIGINT', 'UBIGINT', 'DOUBLE', 'HUGEINT')"
 
@@ -86,13 +92,11 @@ class DuckIndex:
             raise TargetRejected(f"index {self._path.name!r}: {message}")
         values: list[object] = [msgspec.json.encode(list(vector)).decode(), k]
         wheres = "".join(f" AND {_rendered(condition, values)}" for condition in conditions)
-        found = connection.execute(
-            f"SELECT id, array_cosine_similarity(embedding, $1::VARCHAR::FLOAT[{facts.dimensions}]) AS score, text,"  # noqa: S608 - a number of ours and placeholders
-            f" metadata::VARCHAR FROM {DOCUMENTS} WHERE NOT isnan(score){wheres} ORDER BY score DESC, id LIMIT $2",
-            values,
-        ).fetchall()
+        query = _NEAREST.format(dimensions=facts.dimensions, wheres=wheres)
         return [
-            VectorMatch(id=row[0], score=row[1], text=row[2], metadata=msgspec.Raw(row[3].encode())) for row in found
+            VectorMatch(id=row[0], score=row[1], text=row[2], metadata=msgspec.Raw(row[3].encode()))
+            for row in connection.execute(query, values).fetchall()
+            if row[1] is not None
         ]
 
 
