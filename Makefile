@@ -27,15 +27,15 @@ dev: $(READY)  ## Start a server with a mock model for trying things out
 	$(BIN)/python -m demo.dev
 
 check: $(READY)  ## Format, lint, types, import contracts, docs parity
-	$(BIN)/ruff format --check src tests demo
-	$(BIN)/ruff check src tests demo
+	$(BIN)/ruff format --check src tests demo examples
+	$(BIN)/ruff check src tests demo examples
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/pytest -q tests/unit/test_structure.py tests/unit/test_docs.py
 
 format: $(READY)  ## Format the code and mend what the linter can
-	$(BIN)/ruff format src tests demo
-	$(BIN)/ruff check --fix src tests demo
+	$(BIN)/ruff format src tests demo examples
+	$(BIN)/ruff check --fix src tests demo examples
 
 test: $(READY)  ## Make the environment, start what the tests need, and run them all
 	$(BIN)/pytest -n $(TEST_PROCESSES) --dist worksteal $(PYTEST_ARGS)

@@ -11,6 +11,7 @@ import time
 import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -33,6 +34,17 @@ def forebay_json(*arguments: str) -> tuple[int, dict[str, Any]]:
     with _started((*arguments, "--json"), stdout=subprocess.PIPE) as process:
         printed, _ = process.communicate()
         return process.returncode, json.loads(printed) if printed.strip() else {}
+
+
+def run_example(name: str, *arguments: str) -> int:
+    """Runs one of the examples to its end and returns its exit code; shows its command first."""
+    command = [str(Path("examples", name, "run.py")), *arguments]
+    console.print(f"\n[bold cyan]$ python {_readable(command)}[/]", highlight=False, soft_wrap=True)
+    process = subprocess.Popen([sys.executable, *command])  # noqa: S603 - our own words
+    try:
+        return process.wait()
+    finally:
+        _end(process)
 
 
 @contextmanager

@@ -1,4 +1,5 @@
-"""`make demo`: real reviews through a real local model, with `forebay run` and with the unmodified `openai` client.
+"""`make demo`: real reviews through a real local model, with `forebay run` and with the unmodified `openai` client. Then
+a picture, a text and a recording go to local models of five modalities at once.
 
 `DEMO_MODEL=smollm2` takes the small model (98 MB, fast, weak) instead of Qwen2.5-Coder-1.5B (1.1 GB).
 """
@@ -14,7 +15,7 @@ from pathlib import Path
 from openai import OpenAI
 
 from demo.calls import ask, run_batch
-from demo.processes import console, end_like_an_interrupt, forebay, forebay_json, serving
+from demo.processes import console, end_like_an_interrupt, forebay, forebay_json, run_example, serving
 from demo.reviews import Review, fetch_reviews, sample, write_csv
 from demo.show import read_labels, show_batch, show_files, show_labels, show_summary
 
@@ -63,7 +64,10 @@ def main() -> int:
     if code := _label(choice):
         return code
     console.rule("4. A running server and the unmodified openai client")
-    code = _with_the_client(choice, reviews[: choice.batch_lines])
+    if code := _with_the_client(choice, reviews[: choice.batch_lines]):
+        return code
+    console.rule("5. One complaint to models that read, embed, label, hear and speak, at once")
+    code = run_example("complaint", "--model", choice.model, "--out", str(FOLDER / "complaint"))
     show_files(FOLDER)
     console.print(f"\nThe whole demo took {time.monotonic() - began:.0f} s.")
     return code

