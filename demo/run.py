@@ -1,5 +1,5 @@
-"""`make demo`: real reviews through a real local model, with `forebay run` and with the unmodified `openai` client. Then
-a picture, a text and a recording go to local models of five modalities at once.
+"""`make demo`: real reviews through a real local model, with `forebay run` and with the unmodified `openai` client.
+Then a picture, a text and a recording go to local models of five modalities at once.
 
 `DEMO_MODEL=smollm2` takes the small model (98 MB, fast, weak) instead of Qwen2.5-Coder-1.5B (1.1 GB).
 """
