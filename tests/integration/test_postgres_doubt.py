@@ -1,14 +1,18 @@
 """A commit whose reply is lost: no verb runs twice, none that was done is called failed, and no lease is forgotten."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
+import asyncpg
 import pytest
 
+from forebay.domain.attempt import Outcome
 from forebay.domain.change import Verdict, Want
 from forebay.domain.errors import StoreUnavailable
 from forebay.domain.job import Job, Status
 from forebay.ports import Clock
 from forebay.stores.postgres import PostgresStore, open_store
+from forebay.stores.postgres.statements import statements
 from forebay.testing.conformance.world import LANE, QUEUE, World, opened
 from forebay.testing.cutting import CuttingProxy, Fate
 from tests.integration.postgres_house import empty_place, server
@@ -125,3 +129,27 @@ async def test_a_job_added_again_after_a_doubt_that_stayed_is_the_same_job(world
     [added] = await world.jobs.add([job])
     assert added.id == job.id
     assert len(await world.claim()) == 1
+
+
+async def test_the_end_of_a_call_waits_for_its_begin_that_is_still_under_way(world: World) -> None:
+    """The begin's verb has given up; the server has not, as where a standby's answer to the commit is outstanding."""
+    job = await world.add()
+    claimed = await world.take()
+    attempt = world.attempt(claimed)
+    begin = statements()["begin.insert"]
+    slow = await asyncpg.connect(server().url())
+    try:
+        begun = slow.transaction()
+        await begun.start()
+        columns = (attempt.job_id, attempt.number, attempt.fence, attempt.target, attempt.started_at, attempt.model)
+        await slow.execute(begin, *([column] for column in columns))
+        unsent = world.completed(attempt, Outcome.CANCELLED)
+        back = asyncio.create_task(world.jobs.apply([world.change(claimed, Status.QUEUED, attempts=(unsent,))]))
+        async with asyncio.timeout(60):
+            while not await slow.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
+                await asyncio.sleep(0.01)
+        await begun.commit()
+    finally:
+        await slow.close()
+    assert await back == [Verdict.APPLIED]
+    assert await world.ledger(job.id) == (unsent,)

@@ -1,6 +1,7 @@
 -- name: states
 -- What the decision needs of each [fence, job_id] that is still leased so: primary keys, one probe for each. Both rows
--- are held until the commit, in the order of ids; whoever takes a lease away holds them too.
+-- are held until the commit, in the order of ids; whoever takes a lease away holds them too. A begin that is still under
+-- way, though its caller has given up, is waited for: its attempts are seen, and completed, from here on.
 SELECT q.place - 1, l.claimed_at, j.ending, j.is_group, j.notices,
        EXISTS (SELECT 1 FROM results r WHERE r.job_id = q.job_id OFFSET 0)
 FROM (
@@ -9,7 +10,7 @@ FROM (
 CROSS JOIN LATERAL (
   SELECT ending, is_group, notices FROM jobs WHERE id = q.job_id LIMIT 1 FOR NO KEY UPDATE) AS j
 CROSS JOIN LATERAL (
-  SELECT claimed_at FROM leases WHERE fence = q.fence AND job_id = q.job_id LIMIT 1 FOR NO KEY UPDATE) AS l;
+  SELECT claimed_at FROM leases WHERE fence = q.fence AND job_id = q.job_id LIMIT 1 FOR UPDATE) AS l;
 
 -- name: complete
 -- Completes attempts over `running` or `unknown`, lease or no lease; primary key of attempts.
