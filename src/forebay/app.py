@@ -12,6 +12,7 @@ import msgspec
 from forebay.blobs.files import open_blobs
 from forebay.blobs.postgres import Database, open_postgres_blobs
 from forebay.connectors.data_sources import Connectors
+from forebay.connectors.inference import DuckRequests
 from forebay.connectors.tables import DuckTables
 from forebay.domain.errors import ConfigurationError
 from forebay.domain.ids import IdSource
@@ -151,6 +152,7 @@ async def open_system(settings: Settings, *, clock: Clock | None = None) -> Asyn
             pipelines=settings.pipelines,
             event_triggers=EventTriggers(settings.pipelines.values()),
             tables=tables,
+            requests=DuckRequests(tables),
             webhooks={one.id: one for one in settings.webhooks},
             notifier=notifier,
         )

@@ -1,14 +1,18 @@
 """Asking: the cursor of a job of kind ``inference``, and what is remembered of its answers from run to run."""
 
 from enum import StrEnum
+from typing import Any
 
 import msgspec
 
 from forebay.domain.attempt import Usage
+from forebay.domain.fanout import How
+from forebay.domain.pipeline import TableRef
 from forebay.domain.record import Record
 
 PAID = "step_paid"  # the kind of the records of paid answers: `<pipeline>/<step>`
 PLAN = "plan"  # streams of segments of an inference's job
+SCOPE = "scope"
 FAILURES = "failures"
 
 
@@ -31,13 +35,17 @@ class Phase(StrEnum):
 
 class Begun(Record, frozen=True, kw_only=True):
     """A batch whose answers may not stand among the paid ones yet. Written before the batch is added: ``owner``, the
-    inference's job, may have died between the two.
+    inference's job, may have died between the two. ``schema``: of one record's output; ``how``: of a fan-out's.
     """
 
     batch_id: str
     owner: str
     input_blob_id: str
     form: Form
+    records: int = 0
+    lines: int = 0
+    schema: Any = None
+    how: How | None = None
 
 
 class PaidMemory(Record, frozen=True, kw_only=True):
@@ -54,6 +62,7 @@ class Planned(Record, frozen=True, kw_only=True):
     """
 
     blob_id: str
+    bytes: int
     entered: int
     refused: int  # records that can't be asked
     paid: int  # records with an answer
@@ -61,27 +70,37 @@ class Planned(Record, frozen=True, kw_only=True):
 
 
 class Asking(Record, frozen=True, kw_only=True):
-    """``progress`` of an inference. ``sent``: how many of the pending were asked; ``batch_id``: whose answers are
-    awaited; ``again``: the blob with the keys that are asked once more, alone.
+    """``progress`` of an inference. ``seen``: batches of other runs under way as it planned, which ask of none of its
+    records; ``waits_for``: those that do. ``batch``: whose answers are awaited.
     """
 
     version: int = 1
     phase: Phase = Phase.PREPARE
-    table: str = ""  # the one-row table of an `infer_once`, TableRef as JSON
+    seen: tuple[str, ...] = ()
+    waits_for: tuple[str, ...] = ()
+    table: TableRef | None = None
     planned: Planned | None = None
-    sent: int = 0
-    batch_id: str | None = None
-    batch_form: Form = Form.ALONE
+    batch: Begun | None = None
+    failures_after: int = -1  # the number of the last segment of failures that is of an earlier round
     parts: int = 0  # batches made
-    is_again: bool = False
+    restarts: int = 0  # because what it had planned with was gone
+    sent: int = 0  # of the pending
     answered: int = 0
     failed: int = 0
-    again: int = 0  # keys to be asked once more
-    asked_again: int = 0
+    again: int = 0  # records that are to be asked once more, alone
+    sent_again: int = 0
     calls: int = 0
     usage: Usage | None = None
     cost_usd: float | None = None
-    is_over_budget: bool = False
+
+    @property
+    def is_asking_again(self) -> bool:
+        """Whether every record was asked once, and what is left is asked alone."""
+        return self.planned is not None and self.sent >= self.planned.pending
+
+    @property
+    def is_all_sent(self) -> bool:
+        return self.is_asking_again and self.sent_again >= self.again
 
 
 _CURSOR = msgspec.json.Decoder(Asking)

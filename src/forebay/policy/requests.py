@@ -4,7 +4,7 @@ Called by `forebay run` and by the inference steps of pipelines.
 """
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 
@@ -17,6 +17,7 @@ from forebay.policy.schema import Schema, compile_schema, with_schema
 from forebay.policy.templates import BodyTemplate, compile_body, compile_text
 
 IDENTITY_BYTES = 16
+INPUT_PREFIX = "input_"
 ANTHROPIC_MAX_TOKENS = 4096  # the field is required there
 OPENAI_FIELDS = frozenset({"custom_id", "url", "body"})
 OWN_FIELDS = ("messages", "prompt", "input")
@@ -116,6 +117,20 @@ def identity(request: Request, place: str, schema: Any) -> bytes:
         digest.update(len(part).to_bytes(8))
         digest.update(part)
     return digest.digest()
+
+
+def kept_names(columns: Sequence[str], added: Collection[str]) -> dict[str, str]:
+    """New names of the columns whose own are taken by what is added: ``input_<name>``."""
+    taken = {*columns, *added}
+    names: dict[str, str] = {}
+    for name in columns:
+        if name in added:
+            free = INPUT_PREFIX + name
+            while free in taken:
+                free = INPUT_PREFIX + free
+            names[name] = free
+            taken.add(free)
+    return names
 
 
 def _prompted(options: RequestOptions, prompt: str, endpoint: str, extra: Body, schema: Schema | None) -> Renderer:

@@ -1,14 +1,13 @@
 """Rows: an input's record with what was added to it, as JSON members whose values are passed through unread."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from forebay.policy.requests import Shape
+from forebay.policy.requests import Shape, kept_names
 
 OUTPUT = "output"
 FULL = ("response", "usage", "cost", "attempts")
-PREFIX = "input_"
 OPENAI_COLUMNS = ("id", "custom_id", "response", "error")
 
 Members = dict[str, msgspec.Raw]
@@ -36,12 +35,7 @@ class Joiner:
     def __init__(self, shape: Shape, columns: Sequence[str], *, is_full: bool = False) -> None:
         self._shape = shape
         added = (OUTPUT, *FULL) if is_full else (OUTPUT,)
-        taken = set(columns) | set(added)
-        self._names: dict[str, str] = {}
-        for name in columns:
-            if name in added:
-                self._names[name] = _free(PREFIX + name, taken)
-                taken.add(self._names[name])
+        self._names = kept_names(columns, added)
         kept = [self._names.get(name, name) for name in columns]
         self.columns = OPENAI_COLUMNS if shape is Shape.OPENAI_LINE else (*kept, *added)
 
@@ -52,12 +46,6 @@ class Joiner:
             return {**added, "custom_id": fields["custom_id"]}
         names = self._names
         return {**{names.get(name, name): value for name, value in fields.items()}, **added}
-
-
-def _free(name: str, taken: Collection[str]) -> str:
-    while name in taken:
-        name = PREFIX + name
-    return name
 
 
 def cell(value: msgspec.Raw | None) -> str:

@@ -7,13 +7,14 @@ from forebay.domain.answer import Answer
 from forebay.domain.batch import BATCH_KINDS
 from forebay.domain.fanout import FANOUT
 from forebay.domain.job import Job
-from forebay.domain.pipeline import PIPELINE, STEP
+from forebay.domain.pipeline import INFERENCE, PIPELINE, STEP
 from forebay.domain.webhook import NOTIFY, SUBSCRIBE
 from forebay.engine.context import Context, Handler
 from forebay.engine.handlers.batch import handle_batch
 from forebay.engine.handlers.erase import ERASE, handle_erase
 from forebay.engine.handlers.fanout import handle_fanout
 from forebay.engine.handlers.infer import InferHandler
+from forebay.engine.handlers.inference import handle_inference
 from forebay.engine.handlers.notify import NotifyHandler
 from forebay.engine.handlers.pipeline import handle_pipeline
 from forebay.engine.handlers.step import handle_step
@@ -29,6 +30,7 @@ def make_handlers(services: Services, lanes: Lanes) -> Mapping[str, Handler]:
     """The built-in kinds."""
     return {
         INFER: InferHandler(services, lanes),
+        INFERENCE: handle_inference,
         ERASE: handle_erase,
         FANOUT: handle_fanout,
         NOTIFY: NotifyHandler(lanes.couriers),

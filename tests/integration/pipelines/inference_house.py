@@ -1,0 +1,155 @@
+"""An engine whose steps ask a scripted model: records go in as a table, the job is run to its end."""
+
+import json
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from forebay.connectors.inference import DuckRequests
+from forebay.connectors.parquet import keep_table
+from forebay.connectors.tables import DuckTables
+from forebay.connectors.workplace import Workplace
+from forebay.domain.attempt import Usage
+from forebay.domain.inference import Call, InferenceResult
+from forebay.domain.job import Job, Spec
+from forebay.domain.lane import CONTROL
+from forebay.domain.pipeline import (
+    INFERENCE,
+    StepKind,
+    StepOutcome,
+    StepOutput,
+    StepSpec,
+    StepWork,
+    TableRef,
+    step_outcome,
+)
+from forebay.domain.query import Parts
+from forebay.engine.intake import load_text
+from forebay.engine.services import Bounds, Services
+from forebay.engine.worker import WorkerOptions, WorkerProcess
+from forebay.testing.system import open_services
+from forebay.testing.targets import ScriptedTarget
+
+Row = dict[str, Any]
+Says = Callable[[str], str]
+
+
+def prompt_of(call: Call) -> str:
+    """What the user said in a chat."""
+    said: str = json.loads(call.body)["messages"][-1]["content"]
+    return said
+
+
+def saying(says: Says) -> Callable[[Call], InferenceResult]:
+    """A chat model that answers by a function of the prompt."""
+
+    def answer(call: Call) -> InferenceResult:
+        body = {"choices": [{"message": {"role": "assistant", "content": says(prompt_of(call))}}]}
+        return InferenceResult(
+            status_code=200,
+            body=json.dumps(body).encode(),
+            content_type="application/json",
+            usage=Usage(input_tokens=3, output_tokens=2),
+            cost_usd=0.5,
+        )
+
+    return answer
+
+
+def spec_of(options: Row, kind: StepKind = StepKind.INFER, **fields: Any) -> StepSpec:
+    return StepSpec(name="label", kind=kind, options=options, inputs=("rows",), needs=("rows",), **fields)
+
+
+@dataclass
+class House:
+    """Services with tables, a model that is asked, and a worker that is stepped by hand."""
+
+    services: Services
+    model: ScriptedTarget
+    tables: DuckTables
+
+    async def table(self, rows: Sequence[Row]) -> TableRef:
+        def write(place: Workplace) -> TableRef:
+            path, lines = place.path("rows.parquet"), place.path("rows.json")
+            lines.write_bytes(b"".join(msgspec.json.encode(row) + b"\n" for row in rows))
+            with place.connection() as connection:
+                connection.execute(f"COPY (FROM read_json('{lines}')) TO '{path}' (FORMAT parquet)")
+            return keep_table(place, path)
+
+        return await self.tables.working(write)
+
+    async def job(self, rows: Sequence[Row] | TableRef, step: StepSpec, **fields: Any) -> Job:
+        """Adds the job of a step over records."""
+        table = rows if isinstance(rows, TableRef) else await self.table(rows)
+        work = StepWork(run_id="run_1", pipeline="p", step=step, inputs={"rows": StepOutput(table=table)}, scope=SCOPE)
+        return await self.add(work, **fields)
+
+    async def add(self, work: StepWork, **fields: Any) -> Job:
+        now = self.services.clock.now()
+        spec = Spec(max_attempts=3, args=msgspec.json.encode(work).decode(), **fields)
+        job = Job(
+            id=self.services.ids.new("job"),
+            kind=INFERENCE,
+            queue=CONTROL,
+            is_group=True,
+            created_at=now,
+            due_at=now,
+            deadline=now + 86_400.0,
+            spec=spec,
+        )
+        await self.services.jobs.add([job])
+        return job
+
+    async def worker(self) -> WorkerProcess:
+        worker = WorkerProcess(self.services, WorkerOptions())
+        await self.services.jobs.renew(worker.worker)
+        return worker
+
+    async def ended(self, job: Job) -> Job:
+        """Runs all there is to do, and reads the job again."""
+        await (await self.worker()).run_until_idle()
+        return await self.get(job.id)
+
+    async def get(self, job_id: str) -> Job:
+        [job] = await self.services.jobs.get(None, [job_id], Parts(result=True, segments=True))
+        assert job is not None
+        return job
+
+    async def outcome(self, job: Job) -> StepOutcome:
+        assert job.result is not None
+        return step_outcome(await load_text(job.result.body, self.services.blobs))
+
+    async def run(self, rows: Sequence[Row] | TableRef, step: StepSpec, **fields: Any) -> StepOutcome:
+        """The outcome of a step that succeeds."""
+        job = await self.ended(await self.job(rows, step, **fields))
+        assert job.error is None, job.error
+        return await self.outcome(job)
+
+    async def rows(self, table: TableRef | None) -> list[Row]:
+        return [] if table is None else await self.tables.rows(table, limit=10_000)
+
+    def asked(self) -> list[str]:
+        """The prompts so far, and forgets them."""
+        prompts = [prompt_of(call) for call in self.model.calls]
+        self.model.calls.clear()
+        return prompts
+
+
+SCOPE = {"run": {"id": "run_1", "date": "2026-11-21"}, "params": {"tone": "kind"}}
+
+
+@asynccontextmanager
+async def open_house(
+    folder: Path, says: Says = str.upper, *, bounds: Bounds | None = None, **store: Any
+) -> AsyncIterator[House]:
+    model = ScriptedTarget("t", [saying(says)])
+    async with open_services(folder, [model], bounds=bounds, **store) as services:
+        tables = DuckTables(services.blobs, folder / "work")
+        try:
+            yield House(replace(services, tables=tables, requests=DuckRequests(tables)), model, tables)
+        finally:
+            await tables.close()
