@@ -37,6 +37,7 @@ from forebay.api.protocol import Protocol
 from forebay.api.quotas import Quotas
 from forebay.api.reading import JobReader
 from forebay.api.responses import routes as responses
+from forebay.api.schedules import routes as schedules
 from forebay.api.scopes import guarded
 from forebay.api.waiting import Waiting
 from forebay.api.webhooks import deliveries as webhook_deliveries
@@ -63,6 +64,7 @@ ROUTES = [
     *event_routes.ROUTES,
     *rule_routes.ROUTES,
     *pipelines.ROUTES,
+    *schedules.ROUTES,
     *webhook_endpoints.ROUTES,
     *webhook_deliveries.ROUTES,
     *webhook_secret.ROUTES,

@@ -63,6 +63,12 @@ def fires_at(trigger: Trigger, fire_time: float) -> float:
     return fire_time + trigger.window_seconds * (int.from_bytes(digest[:8], "big") / 2**64)
 
 
+def fires_next(trigger: Trigger, now: float, *, begun_at: float) -> float | None:
+    """The instant of the next firing, later than now."""
+    times = fire_times(trigger, now - trigger.window_seconds, begun_at=begun_at)
+    return next((at for fire_time in times if (at := fires_at(trigger, fire_time)) > now), None)
+
+
 def due(
     trigger: Trigger,
     seen: Seen,

@@ -28,6 +28,7 @@ from forebay.api.description.operation import (
 )
 from forebay.api.description.pipelines import PIPELINE_OPERATIONS
 from forebay.api.description.responses import RESPONSE_OPERATIONS
+from forebay.api.description.schedules import SCHEDULE_OPERATIONS
 from forebay.api.description.webhooks import WEBHOOK_OPERATIONS
 from forebay.api.errors import ErrorEnvelope
 from forebay.api.inference import MODEL_PATHS
@@ -243,6 +244,7 @@ OPERATIONS = (
     _JOBS
     + EVENT_OPERATIONS
     + PIPELINE_OPERATIONS
+    + SCHEDULE_OPERATIONS
     + GRAPHQL_OPERATIONS
     + FILE_OPERATIONS
     + ANTHROPIC_OPERATIONS

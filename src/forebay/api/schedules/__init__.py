@@ -1,0 +1,1 @@
+"""Schedules: the triggers of the configured pipelines, when they fire, and whether they do."""
