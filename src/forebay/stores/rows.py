@@ -13,6 +13,8 @@ from forebay.domain.record import Record
 
 Row = Sequence[Any]  # what a driver gives
 AWAITED_URGENCY = 1000  # above every priority
+POLL_URGENCY = -5_000  # below: of a job whose call goes on elsewhere; `ready.places` makes it so
+POLL_COST = 1.0  # it was charged when it was submitted
 
 
 class Fixed(Record, frozen=True, kw_only=True, omit_defaults=True):
@@ -85,6 +87,11 @@ def urgency(job: Job) -> int:
 def cost(job: Job) -> float:
     """What the job's place in ``ready`` adds to its tenant's rank; a job of unknown size counts as one token."""
     return max(job.tokens, 1) / job.weight
+
+
+def charged(urgency: int, cost: float) -> float:
+    """What a place in ``ready`` adds to the tenant's rank."""
+    return POLL_COST if urgency <= POLL_URGENCY else cost
 
 
 def decode_job(row: Row, *, body: Content | None = None) -> Job:

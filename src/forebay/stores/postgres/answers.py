@@ -44,16 +44,18 @@ async def apply(tx: Tx, changes: Sequence[Change]) -> list[Verdict]:
         is_taking = bool(taking.collect or taking.dead or taking.segments)
         (leaves if is_plain and not is_taking else groups).append(place)
     states = await _states(tx, changes, leaves)
+    # After the rows of jobs are held: who rescues takes them in that order too. Before their places are chosen.
+    await _complete(tx, [changes[place] for place in leaves])
     groups += [place for place, state in states.items() if state.is_group]
     plain = {place: state for place, state in states.items() if not state.is_group}
     await _write(tx, [(changes[place], state) for place, state in plain.items()])
     applied = set(plain)
     for place in sorted(groups):
         state = (await _states(tx, changes, [place])).get(place)
+        await _complete(tx, [changes[place]])
         if state is not None:
             await _write_group(tx, changes[place], state)
             applied.add(place)
-    await _complete(tx, changes)  # after the rows of jobs are held: who rescues takes them in that order too
     return [_verdict(place in applied) for place in range(len(changes))]
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 
 from forebay.domain.lane import ready_topics
 from forebay.stores.postgres.transaction import Row, Tx
+from forebay.stores.rows import charged
 
 Charge = tuple[str, str, float]  # queue, tenant, cost
 
@@ -38,8 +39,8 @@ async def enqueue(tx: Tx, job_ids: Iterable[str]) -> None:
     due = [row for row in rows if row[6] <= tx.now]
     ahead = [row for row in rows if row[6] > tx.now]
     if due:
-        ranks = await assign_ranks(tx, [(row[1], row[2], row[4]) for row in due])
-        await tx.bulk("ready.set_ranks", [(row[0], rank) for row, rank in zip(due, ranks, strict=True)])
+        ranks = await assign_ranks(tx, [(row[1], row[2], charged(row[3], row[4])) for row in due])
+        await tx.bulk("ready.set_ranks", [(row[0], rank, row[3]) for row, rank in zip(due, ranks, strict=True)])
         await tx.bulk("ready.insert_ready", [_entry(row, rank) for row, rank in zip(due, ranks, strict=True)])
         tx.topics.update(topic for queue in {row[1] for row in due} for topic in ready_topics(queue))
     await tx.bulk("ready.insert_later", [(row[6], row[0], row[1], row[7]) for row in ahead])

@@ -7,6 +7,7 @@ clock is the highest rank claimed so far. A tenant that was idle starts at the c
 from collections.abc import Iterable, Sequence
 
 from forebay.domain.lane import ready_topics
+from forebay.stores.rows import charged
 from forebay.stores.sqlite.transaction import Tx
 
 Charge = tuple[str, str, float]  # queue, tenant, cost
@@ -41,8 +42,8 @@ def enqueue(tx: Tx, job_ids: Iterable[str]) -> None:
     due = [row for row in rows if row[6] <= tx.now]
     ahead = [row for row in rows if row[6] > tx.now]
     if due:
-        ranks = assign_ranks(tx, [(row[1], row[2], row[4]) for row in due])
-        tx.bulk("ready.set_ranks", [(row[0], rank) for row, rank in zip(due, ranks, strict=True)])
+        ranks = assign_ranks(tx, [(row[1], row[2], charged(row[3], row[4])) for row in due])
+        tx.bulk("ready.set_ranks", [(row[0], rank, row[3]) for row, rank in zip(due, ranks, strict=True)])
         entries = [
             (queue, is_suspect, urgency, rank, job_id, deadline, created_at)
             for (job_id, queue, _, urgency, _, is_suspect, _, created_at, deadline), rank in zip(

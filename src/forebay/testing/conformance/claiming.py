@@ -2,8 +2,10 @@
 
 import asyncio
 
+from forebay.domain.attempt import Outcome
 from forebay.domain.change import Want
-from forebay.domain.job import Status
+from forebay.domain.job import OnUnknown, Spec, Status
+from forebay.domain.query import Parts
 from forebay.testing.conformance.world import LANE, QUEUE, World
 
 
@@ -104,6 +106,51 @@ class Claiming:
             await world.answer(await world.take(), Status.QUEUED)
         order = [(await world.take()).job.tenant for _ in range(12)]
         assert sorted(order[:6]) == ["a", "a", "a", "b", "b", "b"]
+
+    async def test_what_goes_on_elsewhere_is_asked_for_before_anything_new_is_sent(self, world: World) -> None:
+        slow = await world.add(priority=-100, tokens=100_000)
+        claimed = await world.take()
+        attempt = await world.begin(claimed)
+        later = world.clock.now() + 5
+        await world.answer(claimed, Status.QUEUED, due_at=later, progress='{"version": 2}')
+        for _ in range(3):
+            await world.add(priority=100, awaited=True)
+        assert (await world.take()).job.id != slow.id
+        world.clock.advance(5)
+        await world.recover()
+        poll = await world.take()
+        assert (poll.job.id, poll.job.attempt_count, poll.job.progress) == (slow.id, 1, '{"version": 2}')
+        await world.answer(poll, Status.QUEUED, attempts=(world.completed(attempt),))
+        row = await world.row(slow.id, Parts(attempts=True))
+        assert [one.outcome for one in row.attempts] == [Outcome.SUCCEEDED]
+        assert (await world.take()).job.id != slow.id, "its call is over: it has no precedence any more"
+
+    async def test_asking_for_what_goes_on_elsewhere_costs_its_tenant_hardly_a_turn(self, world: World) -> None:
+        await world.add(tenant="slow", tokens=100)
+        claimed = await world.take()
+        await world.begin(claimed)
+        for _ in range(20):
+            await world.answer(claimed, Status.QUEUED)
+            claimed = await world.take()
+        for _ in range(3):
+            await world.add(tenant="slow", tokens=100)
+            await world.add(tenant="other", tokens=100)
+        first = [(await world.take()).job.tenant for _ in range(4)]
+        assert first.count("slow") == 2
+
+    async def test_the_death_of_who_asks_leaves_nothing_in_doubt_and_counts_no_rescue(self, world: World) -> None:
+        job = await world.add(spec=Spec(on_unknown=OnUnknown.HOLD))
+        claimed = await world.take()
+        attempt = await world.begin(claimed)
+        await world.answer(claimed, Status.QUEUED)
+        for _ in range(3):
+            await world.take()
+            await world.lose_workers()
+        row = await world.row(job.id, Parts(attempts=True))
+        assert (row.status, row.rescues, row.attempts[0].outcome) == (Status.QUEUED, 0, Outcome.RUNNING)
+        await world.answer(await world.take(), attempts=(world.completed(attempt),))
+        row = await world.row(job.id, Parts(attempts=True))
+        assert (row.status, row.attempts[0].outcome) == (Status.SUCCEEDED, Outcome.SUCCEEDED)
 
 
 class Capping:

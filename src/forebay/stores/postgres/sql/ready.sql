@@ -30,13 +30,19 @@ SELECT * FROM unnest($1::float8[], $2::text[], $3::text[], $4::float8[])
 ON CONFLICT DO NOTHING;
 
 -- name: places
--- The rows of jobs that shall be queued: primary key.
-SELECT j.id, j.queue, j.tenant, j.urgency, j.cost, j.rescues >= 2, j.due_at, j.created_at,
+-- The rows of jobs that shall be queued: primary key. One whose call goes on elsewhere (its attempt still runs, and no
+-- lease) goes before all that is to be sent: its urgency is 10,000 smaller, as long as it is so.
+SELECT j.id, j.queue, j.tenant,
+       CASE WHEN EXISTS (SELECT 1 FROM attempts a WHERE a.job_id = j.id AND a.outcome = 'running')
+         THEN CASE WHEN j.urgency > -5000 THEN j.urgency - 10000 ELSE j.urgency END
+         ELSE CASE WHEN j.urgency > -5000 THEN j.urgency ELSE j.urgency + 10000 END END,
+       j.cost, j.rescues >= 2, j.due_at, j.created_at,
        CASE WHEN j.is_group THEN NULL ELSE j.deadline END
 FROM unnest($1::text[]) WITH ORDINALITY AS q (id, place) JOIN jobs j ON j.id = q.id ORDER BY q.place;
 
 -- name: set_ranks
-UPDATE jobs SET rank = q.rank FROM unnest($1::text[], $2::float8[]) AS q (id, rank) WHERE jobs.id = q.id;
+UPDATE jobs SET rank = q.rank, urgency = q.urgency
+FROM unnest($1::text[], $2::float8[], $3::bigint[]) AS q (id, rank, urgency) WHERE jobs.id = q.id;
 
 -- name: leave_ready
 -- Takes jobs out of `ready`, by its primary key, which their rows know; not those that a claimer was faster to take.

@@ -29,13 +29,18 @@ INSERT OR IGNORE INTO later (due_at, job_id, queue, created_at, entered_at)
 SELECT value->>0, value->>1, value->>2, value->>3, ?2 FROM jsonb_each(?1);
 
 -- name: places
--- The rows of jobs that shall be queued: primary key.
-SELECT j.id, j.queue, j.tenant, j.urgency, j.cost, j.rescues >= 2, j.due_at, j.created_at,
+-- The rows of jobs that shall be queued: primary key. One whose call goes on elsewhere (its attempt still runs, and no
+-- lease) goes before all that is to be sent: its urgency is 10,000 smaller, as long as it is so.
+SELECT j.id, j.queue, j.tenant,
+       CASE WHEN EXISTS (SELECT 1 FROM attempts a WHERE a.job_id = j.id AND a.outcome = 'running')
+         THEN CASE WHEN j.urgency > -5000 THEN j.urgency - 10000 ELSE j.urgency END
+         ELSE CASE WHEN j.urgency > -5000 THEN j.urgency ELSE j.urgency + 10000 END END,
+       j.cost, j.rescues >= 2, j.due_at, j.created_at,
        CASE WHEN j.is_group THEN NULL ELSE j.deadline END
 FROM jsonb_each(?1) q JOIN jobs j ON j.id = q.value ORDER BY q.id;
 
 -- name: set_ranks
-UPDATE jobs SET rank = q.value->>1 FROM jsonb_each(?1) q WHERE jobs.id = q.value->>0;
+UPDATE jobs SET rank = q.value->>1, urgency = q.value->>2 FROM jsonb_each(?1) q WHERE jobs.id = q.value->>0;
 
 -- name: leave_ready
 -- Takes jobs out of `ready`, by its primary key, which their rows know.
