@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from forebay.domain.errors import InvalidPattern, RequestError
-from forebay.domain.pipeline import CatchUp, Overlap, Pipeline, StepKind, StepSpec
+from forebay.domain.pipeline import INFERENCE_KINDS, CatchUp, Overlap, Pipeline, StepKind, StepSpec
 from forebay.policy.durations import duration_seconds
 from forebay.policy.matching import EventPattern
 from forebay.policy.nearest import hint
@@ -21,6 +21,8 @@ MEMBERS = (
 )
 STEP_MEMBERS = ("from", "needs", "when", "retries", "timeout", "tolerate_failures", "windows")
 MOST_STEPS = 200
+WORKING_SECONDS = 3600.0  # how long a step may take, where it does not say
+ASKING_SECONDS = 30 * 86_400.0  # likewise, of one that asks models: as long as a run
 MOST_RETRIES = 100
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}", re.ASCII)
 _PIPELINE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}", re.ASCII)
@@ -133,7 +135,7 @@ class _Reading:
             needs=wiring.needs,
             when=self._when(entry, at),
             retries=int(self._number(entry, "retries", at=at, whole=True, most=MOST_RETRIES, default=2) or 0),
-            timeout_seconds=self._seconds(entry, "timeout", at) or 3600.0,
+            timeout_seconds=self._seconds(entry, "timeout", at) or _timeout(kind),
             tolerance=self._try(
                 f"{at}.tolerate_failures",
                 lambda: read_tolerance(entry.get("tolerate_failures")),
@@ -273,6 +275,10 @@ class _Reading:
 
     def _wrong(self, path: str, message: str) -> None:
         self._faults.append((path, message))
+
+
+def _timeout(kind: StepKind) -> float:
+    return ASKING_SECONDS if kind in INFERENCE_KINDS else WORKING_SECONDS
 
 
 def _whole(value: float | None) -> int | None:

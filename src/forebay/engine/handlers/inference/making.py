@@ -69,9 +69,8 @@ async def make_part(job: Job, cursor: Asking, asks: Asks, calls: Calls, services
     asked, call = asks.asked, asks.call
     form = Form.ALONE if cursor.is_asking_again else asked.form
     now = services.clock.now()
-    until = job.deadline
-    if call.deadline_seconds is not None:
-        until = min(until, (job.started_at or now) + call.deadline_seconds)
+    allowed = min(job.spec.timeout_seconds, call.deadline_seconds or job.spec.timeout_seconds)
+    until = min(job.deadline, (job.started_at or now) + allowed)
     args = BatchArgs(
         input_file_id="",
         input_blob_id=calls.blob.id,
