@@ -37,6 +37,7 @@ COMMANDS = {
     "batches": "forebay.cli.batches",
     "events": "forebay.cli.events",
     "rules": "forebay.cli.rules",
+    "pipelines": "forebay.cli.pipelines",
     "schedules": "forebay.cli.schedules",
     "dead-letters": "forebay.cli.dead_letters",
     "targets": "forebay.cli.targets",
