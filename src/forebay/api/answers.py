@@ -9,7 +9,7 @@ from starlette.responses import Response, StreamingResponse
 from forebay.api.context import Api
 from forebay.api.errors import JSON, NO_RETRY, Problem, error_document, is_anthropic
 from forebay.api.files.content import media_type
-from forebay.domain.content import Content
+from forebay.domain.content import INLINE_LIMIT_BYTES, Content
 from forebay.domain.errors import NotFound
 from forebay.domain.job import ErrorCode, Job, Result, Status
 from forebay.engine.intake import load_text
@@ -38,12 +38,13 @@ _LEAST_ERROR_STATUS = 400
 
 
 class FileBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """The body of a result that is not JSON."""
+    """The body of a result that is not JSON. ``details``: what the target said of it, where it said anything."""
 
     object: str
     file_id: str
     content_type: str
     bytes: int
+    details: msgspec.Raw = msgspec.Raw()
 
 
 class StoredFile(msgspec.Struct, kw_only=True):
@@ -91,7 +92,7 @@ async def failure_document(job: Job, request: Request, api: Api) -> bytes:
 
 def file_of(text: str) -> FileBody | None:
     """The file that a result's body stands for, if it does."""
-    if '"file_id"' not in text or len(text) > 1024:
+    if '"file_id"' not in text or len(text) > INLINE_LIMIT_BYTES:
         return None
     try:
         body = _FILE_BODY.decode(text)

@@ -48,7 +48,7 @@ MODEL_PATHS = (
 # What interfaces.md names and this version does not do: refused by name, never queued as if it were a model endpoint.
 NOT_YET = re.compile(
     r"/v1/(?:pipelines|runs|schedules"
-    r"|graphql|responses/.+)(?:/|$)"
+    r"|graphql|responses/.+|videos/.+)(?:/|$)"
 )
 # Below what is ours there are no model endpoints: a misspelt path is never sent to a target.
 OURS = re.compile(

@@ -39,6 +39,7 @@ from forebay.api.reading import JobReader
 from forebay.api.responses import routes as responses
 from forebay.api.schedules import routes as schedules
 from forebay.api.scopes import guarded
+from forebay.api.videos import routes as videos
 from forebay.api.waiting import Waiting
 from forebay.api.webhooks import deliveries as webhook_deliveries
 from forebay.api.webhooks import endpoints as webhook_endpoints
@@ -59,6 +60,7 @@ ROUTES = [
     *files.ROUTES,
     *batches.ROUTES,
     *responses.ROUTES,
+    *videos.ROUTES,
     *message_batches.ROUTES,
     *dead_letters.ROUTES,
     *event_routes.ROUTES,

@@ -11,7 +11,14 @@ import structlog
 
 from forebay.domain.attempt import Attempt, Outcome
 from forebay.domain.change import Change
-from forebay.domain.errors import TargetError, TargetFailed, TargetThrottled, TargetTimeout, TargetUnavailable
+from forebay.domain.errors import (
+    RemoteFailed,
+    TargetError,
+    TargetFailed,
+    TargetThrottled,
+    TargetTimeout,
+    TargetUnavailable,
+)
 from forebay.domain.job import ErrorCode, Job, Status
 from forebay.domain.pending import PENDING, Submission, submission_of
 from forebay.domain.query import Parts
@@ -82,6 +89,8 @@ class Withdrawals:
         try:
             async with asyncio.timeout(TELLING_SECONDS):
                 await target.withdraw(submission.state)
+        except RemoteFailed:
+            return True
         except (*_PASSING, TimeoutError) as error:
             _, pause = self._waits.get(record.id, (0.0, FIRST_PAUSE_SECONDS / 2))
             pause = min(pause * 2, LONGEST_PAUSE_SECONDS)

@@ -7,6 +7,7 @@ TLS failure, an open breaker: a reservoir waits for its turbine, until the deadl
 
 from forebay.domain.attempt import Outcome
 from forebay.domain.errors import (
+    RemoteFailed,
     TargetError,
     TargetFailed,
     TargetRejected,
@@ -56,6 +57,8 @@ def judge(error: TargetError) -> Judgement:
             return _TIMEOUT
         case TargetRejected():
             return _REJECTED
+        case RemoteFailed():
+            return _FAILED
         case TargetFailed() if error.status_code is not None and error.status_code < FIRST_ERROR_STATUS:
             return _UNREADABLE
         case _:

@@ -11,7 +11,8 @@ from forebay.policy.pricing import PriceTable
 from forebay.ports import StreamSink
 from forebay.targets.endpoint import call_headers, call_url, join_url, passed_headers, preset_headers, read_answer
 from forebay.targets.failures import by_status, check_status
-from forebay.targets.http import HttpClient
+from forebay.targets.fetching import Fetched, fetch
+from forebay.targets.http import HttpClient, Response
 from forebay.targets.multipart import multipart_upload
 from forebay.targets.streaming import stream_call
 
@@ -46,6 +47,23 @@ class ModelServer:
             raise by_status(exc) from exc
         if response.status != 200:
             check_status(response, self._spec.name, self._spec.api_key)
+        return read_answer(response, call, self._spec, self._table)
+
+    async def get(self, path: str, call: Call) -> Response:
+        """Asks for something beside the endpoints, within the call's time."""
+        headers = call_headers(passed_headers(self._headers, self._spec, call), call)
+        return await self._http.get(join_url(self._base_url, path), headers, call.timeout_seconds)
+
+    async def delete(self, path: str, timeout_seconds: float) -> Response:
+        return await self._http.delete(join_url(self._base_url, path), self._headers, timeout_seconds)
+
+    async def fetch(self, path: str, call: Call) -> Fetched:
+        """Fetches a file, or what is said in its place."""
+        headers = call_headers(passed_headers(self._headers, self._spec, call), call)
+        return await fetch(self._http, join_url(self._base_url, path), headers, call)
+
+    def result_of(self, response: Response, call: Call) -> InferenceResult:
+        """Reads a 2xx answer. Raises: TargetFailed."""
         return read_answer(response, call, self._spec, self._table)
 
     async def check(self) -> str:

@@ -12,6 +12,8 @@ from forebay.targets.endpoint import checked_url
 from forebay.targets.http import HttpClient
 from forebay.targets.model_server import ModelServer
 from forebay.targets.responses import ResponsesServer
+from forebay.targets.videos import ENDPOINT as VIDEOS
+from forebay.targets.videos import VideoServer
 
 
 class OpenAiTarget:
@@ -23,6 +25,7 @@ class OpenAiTarget:
         headers = {"authorization": f"Bearer {spec.api_key}"} if spec.api_key else {}
         self._server = ModelServer(spec, http, table, checked_url(spec, spec.base_url, "base_url"), headers)
         self._responses = ResponsesServer(self._server, spec.name, spec.responses)
+        self._videos = VideoServer(self._server, spec.name, spec.api_key)
 
     @property
     def name(self) -> str:
@@ -32,7 +35,12 @@ class OpenAiTarget:
         return endpoint not in MESSAGES_ENDPOINTS
 
     def call(self, call: Call, sink: StreamSink | None = None) -> Coroutine[Any, Any, InferenceResult]:
+        if call.endpoint.startswith(VIDEOS):
+            return self._videos.call(call)
         return self._responses.call(call, sink)
+
+    async def withdraw(self, state: str) -> None:
+        await self._videos.withdraw(state)
 
     async def check(self) -> str:
         return await self._server.check()

@@ -29,6 +29,7 @@ from forebay.api.description.operation import (
 from forebay.api.description.pipelines import PIPELINE_OPERATIONS
 from forebay.api.description.responses import RESPONSE_OPERATIONS
 from forebay.api.description.schedules import SCHEDULE_OPERATIONS
+from forebay.api.description.videos import VIDEO_OPERATIONS
 from forebay.api.description.webhooks import WEBHOOK_OPERATIONS
 from forebay.api.errors import ErrorEnvelope
 from forebay.api.inference import MODEL_PATHS
@@ -255,5 +256,6 @@ OPERATIONS = (
     + _OTHERS
     + _MODEL_ENDPOINTS
     + RESPONSE_OPERATIONS
+    + VIDEO_OPERATIONS
 )
 ERRORS = ErrorEnvelope

@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
-from forebay.testing.mock_model import answers, replies
+from forebay.testing.mock_model import replies
 from forebay.testing.mock_model.connection import Connection
 from forebay.testing.mock_model.counters import Counters
 from forebay.testing.mock_model.faults import Verdict
@@ -29,24 +29,27 @@ class Service(Protocol):
 
     def limit_lines(self) -> list[str]: ...
 
+    def body_of(self, asked: "Asked", request: Request) -> tuple[bytes, str, list[str]]: ...
+
 
 class Asked(NamedTuple):
-    """A call. ``name``: under which the counters are told of its end."""
+    """A call. ``name``: under which the counters are told of its end; ``key``: its ``Idempotency-Key``."""
 
     path: str
     body: bytes
     name: str | None
+    key: str | None = None
 
 
 class Exchange:
     """A call that was begun in the counters; ends in them once, whatever becomes of it."""
 
-    __slots__ = ("_body", "_call", "_connection", "_number", "_path", "_service", "_verdict")
+    __slots__ = ("_body", "_call", "_connection", "_key", "_number", "_path", "_service", "_verdict")
 
     def __init__(self, service: Service, connection: Connection, asked: Asked, verdict: Verdict) -> None:
         self._service = service
         self._connection = connection
-        self._path, self._body, self._call = asked
+        self._path, self._body, self._call, self._key = asked
         self._verdict = verdict
         self._number = service.counters.total
 
@@ -78,14 +81,14 @@ class Exchange:
             self._whole(request)
 
     def _whole(self, request: Request) -> None:
-        make_body, content_type = answers.ENDPOINTS[self._path]
-        body = make_body(request, self._body)
+        asked = Asked(self._path, self._body, self._call, self._key)
+        body, content_type, lines = self._service.body_of(asked, request)
         match self._verdict.fault:
             case Fault.INVALID:
                 body = _NO_JSON
             case Fault.TRUNCATE:
                 body = body[: len(body) // 2]
-        answer = replies.whole(200, body, content_type, self._number, self._service.limit_lines())
+        answer = replies.whole(200, body, content_type, self._number, [*self._service.limit_lines(), *lines])
         self._end()
         if self._is_cut:
             self._connection.write(answer[: len(answer) - len(body) // 2])

@@ -60,6 +60,9 @@ class MockOptions(Record, frozen=True, kw_only=True):
     chat_only: bool = False  # there is no ``/v1/responses`` here, as on many servers
     models: tuple[str, ...] = ("mock",)  # what ``/v1/models`` lists; any model is answered
     hold_after: int | None = None  # calls beyond so many get no answer until this is changed, or the client goes away
+    video_polls: int = 2  # how often a video is asked for until it is there
+    video_bytes: int = 4096
+    video_poll_ms: int | None = 20  # said with a video that is being made: ask again after so long
     stream_words_per_event: int = 1
     stream_interval_ms: float = 0.0
     seed: int = 0  # of jitter and faults

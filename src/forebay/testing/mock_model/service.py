@@ -16,12 +16,14 @@ from forebay.testing.mock_model.exchange import Asked, Exchange
 from forebay.testing.mock_model.faults import FaultChooser
 from forebay.testing.mock_model.limits import Bucket, Room
 from forebay.testing.mock_model.options import MockOptions, Told, changed
-from forebay.testing.mock_model.request import tokens_of
+from forebay.testing.mock_model.request import Request, tokens_of
+from forebay.testing.mock_model.videos import Videos
 
 _VERSION = "/v1"
 _MODELS = "/models"
 _MESSAGES = "/messages"
 _RESPONSES = "/responses"
+VIDEOS = "/videos"
 THROTTLED = 429
 
 
@@ -31,6 +33,7 @@ class MockService:
     def __init__(self, options: MockOptions) -> None:
         self.counters = Counters()
         self._held: dict[Exchange, _Held] = {}
+        self._videos = Videos()
         self.configure(options)
 
     def configure(self, options: MockOptions) -> None:
@@ -56,9 +59,13 @@ class MockService:
         elif http.method == "GET" and path.startswith(_MODELS):
             self._list_models(connection, path)
         elif (
-            http.method == "POST" and path in answers.ENDPOINTS and not (self.options.chat_only and path == _RESPONSES)
+            http.method == "POST"
+            and (path in answers.ENDPOINTS or path == VIDEOS)
+            and not (self.options.chat_only and path == _RESPONSES)
         ):
             self._infer(connection, http, path)
+        elif path == VIDEOS or path.startswith(VIDEOS + "/"):
+            self._serve_video(connection, http, path)
         else:
             self._error(connection, 404, f"no {http.method} {http.path} here", path)
 
@@ -74,13 +81,33 @@ class MockService:
             self._error(connection, refusal.status, "limit reached", path, lines)
             return
         verdict = self._faults.choose(http.body)
-        exchange = Exchange(self, connection, Asked(path, http.body, call), verdict)
+        asked = Asked(path, http.body, call, http.header("idempotency-key"))
+        exchange = Exchange(self, connection, asked, verdict)
         number = self.counters.total
         if self._is_held(number):
             self._held[exchange] = _Held(number, partial(self._answer, connection, exchange, call))
             connection.on_lost = partial(self._give_up_held, call, exchange)
         else:
             self._answer(connection, exchange, call)
+
+    def body_of(self, asked: Asked, request: Request) -> tuple[bytes, str, list[str]]:
+        """The body of an answer, its media type and further headers."""
+        if asked.path == VIDEOS:
+            return self._videos.create(request, asked.body, asked.key), replies.JSON, self._poll_lines(is_working=True)
+        make_body, content_type = answers.ENDPOINTS[asked.path]
+        return make_body(request, asked.body), content_type, []
+
+    def _serve_video(self, connection: Connection, http: HttpRequest, path: str) -> None:
+        answered = self._videos.handle(http.method, path, self.options)
+        call = self.counters.begin(answered.name, None, None, None)
+        self.counters.end(str(answered.status), call)
+        number = self.counters.total
+        lines = self._poll_lines(is_working=answered.is_working)
+        connection.reply(replies.whole(answered.status, answered.body, answered.content_type, number, lines))
+
+    def _poll_lines(self, *, is_working: bool) -> list[str]:
+        pause = self.options.video_poll_ms
+        return [f"openai-poll-after-ms: {pause}"] if is_working and pause is not None else []
 
     def _answer(self, connection: Connection, exchange: Exchange, call: str | None) -> None:
         delay = self._faults.delay_seconds() * self._room.slowdown(self.counters.in_flight)

@@ -1,0 +1,1 @@
+"""OpenAI's ``/v1/videos``: created, read, downloaded, listed, deleted."""
