@@ -33,7 +33,7 @@ QUESTION = "A reservoir that stands before a turbine is called a forebay. What i
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A model, and how many reviews two cores do in about a minute with it."""
+    """A model, and how many reviews two cores do in less than a minute with it."""
 
     model: str
     reviews: int
@@ -41,7 +41,7 @@ class Choice:
 
 
 CHOICES = {
-    "qwen2.5-coder-1.5b": Choice("qwen2.5-coder-1.5b", 60, 8),
+    "qwen2.5-coder-1.5b": Choice("qwen2.5-coder-1.5b", 40, 8),
     "smollm2-135m": Choice("smollm2-135m", 200, 20),
 }
 SHORT_NAMES = {"smollm2": "smollm2-135m", "qwen": "qwen2.5-coder-1.5b"}
