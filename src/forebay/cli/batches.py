@@ -16,8 +16,8 @@ from forebay.cli.jobs import pairs
 from forebay.cli.options import GlobalOptions, options_of
 from forebay.cli.remote import fetch, moment, over_http, print_fields, print_json, print_table
 from forebay.client.transport import Transport
+from forebay.connectors.drafts import replacing
 from forebay.domain.errors import ConfigurationError
-from forebay.runs.outputs import replacing
 
 TERMINAL = ("completed", "failed", "expired", "cancelled")
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.2, 5.0

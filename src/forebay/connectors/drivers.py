@@ -9,6 +9,7 @@ from forebay.domain.errors import ConfigurationError
 _CONNECTORS = {  # module, what it needs, the extra
     "duckdb library": ("duckdb", "duckdb", ""),
     "steps": ("forebay.connectors.steps.table", "duckdb", ""),
+    "buckets": ("forebay.connectors.sources.buckets", "obstore", "s3"),
     "duckdb index": ("forebay.connectors.vectors.duckdb_index", "duckdb", ""),
     "postgresql index": ("forebay.connectors.vectors.postgres_index", "asyncpg", "postgres"),
     "duckdb": ("forebay.connectors.queries.duckdb_source", "duckdb", ""),

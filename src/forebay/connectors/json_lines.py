@@ -3,6 +3,7 @@
 Text stays text (no dates are guessed), objects are structs, what is of several types is JSON.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,28 +19,30 @@ LONGEST_LINE_BYTES = 64 * 1024 * 1024
 Structure = dict[str, object]
 
 
-def structure_of(connection: "DuckDBPyConnection", paths: list[Path]) -> Structure:
+def structure_of(
+    connection: "DuckDBPyConnection", paths: list[Path], *, longest: int = LONGEST_LINE_BYTES
+) -> Structure:
     """The types of all members of all lines, as DuckDB tells them; lines that are no objects are passed over.
 
     Raises: duckdb.Error.
     """
     query = (
         f"SELECT json_group_structure(json) FROM read_ndjson_objects({listed(paths)}, ignore_errors = true,"
-        f" maximum_object_size = {LONGEST_LINE_BYTES}) WHERE json_type(json) = 'OBJECT'"
+        f" maximum_object_size = {longest}) WHERE json_type(json) = 'OBJECT'"
     )
     ((text,),) = connection.execute(query).fetchall()
     return msgspec.json.decode(text, type=Structure) if text else {}
 
 
-def types_of(structure: Structure, columns: list[str], integer: str = "BIGINT") -> dict[str, str]:
+def types_of(structure: Structure, columns: Iterable[str], integer: str = "BIGINT") -> dict[str, str]:
     """The types of the columns; text where nothing is known."""
     return {column: _type(structure.get(column, "NULL"), integer) for column in columns}
 
 
-def lines_query(paths: list[Path], types: dict[str, str]) -> str:
+def lines_query(paths: list[Path], types: dict[str, str], *, longest: int = LONGEST_LINE_BYTES) -> str:
     """The query of all lines as rows; each must be an object."""
     columns = ", ".join(f"{literal(column)}: {literal(kind)}" for column, kind in types.items())
-    options = f"format = 'newline_delimited', columns = {{{columns}}}, maximum_object_size = {LONGEST_LINE_BYTES}"
+    options = f"format = 'newline_delimited', columns = {{{columns}}}, maximum_object_size = {longest}"
     return f"SELECT * FROM read_json({listed(paths)}, {options})"
 
 

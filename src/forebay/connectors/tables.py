@@ -9,11 +9,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from msgspec.structs import replace
+
 from forebay.connectors.drivers import connector
 from forebay.connectors.stopping import Stopped, Stopper
 from forebay.connectors.workplace import Shop, Workplace, work_folder
 from forebay.domain.errors import NotSupported, RequestError
-from forebay.domain.pipeline import STEP_FAILED, StepOutcome, StepWork, TableRef
+from forebay.domain.pipeline import STEP_FAILED, StepOutcome, StepWork, TableRef, with_contents
 from forebay.ports import BlobStore
 from forebay.threads import DaemonPool
 
@@ -35,7 +37,8 @@ class DuckTables:
         does: Any = (await self._steps()).WORKS.get(work.step.kind)
         if does is None:
             raise NotSupported(f"{work.step.kind} is no step over tables")
-        return await self.working(partial(does, work))
+        outcome: StepOutcome = await self.working(partial(does, work))
+        return replace(outcome, output=with_contents(outcome.output, work.inputs))
 
     async def fingerprint(self, work: StepWork) -> str | None:
         fingerprint_of = (await self._steps()).fingerprint_of

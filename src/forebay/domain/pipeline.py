@@ -4,6 +4,7 @@ A run is a job of kind ``pipeline``, a group; each of its steps is a child, of k
 tables) or of kind ``inference`` (a group over model requests). Tables are Parquet blobs.
 """
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
 
@@ -21,6 +22,7 @@ RUN_BUDGET = "run_budget"  # the kind of the records of raised budgets
 MEMORY = "step_memory"  # the kind of the records that remember what a step has made: `<pipeline>/<step>`
 TABLE = "table"  # streams of segments of a step's job
 REJECTED = "rejected"
+CONTENT = "content"
 MOST_VALUE_BYTES = 262_144  # of a step's value, which stands in cursors
 TOO_MANY_FAILURES = "too_many_failures"  # codes of a step that failed
 STEP_FAILED = "step_failed"
@@ -178,7 +180,7 @@ class StepOutput(Record, frozen=True, kw_only=True):
     """What a step has made: a table, or a value (JSON), and what is told of both.
 
     ``rejected``: the records that failed, each with ``error`` ({code, message}); ``files``: places written to, with
-    digests; ``sources``: files read.
+    digests; ``sources``: files read; ``contents``: blobs that the table's rows refer to.
     """
 
     table: TableRef | None = None
@@ -186,6 +188,7 @@ class StepOutput(Record, frozen=True, kw_only=True):
     rejected: TableRef | None = None
     files: tuple[InputFile, ...] = ()
     sources: tuple[InputFile, ...] = ()
+    contents: tuple[Segment, ...] = ()
 
 
 class StepOutcome(Record, frozen=True, kw_only=True):
@@ -337,8 +340,17 @@ def run_job_id(named: str) -> str:
 def segments_of(output: StepOutput) -> tuple[Segment, ...]:
     """The references that keep an output's blobs while the job lives that made it, or took it over."""
     tables = ((TABLE, output.table), (REJECTED, output.rejected))
-    return tuple(
+    made = tuple(
         Segment(name=name, blob_id=table.blob_id, lines=table.rows, bytes=table.bytes)
         for name, table in tables
         if table is not None
     )
+    return (*made, *output.contents)
+
+
+def with_contents(output: StepOutput, inputs: Mapping[str, StepOutput]) -> StepOutput:
+    """The output of a step, keeping what its inputs' rows refer to as long as its own rows may."""
+    if output.table is None and output.rejected is None:
+        return output
+    kept = {one.blob_id: one for made in (output, *inputs.values()) for one in made.contents}
+    return msgspec.structs.replace(output, contents=tuple(kept.values()))

@@ -9,15 +9,15 @@ from typing import Any, TextIO
 
 import msgspec
 
+from forebay.connectors.duck import free_name
 from forebay.domain.errors import ConfigurationError
+from forebay.policy.csv_dialect import LONGEST_FIELD, delimiter_of
 from forebay.policy.json_text import DEEPEST, is_too_deep, why_not_json
 from forebay.runs.drivers import driver
 
 STDIN = "-"
 ROWS_AT_ONCE = 1000
 NEW_LINE = "\n"
-LONGEST_CSV_FIELD = 2**31 - 1  # characters; the csv module's own bound of 131,072 is less than a document
-DELIMITERS = ",;\t|"
 
 Records = Iterator[bytes]
 
@@ -138,7 +138,7 @@ def _rows(path: Path) -> Records:
 
 
 def _csv_reader(stream: TextIO, path: Path) -> Iterator[list[str]]:
-    csv.field_size_limit(LONGEST_CSV_FIELD)
+    csv.field_size_limit(LONGEST_FIELD)
     reader = csv.reader(_decoded(stream, path), delimiter=_delimiter(path), strict=True)
     while True:
         try:
@@ -155,8 +155,7 @@ def _delimiter(path: Path) -> str:
         return "\t"
     with path.open("rb") as stream:
         header = stream.readline(1 << 20).decode(errors="replace")
-    outside = "".join(header.split('"')[::2])
-    return next((mark for mark in DELIMITERS if mark in outside), ",")
+    return delimiter_of(header)
 
 
 def _decoded(stream: TextIO, path: Path) -> Iterator[str]:
@@ -176,7 +175,7 @@ def _parquet_columns(path: Path) -> tuple[str, ...]:
 
 
 def _parquet(path: Path) -> Records:
-    row = _free_name(_parquet_columns(path))
+    row = free_name("row_", _parquet_columns(path))  # a column of that name would stand for itself
     with driver("duckdb").connect() as connection:
         try:
             result = connection.execute(f"SELECT to_json({row}) FROM read_parquet(?) AS {row}", [str(path)])  # noqa: S608 - a name made here
@@ -185,15 +184,6 @@ def _parquet(path: Path) -> Records:
                     yield text.encode()
         except driver("duckdb").Error as exc:
             raise ConfigurationError(f"{path}: can't be read as Parquet: {str(exc).partition(NEW_LINE)[0]}") from exc
-
-
-def _free_name(columns: tuple[str, ...]) -> str:
-    """A name for the whole row: a column of that name would stand for itself."""
-    taken = {column.lower() for column in columns}
-    name = "row_"
-    while name in taken:
-        name += "_"
-    return name
 
 
 def _files(folder: Path, output: str | None) -> Records:

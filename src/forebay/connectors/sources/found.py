@@ -1,4 +1,4 @@
-"""A file that a step reads, at hand: its shown name, its bytes on this machine, its digest as it was read."""
+"""A file that a step reads: named, and at hand with its bytes on this machine and its digest as it was read."""
 
 import os
 from dataclasses import dataclass
@@ -11,9 +11,22 @@ from forebay.domain.pipeline import SOURCE_FAILED, InputFile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Named:
+    """``shown``: the path or address, as messages and records tell it. ``path``: of a file of this machine, else
+    ``address``. ``tag``: what its store says of its content. ``root``: its name below the folder that was named.
+    """
+
+    shown: str
+    path: Path | None = None
+    address: str = ""
+    tag: str = ""
+    root: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """``shown``: the path or address, as messages and records tell it; ``path``: a name in the workplace's folder, in
-    which no character means more than itself; ``origin``: whose change meanwhile is a fault, None for a copy.
+    """``path``: a name in the workplace's folder, in which no character means more than itself; ``origin``: whose
+    change meanwhile is a fault, None for a copy; ``root``: see Named.
     """
 
     shown: str
@@ -21,6 +34,7 @@ class Found:
     file: InputFile
     origin: Path | None = None
     stat: os.stat_result | None = None
+    root: str | None = None
 
     def check(self) -> None:
         """Raises: RequestError: the file is not the one any more that was hashed."""
@@ -28,17 +42,23 @@ class Found:
             raise RequestError(f"{self.shown!r} changed while it was read: run it again", code=SOURCE_FAILED)
 
 
-def open_local(path: Path, shown: str, place: Workplace) -> Found:
+def open_local(named: Named, path: Path, place: Workplace) -> Found:
     """Hashes a file of this machine, which is read where it is. Raises: RequestError."""
-    stat = _stat(path, shown)
+    stat = _stat(path, named.shown)
     try:
         digest = hash_file(path, place.stopper)
     except OSError as exc:
-        raise unreadable(shown, exc) from exc
+        raise unreadable(named.shown, exc) from exc
     link = place.path("source")
     link.symlink_to(path.resolve())
-    found = InputFile(path=shown, bytes=stat.st_size, digest=digest)
-    return Found(shown=shown, path=link, file=found, origin=path, stat=stat)
+    file = InputFile(path=named.shown, bytes=stat.st_size, digest=digest)
+    return Found(shown=named.shown, path=link, file=file, origin=path, stat=stat, root=named.root)
+
+
+def copied(named: Named, path: Path, digest: str) -> Found:
+    """A file that was copied into the workplace."""
+    file = InputFile(path=named.shown, bytes=path.stat().st_size, digest=digest)
+    return Found(shown=named.shown, path=path, file=file, root=named.root)
 
 
 def is_same(one: os.stat_result, other: os.stat_result) -> bool:

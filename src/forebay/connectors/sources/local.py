@@ -3,26 +3,33 @@
 import glob
 from pathlib import Path
 
+from forebay.connectors.sources.found import Named
 from forebay.domain.errors import RequestError
 from forebay.domain.pipeline import SOURCE_FAILED
 
 
-def find_local(pattern: str, folder: str) -> list[tuple[str, Path]]:
-    """The files that a path means, each with its shown name, in the order of their names. Hidden ones below a folder
-    or a wildcard are left out. Raises: RequestError: there is none.
+def find_local(pattern: str, folder: str) -> list[Named]:
+    """The files that a path means, in the order of their names. Hidden ones below a folder or a wildcard are left out.
+
+    Raises: RequestError: there is none.
     """
     base = Path(folder)
     path = base / pattern
-    if path.is_dir():
+    is_folder = path.is_dir()
+    if is_folder:
         found = [one for one in path.rglob("*") if not _is_hidden(one.relative_to(path))]
     elif path.exists() or not glob.has_magic(pattern):
-        return [(pattern, path)]
+        return [Named(shown=pattern, path=path)]
     else:
         found = [Path(one) for one in glob.iglob(str(base / pattern), recursive=True)]
     files = sorted(one for one in found if one.is_file())
     if not files:
         raise RequestError(f"{pattern!r} matches no file", code=SOURCE_FAILED)
-    return [(_shown(one, base, pattern), one) for one in files]
+    root = path if is_folder else None
+    return [
+        Named(shown=_shown(one, base, pattern), path=one, root=None if root is None else _name(one, root))
+        for one in files
+    ]
 
 
 def _shown(path: Path, base: Path, pattern: str) -> str:
@@ -30,6 +37,10 @@ def _shown(path: Path, base: Path, pattern: str) -> str:
     if Path(pattern).is_absolute() or not path.is_relative_to(base):
         return str(path)
     return path.relative_to(base).as_posix()
+
+
+def _name(path: Path, root: Path) -> str:
+    return path.relative_to(root).as_posix()
 
 
 def _is_hidden(path: Path) -> bool:

@@ -5,12 +5,12 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from forebay.connectors.sources.found import unreadable
-from forebay.connectors.sources.opening import named_files
+from forebay.connectors.sources.opening import named_files, tag_of
 from forebay.connectors.workplace import Workplace
 from forebay.domain.pipeline import StepKind, StepWork
+from forebay.policy.steps.places import render_place
 from forebay.policy.steps.read import read_read
 from forebay.policy.steps.write import read_write
-from forebay.policy.templates import compile_text
 
 ABSENT = "absent"
 Fingerprint = Callable[[StepWork, Workplace], str | None]
@@ -30,11 +30,14 @@ def _read(work: StepWork, place: Workplace) -> str | None:
     if options.sql is not None:
         return None
     parts = []
-    for shown, path in named_files(work, options):
+    for named in named_files(work, options):
         try:
-            parts.append((shown, place.digests.of(path, place.stopper)))
+            tag = tag_of(named, place) if named.path is None else place.digests.of(named.path, place.stopper)
         except OSError as exc:
-            raise unreadable(shown, exc) from exc
+            raise unreadable(named.shown, exc) from exc
+        if tag is None:
+            return None
+        parts.append((named.shown, tag))
     return _joined(parts)
 
 
@@ -42,7 +45,7 @@ def _write(work: StepWork, place: Workplace) -> str | None:
     options = read_write(work.step.options)
     if options.path is None:
         return None
-    shown = compile_text(options.path).render_text(work.scope)
+    shown = render_place(options.path, work.scope)
     try:
         return _joined([(shown, place.digests.of(Path(work.folder) / shown, place.stopper))])
     except OSError:

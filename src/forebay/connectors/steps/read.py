@@ -1,27 +1,41 @@
 """Steps of kind ``read``: files as one table, in the order of their names."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
 
-from forebay.connectors.duck import refusal
-from forebay.connectors.json_lines import is_beyond_integers, listed
-from forebay.connectors.parquet import MOST_ROWS, copy_out, group_rows, keep_table
+from forebay.connectors.duck import literal, refusal
+from forebay.connectors.json_lines import is_beyond_integers, lines_query, listed
+from forebay.connectors.parquet import FEWEST_ROWS, MOST_ROWS, copy_out, group_rows, keep_table
 from forebay.connectors.sources.csv import check_types, csv_query, csv_rejects
+from forebay.connectors.sources.documents import COLUMNS, REFERENCE, write_documents
 from forebay.connectors.sources.found import Found
 from forebay.connectors.sources.jsonl import jsonl_query, jsonl_rejects
 from forebay.connectors.sources.opening import open_sources
 from forebay.connectors.sources.rejects import Reject, keep_rejects
+from forebay.connectors.sources.texts import write_lines
 from forebay.connectors.workplace import Workplace
+from forebay.domain.content import Segment
 from forebay.domain.errors import RequestError
-from forebay.domain.pipeline import SOURCE_FAILED, Counts, StepOutcome, StepOutput, StepWork
+from forebay.domain.pipeline import CONTENT, SOURCE_FAILED, Counts, StepOutcome, StepOutput, StepWork
 from forebay.policy.steps.forms import Form, form_of
 from forebay.policy.steps.read import ReadOptions, read_read
 
+_MEMBERS = ", ".join(f"{name} := file.{name}" for name in ("start", "bytes", "content_type", "filename"))
 THREADS = 2  # reading keeps the order of rows with any number
 
-Reader = Callable[[list[Found], ReadOptions, Workplace, Path], Iterable[Reject]]
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Read:
+    """What is told of files that were read, beside the rows themselves."""
+
+    rejects: Sequence[Reject] = ()
+    contents: tuple[Segment, ...] = ()
+
+
+Reader = Callable[[list[Found], ReadOptions, Workplace, Path], Read]
 
 
 def run_read(work: StepWork, place: Workplace) -> StepOutcome:
@@ -30,26 +44,51 @@ def run_read(work: StepWork, place: Workplace) -> StepOutcome:
     files = open_sources(work, options, place)
     result = place.path("result.parquet")
     try:
-        rejected = keep_rejects(_READERS[_form(files, options)](files, options, place, result), place)
+        read = _READERS[_form(files, options)](files, options, place, result)
     except duckdb.Error as exc:
         raise _refused(exc, files, place) from exc
     for found in files:
         found.check()
-    table = keep_table(place, result)
+    table, rejected = keep_table(place, result), keep_rejects(read.rejects, place)
     failed = rejected.rows if rejected else 0
     counts = Counts(entered=table.rows + failed, succeeded=table.rows, failed=failed)
     sources = tuple(found.file for found in files)
-    return StepOutcome(output=StepOutput(table=table, rejected=rejected, sources=sources), counts=counts)
+    return StepOutcome(
+        output=StepOutput(table=table, rejected=rejected, sources=sources, contents=read.contents), counts=counts
+    )
 
 
-def _csv(files: list[Found], options: ReadOptions, place: Workplace, result: Path) -> Iterable[Reject]:
+def _text(files: list[Found], _options: ReadOptions, place: Workplace, result: Path) -> Read:
+    lines = place.path("lines.jsonl")
+    rejects = write_lines(files, lines, place)
+    with place.connection(threads=THREADS) as connection:
+        copy_out(connection, lines_query([lines], {"text": "VARCHAR"}), result, rows=MOST_ROWS)
+    return Read(rejects=rejects)
+
+
+def _files(files: list[Found], options: ReadOptions, place: Workplace, result: Path) -> Read:
+    rows, pack = place.path("files.jsonl"), place.path("pack")
+    packed = write_documents(files, rows, pack, options.encoding, place)
+    content = None
+    if packed.files:
+        info = place.keep(pack)
+        content = Segment(name=CONTENT, blob_id=info.id, lines=packed.files, bytes=info.bytes)
+    query = lines_query([rows], {**COLUMNS, "file": REFERENCE})
+    blob = literal(content.blob_id) if content else "NULL"
+    reference = f"CASE WHEN file IS NOT NULL THEN struct_insert({{'blob_id': {blob}::VARCHAR}}, {_MEMBERS}) END"
+    with place.connection() as connection:
+        copy_out(connection, f"SELECT * REPLACE ({reference} AS file) FROM ({query})", result, rows=FEWEST_ROWS)
+    return Read(rejects=packed.rejects, contents=() if content is None else (content,))
+
+
+def _csv(files: list[Found], options: ReadOptions, place: Workplace, result: Path) -> Read:
     with place.connection(threads=THREADS) as connection:
         check_types(connection, options)
         copy_out(connection, csv_query(files, options), result, rows=MOST_ROWS)
-        return list(csv_rejects(connection, files))
+        return Read(rejects=list(csv_rejects(connection, files)))
 
 
-def _jsonl(files: list[Found], _options: ReadOptions, place: Workplace, result: Path) -> Iterable[Reject]:
+def _jsonl(files: list[Found], _options: ReadOptions, place: Workplace, result: Path) -> Read:
     with place.connection(threads=THREADS) as connection:
         kept, rejects = jsonl_rejects(connection, files, place)
         try:
@@ -58,22 +97,28 @@ def _jsonl(files: list[Found], _options: ReadOptions, place: Workplace, result: 
             if not is_beyond_integers(exc):
                 raise
             copy_out(connection, jsonl_query(connection, kept, "UBIGINT"), result, rows=MOST_ROWS)
-        return rejects
+        return Read(rejects=rejects)
 
 
-def _parquet(files: list[Found], _options: ReadOptions, place: Workplace, result: Path) -> Iterable[Reject]:
+def _parquet(files: list[Found], _options: ReadOptions, place: Workplace, result: Path) -> Read:
     paths = [found.path for found in files]
     with place.connection(threads=THREADS) as connection:
         query = f"SELECT * FROM read_parquet({listed(paths)}, union_by_name = true)"
         copy_out(connection, query, result, rows=group_rows(connection, paths))
-    return ()
+    return Read()
 
 
-_READERS: dict[Form, Reader] = {Form.CSV: _csv, Form.JSONL: _jsonl, Form.PARQUET: _parquet}
+_READERS: dict[Form, Reader] = {
+    Form.CSV: _csv,
+    Form.JSONL: _jsonl,
+    Form.PARQUET: _parquet,
+    Form.TEXT: _text,
+    Form.FILES: _files,
+}
 
 
 def _form(files: list[Found], options: ReadOptions) -> Form:
-    forms = {options.form or form_of(found.shown) for found in files}
+    forms = {options.form or (Form.FILES if found.root else form_of(found.shown)) for found in files}
     form = forms.pop()
     if form is None or forms:
         told = f"{files[0].shown!r} and the others are of several forms" if forms else f"{files[0].shown!r}"

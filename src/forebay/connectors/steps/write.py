@@ -11,8 +11,8 @@ from forebay.connectors.sinks.files import write_file
 from forebay.connectors.workplace import Workplace
 from forebay.domain.errors import RequestError
 from forebay.domain.pipeline import SINK_FAILED, Counts, InputFile, StepOutcome, StepOutput, StepWork, TableRef
+from forebay.policy.steps.places import render_place
 from forebay.policy.steps.write import read_write
-from forebay.policy.templates import compile_text
 
 THREADS = 2
 
@@ -21,7 +21,7 @@ def run_write(work: StepWork, place: Workplace) -> StepOutcome:
     """Writes the one input. Raises: RequestError (`sink_failed`): what stood there still does."""
     options = read_write(work.step.options)
     table = input_table(work)
-    shown = compile_text(options.path or "").render_text(work.scope)
+    shown = render_place(options.path or "", work.scope)
     target = Path(work.folder) / shown
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
