@@ -1,8 +1,9 @@
-"""``forebay.AsyncClient``: a server's jobs, batches, files and events from asynchronous code."""
+"""``forebay.AsyncClient``: a server's jobs, batches, files, events and runs from asynchronous code."""
 
 from forebay.client.events import AsyncEvents
 from forebay.client.files import AsyncBatches, AsyncFiles
 from forebay.client.jobs import AsyncJobs
+from forebay.client.runs import AsyncRuns
 from forebay.client.transport import Transport
 
 
@@ -18,6 +19,7 @@ class AsyncClient:
         self.files = AsyncFiles(self._transport)
         self.batches = AsyncBatches(self._transport)
         self.events = AsyncEvents(self._transport)
+        self.runs = AsyncRuns(self._transport)
 
     async def __aenter__(self) -> "AsyncClient":
         return self

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import IO, Any, TypeVar
 
 from forebay.client.asynchronous import AsyncClient
+from forebay.client.run_views import RunView
 from forebay.client.views import BatchView, EventView, FileView, JobView, ReceiptView
 
 T = TypeVar("T")
@@ -23,6 +24,7 @@ class Client:
         self.files = Files(self._client, self._portal)
         self.batches = Batches(self._client, self._portal)
         self.events = Events(self._client, self._portal)
+        self.runs = Runs(self._client, self._portal)
 
     def __enter__(self) -> "Client":
         return self
@@ -136,6 +138,34 @@ class Events:
 
     def list(self, **filters: Any) -> list[EventView]:
         return self._portal.call(self._events.list(**filters))
+
+
+class Runs:
+    """``client.runs``; see AsyncRuns."""
+
+    def __init__(self, client: AsyncClient, portal: "_Portal") -> None:
+        self._runs, self._portal = client.runs, portal
+
+    def start(self, pipeline: str, params: Mapping[str, Any] | None = None, **how: Any) -> RunView:
+        return self._portal.call(self._runs.start(pipeline, params, **how))
+
+    def get(self, run_id: str) -> RunView:
+        return self._portal.call(self._runs.get(run_id))
+
+    def wait(self, run_id: str, timeout: float | None = None) -> RunView:
+        return self._portal.call(self._runs.wait(run_id, timeout))
+
+    def list(self, **filters: Any) -> list[RunView]:
+        return self._portal.call(self._runs.list(**filters))
+
+    def cancel(self, run_id: str) -> RunView:
+        return self._portal.call(self._runs.cancel(run_id))
+
+    def resume(self, run_id: str, **budget: Any) -> RunView:
+        return self._portal.call(self._runs.resume(run_id, **budget))
+
+    def download(self, run_id: str, step: str, path: str | Path, *, stream: str = "table") -> int:
+        return self._portal.call(self._runs.download(run_id, step, path, stream=stream))
 
 
 class _Portal:
