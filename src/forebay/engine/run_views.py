@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from forebay.domain.attempt import Usage
 from forebay.domain.job import Job, Status
 from forebay.domain.pipeline import (
+    INFERENCE_KINDS,
     Counts,
     InputFile,
     RunCursor,
@@ -21,6 +22,7 @@ from forebay.domain.pipeline import (
     run_cursor,
     run_id,
 )
+from forebay.engine.handlers.inference.standing import standing
 from forebay.engine.services import Services
 from forebay.engine.views import ErrorView, UsageView, error_view, usage_view
 
@@ -99,6 +101,8 @@ async def run_view(job: Job, services: Services) -> RunView:
         state = cursor.steps.get(step.name, StepState())
         if child := live.get(state.job_id or ""):
             state = replace(state, started_at=child.started_at)
+            if step.kind in INFERENCE_KINDS:
+                state = replace(state, outcome=await standing(child, services))
         outcome = state.outcome
         steps[step.name] = _step_view(step, state, outcome, is_over=job.is_terminal)
     costs = [step.cost_usd for step in steps.values() if step.cost_usd is not None]
@@ -136,7 +140,7 @@ def _step_view(step: StepSpec, state: StepState, outcome: StepOutcome | None, *,
         records=known.counts,
         usage=usage_view(known.usage),
         cost_usd=known.cost_usd,
-        output=_output_view(state.outcome.output) if state.outcome else None,
+        output=_output_view(known.output) if outcome and state.status is not StepStatus.RUNNING else None,
         error=error_view(state.error),
         from_run=state.from_run,
         started_at=state.started_at,
