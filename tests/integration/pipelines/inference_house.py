@@ -31,6 +31,7 @@ from forebay.domain.query import Parts
 from forebay.engine.intake import load_text
 from forebay.engine.services import Bounds, Services
 from forebay.engine.worker import WorkerOptions, WorkerProcess
+from forebay.testing.clock import FakeClock
 from forebay.testing.system import open_services
 from forebay.testing.targets import ScriptedTarget
 
@@ -71,6 +72,7 @@ class House:
     services: Services
     model: ScriptedTarget
     tables: DuckTables
+    clock: FakeClock
 
     async def table(self, rows: Sequence[Row]) -> TableRef:
         def write(place: Workplace) -> TableRef:
@@ -85,8 +87,11 @@ class House:
     async def job(self, rows: Sequence[Row] | TableRef, step: StepSpec, **fields: Any) -> Job:
         """Adds the job of a step over records."""
         table = rows if isinstance(rows, TableRef) else await self.table(rows)
-        work = StepWork(run_id="run_1", pipeline="p", step=step, inputs={"rows": StepOutput(table=table)}, scope=SCOPE)
-        return await self.add(work, **fields)
+        return await self.add(self.work(table, step), **fields)
+
+    def work(self, table: TableRef, step: StepSpec, **fields: Any) -> StepWork:
+        inputs = {"rows": StepOutput(table=table)}
+        return StepWork(run_id="run_1", pipeline="p", step=step, inputs=inputs, scope=SCOPE, **fields)
 
     async def add(self, work: StepWork, **fields: Any) -> Job:
         now = self.services.clock.now()
@@ -146,10 +151,11 @@ SCOPE = {"run": {"id": "run_1", "date": "2026-11-21"}, "params": {"tone": "kind"
 async def open_house(
     folder: Path, says: Says = str.upper, *, bounds: Bounds | None = None, **store: Any
 ) -> AsyncIterator[House]:
+    clock = FakeClock()
     model = ScriptedTarget("t", [saying(says)])
-    async with open_services(folder, [model], bounds=bounds, **store) as services:
+    async with open_services(folder, [model], bounds=bounds, clock=clock, **store) as services:
         tables = DuckTables(services.blobs, folder / "work")
         try:
-            yield House(replace(services, tables=tables, requests=DuckRequests(tables)), model, tables)
+            yield House(replace(services, tables=tables, requests=DuckRequests(tables)), model, tables, clock)
         finally:
             await tables.close()

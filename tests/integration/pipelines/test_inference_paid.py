@@ -1,0 +1,113 @@
+"""What is paid for once: over runs, over changes, and over deaths at any instant."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from forebay.domain.asking import PAID, paid_memory
+from forebay.domain.job import Status
+from tests.integration.pipelines.inference_house import House, open_house, spec_of
+
+STEP = spec_of({"target": "t", "prompt": "say {text}"})
+ROWS = [{"id": number, "text": f"word {number}"} for number in range(6)]
+
+
+@pytest.fixture
+async def house(tmp_path: Path) -> AsyncIterator[House]:
+    async with open_house(tmp_path) as opened:
+        yield opened
+
+
+async def test_a_second_run_of_the_same_records_asks_nothing(house: House) -> None:
+    first = await house.run(ROWS, STEP)
+    house.asked()
+    second = await house.run(ROWS, STEP)
+    assert house.asked() == []
+    assert (second.counts.reused, second.counts.succeeded, second.calls, second.cost_usd) == (6, 6, 0, None)
+    assert first.output.table
+    assert second.output.table
+    assert second.output.table.digest == first.output.table.digest
+
+
+async def test_a_changed_row_pays_alone_and_a_moved_one_does_not(house: House) -> None:
+    await house.run(ROWS, STEP)
+    house.asked()
+    changed = [{**ROWS[3], "text": "another"}, *ROWS[4:], *ROWS[:3]]
+    outcome = await house.run(changed, STEP)
+    assert house.asked() == ["say another"]
+    assert [row["output"] for row in await house.rows(outcome.output.table)] == [
+        f"SAY {row['text'].upper()}" for row in changed
+    ]
+
+
+async def test_a_changed_column_that_the_prompt_does_not_name_costs_nothing(house: House) -> None:
+    await house.run(ROWS, STEP)
+    house.asked()
+    outcome = await house.run([{**row, "id": row["id"] + 100} for row in ROWS], STEP)
+    assert house.asked() == []
+    assert [row["id"] for row in await house.rows(outcome.output.table)] == [100, 101, 102, 103, 104, 105]
+
+
+@pytest.mark.parametrize("change", [{"prompt": "tell {text}"}, {"params": {"temperature": 0}}, {"model": "other"}])
+async def test_what_is_asked_in_another_way_is_paid_again(house: House, change: dict[str, Any]) -> None:
+    await house.run(ROWS, STEP)
+    house.asked()
+    await house.run(ROWS, spec_of({**STEP.options, **change}))
+    assert len(house.asked()) == 6
+
+
+async def test_equal_records_are_each_asked_and_each_remembered(house: House) -> None:
+    twice = [{"id": 1, "text": "same"}, {"id": 2, "text": "same"}]
+    await house.run(twice, STEP)
+    assert len(house.asked()) == 2
+    await house.run([*twice, {"id": 3, "text": "same"}], STEP)
+    assert len(house.asked()) == 1
+
+
+async def test_a_fresh_run_pays_for_all_again(house: House) -> None:
+    await house.run(ROWS, STEP)
+    house.asked()
+    table = await house.table(ROWS)
+    job = await house.add(house.work(table, STEP, is_fresh=True))
+    outcome = await house.outcome(await house.ended(job))
+    assert (len(house.asked()), outcome.counts.reused) == (6, 0)
+
+
+async def test_a_run_that_was_cancelled_leaves_what_it_paid(house: House) -> None:
+    house.model.gate.clear()
+    job = await house.job(ROWS, STEP)
+    working = asyncio.create_task((await house.worker()).run_until_idle())
+    await house.model.entered.wait()
+    await house.services.jobs.cancel("default", [job.id])
+    house.model.gate.set()
+    await working
+    cancelled = await house.get(job.id)
+    paid = len(house.asked())
+    assert cancelled.status is Status.CANCELLED
+    assert (await house.outcome(cancelled)).counts.succeeded == paid
+    outcome = await house.run(ROWS, STEP)
+    assert (len(house.asked()), outcome.counts.reused) == (6 - paid, paid)
+    assert paid > 0
+
+
+async def test_answers_that_no_run_uses_are_forgotten_in_time(house: House) -> None:
+    await house.run(ROWS, STEP)
+    await house.run(ROWS[:3], STEP)
+    house.clock.advance(31 * 86_400.0)
+    await house.run(ROWS[:3], STEP)
+    house.asked()
+    await house.run(ROWS, STEP)
+    assert sorted(house.asked()) == [f"say word {number}" for number in (3, 4, 5)]
+
+
+async def test_what_is_paid_is_one_table_after_every_run(house: House) -> None:
+    for number in range(3):
+        await house.run([*ROWS, {"id": 9, "text": f"new {number}"}], STEP)
+    record = await house.services.records.get("default", PAID, "p/label")
+    assert record is not None
+    memory = paid_memory(record.data)
+    assert (len(memory.tables), memory.begun) == (1, ())
+    assert record.blobs == memory.tables
