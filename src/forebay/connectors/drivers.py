@@ -7,8 +7,11 @@ from types import ModuleType
 from forebay.domain.errors import ConfigurationError
 
 _CONNECTORS = {  # module, what it needs, the extra
+    "arrivals in buckets": ("forebay.connectors.arrivals.buckets", "obstore", "s3"),
     "duckdb library": ("duckdb", "duckdb", ""),
     "steps": ("forebay.connectors.steps.table", "duckdb", ""),
+    "sqlite rows": ("forebay.connectors.sources.sqlite_rows", "apsw", ""),
+    "postgresql rows": ("forebay.connectors.sources.postgres_rows", "asyncpg", "postgres"),
     "buckets": ("forebay.connectors.sources.buckets", "obstore", "s3"),
     "duckdb index": ("forebay.connectors.vectors.duckdb_index", "duckdb", ""),
     "postgresql index": ("forebay.connectors.vectors.postgres_index", "asyncpg", "postgres"),

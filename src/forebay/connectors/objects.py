@@ -33,7 +33,7 @@ def open_bucket(address: str) -> tuple[ObjectStore, str]:
     key = address.split("://", 1)[1].partition("/")[2]
     if not parts.netloc:
         raise RequestError(f"{address!r} names no bucket", param="path")
-    retries: "RetryConfig" = {"max_retries": _RETRIES, "retry_timeout": _RETRY_SECONDS}
+    retries: RetryConfig = {"max_retries": _RETRIES, "retry_timeout": _RETRY_SECONDS}
     if parts.scheme == "gs":
         return GCSStore(parts.netloc, retry_config=retries), key
     is_plain = next((os.environ[name] for name in _ENDPOINTS if os.environ.get(name)), "").startswith("http://")

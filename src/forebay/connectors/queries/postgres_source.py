@@ -44,7 +44,7 @@ class PostgresSource:
             if not attributes:
                 raise TargetRejected(f"{self._name}: one SELECT can be asked, nothing else")
             arguments = [
-                self._bindable(name, values[name], kind.name)
+                bindable(self._name, name, values[name], kind.name)
                 for name, kind in zip(statement.names, prepared.get_parameters(), strict=True)
             ]
             gatherer = RowGatherer(
@@ -66,15 +66,16 @@ class PostgresSource:
     async def close(self) -> None:
         await self._pool.close()
 
-    def _bindable(self, name: str, value: Any, kind: str) -> Any:
-        """A value of JSON as the driver wants it for a type of PostgreSQL."""
-        if kind.endswith("[]") and isinstance(value, list):
-            return [self._bindable(name, one, kind[:-2]) for one in value]
-        try:
-            return value if value is None else _AS.get(kind, _as_it_is)(value)
-        except (ValueError, TypeError, InvalidOperation, binascii.Error) as exc:
-            message = f"the parameter {name!r} is no {kind}: {type(value).__name__}"
-            raise TargetRejected(f"{self._name}: {message}") from exc
+
+def bindable(source: str, name: str, value: Any, kind: str) -> Any:
+    """A value of JSON as the driver wants it for a type of PostgreSQL. Raises: TargetRejected: it is none."""
+    if kind.endswith("[]") and isinstance(value, list):
+        return [bindable(source, name, one, kind[:-2]) for one in value]
+    try:
+        return value if value is None else _AS.get(kind, _as_it_is)(value)
+    except (ValueError, TypeError, InvalidOperation, binascii.Error) as exc:
+        message = f"the parameter {name!r} is no {kind}: {type(value).__name__}"
+        raise TargetRejected(f"{source}: {message}") from exc
 
 
 def _as_it_is(value: Any) -> Any:

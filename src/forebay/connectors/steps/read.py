@@ -10,6 +10,7 @@ from forebay.connectors.duck import literal, refusal
 from forebay.connectors.json_lines import is_beyond_integers, lines_query, listed
 from forebay.connectors.parquet import FEWEST_ROWS, MOST_ROWS, copy_out, group_rows, keep_table
 from forebay.connectors.sources.csv import check_types, csv_query, csv_rejects
+from forebay.connectors.sources.databases import read_database
 from forebay.connectors.sources.documents import COLUMNS, REFERENCE, write_documents
 from forebay.connectors.sources.found import Found
 from forebay.connectors.sources.jsonl import jsonl_query, jsonl_rejects
@@ -21,7 +22,7 @@ from forebay.domain.content import Segment
 from forebay.domain.errors import RequestError
 from forebay.domain.pipeline import CONTENT, SOURCE_FAILED, Counts, StepOutcome, StepOutput, StepWork
 from forebay.policy.steps.forms import Form, form_of
-from forebay.policy.steps.read import ReadOptions, read_read
+from forebay.policy.steps.read import DatabaseQuery, ReadOptions, read_read
 
 _MEMBERS = ", ".join(f"{name} := file.{name}" for name in ("start", "bytes", "content_type", "filename"))
 THREADS = 2  # reading keeps the order of rows with any number
@@ -41,8 +42,10 @@ Reader = Callable[[list[Found], ReadOptions, Workplace, Path], Read]
 def run_read(work: StepWork, place: Workplace) -> StepOutcome:
     """Reads what the step names. Raises: RequestError (`source_failed`)."""
     options = read_read(work.step.options)
-    files = open_sources(work, options, place)
     result = place.path("result.parquet")
+    if options.sql is not None:
+        return _asked(options.sql, work, place, result)
+    files = open_sources(work, options, place)
     try:
         read = _READERS[_form(files, options)](files, options, place, result)
     except duckdb.Error as exc:
@@ -56,6 +59,15 @@ def run_read(work: StepWork, place: Workplace) -> StepOutcome:
     return StepOutcome(
         output=StepOutput(table=table, rejected=rejected, sources=sources, contents=read.contents), counts=counts
     )
+
+
+def _asked(query: DatabaseQuery, work: StepWork, place: Workplace, result: Path) -> StepOutcome:
+    try:
+        read_database(query, work, place, result)
+    except duckdb.Error as exc:
+        raise refusal(exc, code=SOURCE_FAILED, folder=place.folder) from exc
+    table = keep_table(place, result)
+    return StepOutcome(output=StepOutput(table=table), counts=Counts(entered=table.rows, succeeded=table.rows))
 
 
 def _text(files: list[Found], _options: ReadOptions, place: Workplace, result: Path) -> Read:

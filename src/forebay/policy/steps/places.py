@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from forebay.domain.errors import RequestError
+from forebay.policy.steps.effects import text
 from forebay.policy.templates import compile_text
 
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
+DATABASES = ("sqlite", "duckdb", "postgresql", "postgres")
 _PARAMS = "params"
 _MARK = "\0"
 
@@ -39,9 +41,14 @@ def render_place(template: str, scope: Mapping[str, Any], *, option: str = "path
     return place
 
 
-def names_params(template: str) -> bool:
-    """Whether a template takes what callers give."""
-    return _PARAMS in compile_text(template).fields
+def database_url(options: Mapping[str, Any]) -> str:
+    """The address of a database, among a step's options. Raises: RequestError: callers choose it, or it is none."""
+    url = text(options, "url")
+    if _PARAMS in compile_text(url).fields:
+        raise RequestError("does not take params: who starts a run does not choose the database", param="url")
+    if scheme_of(url) not in DATABASES:
+        raise RequestError("is sqlite:///FILE, duckdb:///FILE or postgresql://…", param="url")
+    return url
 
 
 def _before_params(template: str, scope: Mapping[str, Any]) -> str:

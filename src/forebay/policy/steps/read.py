@@ -5,8 +5,10 @@ from typing import Any
 
 from forebay.domain.errors import RequestError
 from forebay.domain.record import Record
+from forebay.policy.sql_text import read_statement
 from forebay.policy.steps.effects import only, text
 from forebay.policy.steps.forms import Form
+from forebay.policy.steps.places import database_url
 from forebay.policy.steps.values import choice, flag, names, optional_text
 
 _FILE_OPTIONS = ("path", "format", "columns", "delimiter", "quote", "header", "encoding")
@@ -14,11 +16,13 @@ _CSV_OPTIONS = ("delimiter", "quote", "header", "encoding")
 
 
 class DatabaseQuery(Record, frozen=True, kw_only=True):
-    """A query to a database. ``url``, and the texts among ``args``, are templates."""
+    """A query to a database. ``url`` and ``args`` are templates; what the query names as ``:name`` is bound to the
+    argument of that name, or else to the run's parameter.
+    """
 
     url: str
     query: str
-    args: tuple[Any, ...] = ()
+    args: dict[str, Any] = {}
 
 
 class ReadOptions(Record, frozen=True, kw_only=True):
@@ -66,10 +70,12 @@ def _query(options: Any) -> DatabaseQuery:
     if not isinstance(options, Mapping):
         raise RequestError("must be a mapping: {url, query}", param="sql")
     only(options, ("url", "query", "args"))
-    args = options.get("args", ())
-    if not isinstance(args, list | tuple):
-        raise RequestError("must be a list of values", param="args")
-    return DatabaseQuery(url=text(options, "url"), query=text(options, "query"), args=tuple(args))
+    args = options.get("args", {})
+    if not isinstance(args, Mapping):
+        raise RequestError("must be a mapping of names to values", param="args")
+    query = text(options, "query")
+    read_statement(query)
+    return DatabaseQuery(url=database_url(options), query=query, args={str(key): arg for key, arg in args.items()})
 
 
 def _columns(options: Mapping[str, Any]) -> dict[str, str]:

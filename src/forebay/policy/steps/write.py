@@ -8,6 +8,7 @@ from forebay.domain.errors import RequestError
 from forebay.domain.record import Record
 from forebay.policy.steps.effects import only, text
 from forebay.policy.steps.forms import Form, form_of
+from forebay.policy.steps.places import database_url
 from forebay.policy.steps.values import choice, names, optional_text
 
 WRITTEN = (Form.CSV, Form.JSONL, Form.PARQUET)
@@ -57,4 +58,4 @@ def _table(options: Mapping[str, Any]) -> WriteOptions:
         raise RequestError("names the columns of an upsert, and goes with it alone", param="key")
     if optional_text(options, "table") is None:
         raise RequestError("is missing", param="table")
-    return WriteOptions(url=text(options, "url"), table=text(options, "table"), mode=mode, key=key)
+    return WriteOptions(url=database_url(options), table=text(options, "table"), mode=mode, key=key)
