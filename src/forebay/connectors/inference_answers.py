@@ -64,7 +64,9 @@ def count_shared(place: Workplace, plan: Path, given: Path) -> int:
     with given.open("rb") as file, listed.open("wb") as keys:
         for line in map(_KEYS.decode, file):
             keys.writelines(f"{key}\n".encode() for key in line.keys or [line.custom_id])
-    named = f"SELECT key FROM read_csv({literal(listed)}, header=false, columns={{'key': 'VARCHAR'}})"
+    named = (
+        f"SELECT key FROM read_csv({literal(listed)}, header=false, auto_detect=false, columns={{'key': 'VARCHAR'}})"
+    )
     query = f"SELECT count(*) FROM {parquet([plan])} WHERE place IS NOT NULL AND key IN ({named})"
     with place.connection() as connection:
         ((count,),) = connection.execute(query).fetchall()

@@ -25,7 +25,7 @@ _PLAN = """
 COPY (
   WITH known AS (
     SELECT rn, identity, row_number() OVER (PARTITION BY identity ORDER BY rn) - 1 AS occurrence
-    FROM read_csv({known}, header=false, columns={{'rn': 'BIGINT', 'identity': 'VARCHAR'}})
+    FROM read_csv({known}, header=false, auto_detect=false, columns={{'rn': 'BIGINT', 'identity': 'VARCHAR'}})
   ), keyed AS (
     SELECT rn, identity || CASE occurrence WHEN 0 THEN '' ELSE '-' || occurrence END AS key FROM known
   ), judged AS (

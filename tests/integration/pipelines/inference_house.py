@@ -37,12 +37,13 @@ from forebay.testing.targets import ScriptedTarget
 
 Row = dict[str, Any]
 Says = Callable[[str], str]
+Answers = Callable[[Call], InferenceResult]
 
 
 def prompt_of(call: Call) -> str:
-    """What the user said in a chat."""
-    said: str = json.loads(call.body)["messages"][-1]["content"]
-    return said
+    """What the user said first in a chat; what follows tells of an answer that was invalid."""
+    messages: list[dict[str, str]] = json.loads(call.body)["messages"]
+    return next(message["content"] for message in messages if message["role"] == "user")
 
 
 def saying(says: Says) -> Callable[[Call], InferenceResult]:
@@ -84,6 +85,19 @@ class House:
 
         return await self.tables.working(write)
 
+    async def emptied(self, table: TableRef) -> TableRef:
+        """A table of the same columns, without rows."""
+
+        def write(place: Workplace) -> TableRef:
+            path = place.path("empty.parquet")
+            with place.connection() as connection:
+                connection.execute(
+                    f"COPY (FROM read_parquet('{place.local(table.blob_id)}') LIMIT 0) TO '{path}' (FORMAT parquet)"
+                )
+            return keep_table(place, path)
+
+        return await self.tables.working(write)
+
     async def job(self, rows: Sequence[Row] | TableRef, step: StepSpec, **fields: Any) -> Job:
         """Adds the job of a step over records."""
         table = rows if isinstance(rows, TableRef) else await self.table(rows)
@@ -116,8 +130,13 @@ class House:
 
     async def ended(self, job: Job) -> Job:
         """Runs all there is to do, and reads the job again."""
-        await (await self.worker()).run_until_idle()
-        return await self.get(job.id)
+        worker = await self.worker()
+        await worker.run_until_idle()
+        while not (found := await self.get(job.id)).is_terminal:
+            self.clock.advance(1.0)
+            await self.services.jobs.recover()
+            await worker.run_until_idle()
+        return found
 
     async def get(self, job_id: str) -> Job:
         [job] = await self.services.jobs.get(None, [job_id], Parts(result=True, segments=True))
@@ -149,10 +168,15 @@ SCOPE = {"run": {"id": "run_1", "date": "2026-11-21"}, "params": {"tone": "kind"
 
 @asynccontextmanager
 async def open_house(
-    folder: Path, says: Says = str.upper, *, bounds: Bounds | None = None, **store: Any
+    folder: Path,
+    says: Says = str.upper,
+    *,
+    answering: Answers | None = None,
+    bounds: Bounds | None = None,
+    **store: Any,
 ) -> AsyncIterator[House]:
     clock = FakeClock()
-    model = ScriptedTarget("t", [saying(says)])
+    model = ScriptedTarget("t", [answering or saying(says)])
     async with open_services(folder, [model], bounds=bounds, clock=clock, **store) as services:
         tables = DuckTables(services.blobs, folder / "work")
         try:

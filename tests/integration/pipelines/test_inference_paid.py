@@ -9,10 +9,10 @@ import pytest
 
 from forebay.domain.asking import PAID, paid_memory
 from forebay.domain.job import Status
-from tests.integration.pipelines.inference_house import House, open_house, spec_of
+from tests.integration.pipelines.inference_house import House, Row, open_house, spec_of
 
 STEP = spec_of({"target": "t", "prompt": "say {text}"})
-ROWS = [{"id": number, "text": f"word {number}"} for number in range(6)]
+ROWS: list[Row] = [{"id": number, "text": f"word {number}"} for number in range(6)]
 
 
 @pytest.fixture
