@@ -36,6 +36,7 @@ from forebay.targets.a2a_push import Pushes
 from forebay.targets.build import build_targets
 from forebay.targets.prices import ListPrices
 
+from forebay.targets.python_function import PythonTarget
 
 class SystemClock:
     """The machine's clock."""
@@ -115,6 +116,7 @@ async def open_system(settings: Settings, *, clock: Clock | None = None) -> Asyn
         )
         targets = await stack.enter_async_context(building)
         tables = DuckTables(blobs)
+        specs = [target.spec if isinstance(target := targets[spec.name], PythonTarget) else spec for spec in specs]
         stack.push_async_callback(tables.close)
         notifier = WebhookNotifier(Guard(settings.webhook_allow))
         stack.push_async_callback(notifier.close)

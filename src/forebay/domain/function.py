@@ -2,12 +2,21 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
+from enum import StrEnum
 from typing import Any, TypeVar
 
 from forebay.domain.errors import ForebayError
 from forebay.domain.record import Record
 
 MARK = "__forebay_target__"
+
+
+class RunIn(StrEnum):
+    """Where a sync function is called."""
+
+    PROCESS = "process"  # of its own: its time limit really ends it
+    THREAD = "thread"  # of the worker: cheaper, and what it shares with others is shared; it can't be ended
+
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -41,9 +50,10 @@ class Spawn:
 
 
 class TargetMark(Record, frozen=True, kw_only=True):
-    """What ``forebay.target`` notes at a function."""
+    """What ``forebay.target`` notes at a function. The target's declaration goes before it."""
 
     modality: str = "text"
+    run_in: RunIn | None = None
 
 
 class Retry(ForebayError):
@@ -63,11 +73,15 @@ class Reject(ForebayError):
         self.message = message
 
 
-def target(*, modality: str = "text") -> Callable[[_Function], _Function]:
-    """Marks a function as a target, and changes nothing else: ``type: python, function: "module:name"`` names it."""
+def target(*, modality: str = "text", run_in: str | None = None) -> Callable[[_Function], _Function]:
+    """Marks a function as a target, and changes nothing else: ``type: python, function: "module:name"`` names it.
+
+    ``run_in``: ``process`` or ``thread``, of a sync function. Raises: ValueError: another.
+    """
+    noted = TargetMark(modality=modality, run_in=None if run_in is None else RunIn(run_in))
 
     def mark(function: _Function) -> _Function:
-        setattr(function, MARK, TargetMark(modality=modality))
+        setattr(function, MARK, noted)
         return function
 
     return mark

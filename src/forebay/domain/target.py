@@ -3,6 +3,7 @@
 from enum import StrEnum
 
 from forebay.domain.data_source import SearchSource, SqlSource
+from forebay.domain.function import RunIn
 from forebay.domain.record import Record
 
 
@@ -68,6 +69,7 @@ class TargetSpec(Record, frozen=True, kw_only=True):
     def __repr__(self) -> str:
         """Without the key and the headers, which are secrets."""
         return f"TargetSpec(name={self.name!r}, type={self.type.value!r}, models={self.models!r})"
+    run_in: RunIn | None = None  # python
 
     @property
     def speaks_chat_only(self) -> bool:

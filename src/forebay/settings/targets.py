@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+from forebay.domain.function import RunIn
 from forebay.domain.target import Limits, Prices, ResponsesMode, Route, RouteEntry, TargetSpec, TargetType
 from forebay.models import CATALOGUE, endpoints_of, modality_of
 from forebay.policy.nearest import hint
@@ -65,6 +66,11 @@ KEYS = {
         frozenset({OPENAI}),
         "how it serves `/v1/responses`: `native`, `chat` (made from chat completions), or `auto`, by what its server"
         " answers (the default; a server that knows no such path is asked for chat completions from then on)",
+    ),
+    "run_in": Key(
+        frozenset({PYTHON}),
+        "where a sync function is called: `process` (the default; its time limit ends it) or `thread`; see"
+        " python-targets.md",
     ),
     "query": Key(frozenset({SQL}), "one SELECT, with `:names` of the request's parameters; see data-sources.md"),
     "allow_query": Key(frozenset({SQL}), "whether a request may bring a query of its own; `false` by default"),
@@ -142,6 +148,7 @@ def _check_keys(kind: TargetType, reader: Reader) -> None:
             reader.wrong(item, f"a target of type {kind} has no {name}; remove the key")
     required = REQUIRED.get(kind)
     if required is not None and reader.items.get(required, NOTHING).value in (None, ""):
+        run_in=RunIn(run_in) if (run_in := reader.choice("run_in", tuple(RunIn))) else None,
         reader.wrong(reader.items.get(required, reader.item), f"a target of type {kind} needs {required}")
 
 

@@ -1,15 +1,15 @@
-"""Target of type ``python``: a function of the user's, called in this process. Sync ones run in a pool of threads."""
+"""Target of type ``python``: a function of the user's. Async ones run in this loop, sync ones in processes or threads.
+
+A thread can't be ended: what overruns its time there goes on unseen. So sync functions have processes of their own
+unless they are declared to run in a thread.
+"""
 
 import asyncio
 import inspect
 import os
-import sys
-from collections.abc import Awaitable, Callable
 from contextvars import copy_context
-from dataclasses import dataclass
 from functools import partial
-from importlib import import_module
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -21,9 +21,9 @@ from forebay.domain.errors import (
     TargetRejected,
     TargetThrottled,
     TargetTimeout,
+    TargetUnavailable,
 )
-from forebay.domain.function import InferenceRequest, Reject, Retry, Spawn
-from forebay.domain.hops import HOPS
+from forebay.domain.function import MARK, InferenceRequest, RunIn, Spawn, TargetMark
 from forebay.domain.inference import Call, InferenceResult
 from forebay.domain.spawning import Decomposition
 from forebay.domain.target import TargetSpec
@@ -32,29 +32,37 @@ from forebay.policy.spawning import read_spawn
 from forebay.policy.usage import NOTHING_METERED, read_metering
 from forebay.ports import StreamSink
 from forebay.targets.endpoint import metered_result
+from forebay.targets.function_loading import FunctionMissing, find_module, load_function
+from forebay.targets.function_processes import ProcessCalls
+from forebay.targets.function_reply import Function, Kind, Reply, SpawnDocument, called, called_here
 from forebay.targets.http import Response
 from forebay.threads import DaemonPool
 
 DEFAULT_THREADS = 32  # where the target declares no concurrency
-REASON_CHARACTERS = 300
+LEAST_PROCESSES = 4  # likewise; as many as there are processors, if these are more
 _FILE_TYPE = "application/octet-stream"
 
-Function = Callable[[InferenceRequest], Any]
+
+class Calls(Protocol):
+    """Where a function is called. ``run`` raises TimeoutError, TargetUnavailable; cancelling gives the call up."""
+
+    async def run(self, request: InferenceRequest, timeout_seconds: float) -> Reply: ...
+
+    def close(self) -> None: ...
 
 
 class PythonTarget:
-    """Calls ``function``. A sync function that overruns its time keeps its thread until it returns."""
+    """Calls ``function``."""
 
     def __init__(self, spec: TargetSpec, table: PriceTable) -> None:
         """Raises: ConfigurationError: ``function`` is missing, or can't be imported."""
         self._spec = spec
         self._table = table
-        self._function = load_function(spec)
-        self._is_async = inspect.iscoroutinefunction(self._function) or inspect.iscoroutinefunction(
-            getattr(self._function, "__call__", None)  # noqa: B004 - an object with an async __call__
-        )
-        threads = spec.limits.concurrency or DEFAULT_THREADS
-        self._pool = DaemonPool(threads, f"target-{spec.name}")
+        self._mark = TargetMark()
+        try:
+            self._calls = self._calls_of(spec)
+        except FunctionMissing as exc:
+            raise ConfigurationError(f"targets.{spec.name}.function: {exc}") from exc
 
     @property
     def name(self) -> str:
@@ -62,6 +70,13 @@ class PythonTarget:
 
     def serves(self, endpoint: str) -> bool:  # noqa: ARG002 - the port's signature
         return True
+
+    @property
+    def spec(self) -> TargetSpec:
+        """The declaration, with the modality that the function is marked with where it has none of its own."""
+        if self._spec.modality != TargetMark().modality:
+            return self._spec
+        return msgspec.structs.replace(self._spec, modality=self._mark.modality)
 
     async def call(self, call: Call, sink: StreamSink | None = None) -> InferenceResult:  # noqa: ARG002 - it has none
         request = InferenceRequest(
@@ -74,12 +89,27 @@ class PythonTarget:
             children=call.children,
         )
         try:
-            async with asyncio.timeout(call.timeout_seconds):
-                returned = await self._run(request)
+            reply = await self._calls.run(request, call.timeout_seconds)
         except TimeoutError as exc:
             message = f"function {self._spec.function!r} did not return within {call.timeout_seconds:g} s"
             raise TargetTimeout(message) from exc
-        return self._result(returned, call)
+        except TargetUnavailable as exc:
+            raise TargetUnavailable(f"function {self._spec.function!r}: {exc.message}") from exc
+        return self._result(reply, call)
+
+    async def check(self) -> str:
+        """Calls nothing: what a function does with a made-up request nobody knows."""
+        if isinstance(self._calls, ProcessCalls):
+            try:
+                reply = await self._calls.check()
+            except TimeoutError as exc:
+                raise TargetTimeout(f"function {self._spec.function!r} takes too long to be imported") from exc
+            if reply.kind is not Kind.LOADED:
+                raise self._told(reply)
+        return f"{self.name}: {self._spec.function} is imported"
+
+    async def close(self) -> None:
+        await asyncio.to_thread(self._calls.close)
 
     def _body(self, call: Call) -> dict[str, Any]:
         try:
@@ -87,108 +117,90 @@ class PythonTarget:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
             raise TargetRejected(f"function {self._spec.function!r} takes a JSON object: {exc}") from exc
 
-    async def check(self) -> str:
-        """Calls nothing: what a function does with a made-up request nobody knows."""
-        return f"{self.name}: {self._spec.function} is imported"
-
-    async def close(self) -> None:
-        self._pool.close()
-
-    async def _run(self, request: InferenceRequest) -> Any:
-        token = HOPS.set(request.hops)
-        try:
-            if self._is_async:
-                outcome = await _outcome_of(self._function(request))
-            else:
-                call = partial(copy_context().run, _outcome_in_thread, self._function, request)
-                outcome = await self._pool.run(call)
-                if inspect.isawaitable(outcome.returned):
-                    outcome = await _outcome_of(outcome.returned)
-        finally:
-            HOPS.reset(token)
-        if outcome.raised is not None:
-            raise self._told(outcome.raised) from outcome.raised
-        return outcome.returned
-
-    def _told(self, raised: BaseException) -> TargetError:
-        match raised:
-            case Retry():
-                return TargetThrottled(raised.message, retry_after=raised.after)
-            case Reject():
-                return TargetRejected(raised.message)
-        reason = f"{type(raised).__name__}: {raised}"[:REASON_CHARACTERS]
-        return TargetFailed(f"function {self._spec.function!r} raised {reason}")
-
-    def _result(self, returned: Any, call: Call) -> InferenceResult:
+    def _result(self, reply: Reply, call: Call) -> InferenceResult:
         metering, content_type = NOTHING_METERED, "application/json"
-        match returned:
-            case Spawn():
-                return InferenceResult(status_code=200, body=b"{}", split=self._split(returned))
-            case bytes() | bytearray():
-                body, content_type = bytes(returned), _FILE_TYPE
-            case dict() | list() | str():
-                body = self._encoded(returned)
-                metering = read_metering(body) if isinstance(returned, dict) else metering
+        match reply.kind:
+            case Kind.SPLIT:
+                return InferenceResult(status_code=200, body=b"{}", split=self._split(reply))
+            case Kind.OBJECT:
+                metering = read_metering(reply.body)
+            case Kind.FILE:
+                content_type = _FILE_TYPE
+            case Kind.JSON:
+                pass
             case _:
-                kind = type(returned).__name__
-                message = f"function {self._spec.function!r} returned {kind}, not a dict, list, str or bytes"
-                raise TargetFailed(message)
-        response = Response(status=200, headers={}, body=body)
+                raise self._told(reply)
+        response = Response(status=200, headers={}, body=reply.body)
         result = metered_result(response, metering, call, self._spec, self._table)
         return msgspec.structs.replace(result, content_type=content_type)
 
-    def _split(self, returned: Spawn) -> Decomposition:
+    def _told(self, reply: Reply) -> TargetError:
+        match reply.kind:
+            case Kind.RETRY:
+                return TargetThrottled(reply.message, retry_after=reply.after)
+            case Kind.REJECT:
+                return TargetRejected(reply.message)
+        return TargetFailed(f"function {self._spec.function!r} {reply.message}")
+
+    def _calls_of(self, spec: TargetSpec) -> Calls:
+        """Raises: FunctionMissing."""
+        name = spec.function or ""
+        if spec.run_in is RunIn.PROCESS:
+            find_module(name)  # imported where it is called alone: a model in its module is not loaded here too
+            return _in_processes(spec)
+        function = load_function(name)
+        mark = getattr(function, MARK, None)
+        self._mark = mark if isinstance(mark, TargetMark) else self._mark
+        if _is_async(function):
+            return AsyncCalls(function)
+        if (spec.run_in or self._mark.run_in) is RunIn.THREAD or name.startswith("__main__:"):
+            return ThreadCalls(function, spec)
+        return _in_processes(spec)
+
+    def _split(self, reply: Reply) -> Decomposition:
         try:
-            return read_spawn(returned)
+            asked = msgspec.json.decode(reply.body, type=SpawnDocument)
+            spawn = Spawn(asked.children, join=asked.join, on_failure=asked.on_failure, deadline=asked.deadline)
+            return read_spawn(spawn)
         except RequestError as exc:
             raise TargetRejected(f"function {self._spec.function!r}: {exc.message}") from exc
 
-    def _encoded(self, returned: Any) -> bytes:
-        try:
-            return msgspec.json.encode(returned)
-        except (TypeError, ValueError, RecursionError) as exc:
-            raise TargetFailed(f"function {self._spec.function!r} returned what is no JSON: {exc}") from exc
+
+def _in_processes(spec: TargetSpec) -> ProcessCalls:
+    size = spec.limits.concurrency or max(LEAST_PROCESSES, os.cpu_count() or 1)
+    return ProcessCalls(spec.function or "", size, spec.name)
 
 
-def load_function(spec: TargetSpec) -> Function:
-    """Imports ``module:name``; modules in the working directory are found. Raises: ConfigurationError."""
-    place = f"targets.{spec.name}.function"
-    module_name, _, path = (spec.function or "").partition(":")
-    if not module_name or not path:
-        raise ConfigurationError(f"{place}: {spec.function!r} is not of the form 'module:name'")
-    if os.getcwd() not in sys.path:  # an installed command does not have it, other than `python -m`
-        sys.path.insert(0, os.getcwd())
-    try:
-        found: Any = import_module(module_name)
-        for name in path.split("."):
-            found = getattr(found, name)
-    except AttributeError as exc:
-        raise ConfigurationError(f"{place}: module {module_name!r} has no {path!r}") from exc
-    except Exception as exc:
-        raise ConfigurationError(f"{place}: {module_name!r} can't be imported: {type(exc).__name__}: {exc}") from exc
-    if not callable(found):
-        raise ConfigurationError(f"{place}: {spec.function!r} is not a function")
-    function: Function = found
-    return function
+def _is_async(function: Function) -> bool:
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
+        getattr(function, "__call__", None)  # noqa: B004 - an object with an async __call__
+    )
 
 
-@dataclass(frozen=True, slots=True)
-class _Outcome:
-    """What a function returned or raised, as data: a thread must not raise StopIteration or SystemExit into a loop."""
+class AsyncCalls:
+    """In this loop."""
 
-    returned: Any = None
-    raised: BaseException | None = None
+    def __init__(self, function: Function) -> None:
+        self._function = function
+
+    async def run(self, request: InferenceRequest, timeout_seconds: float) -> Reply:
+        async with asyncio.timeout(timeout_seconds):
+            return await called_here(self._function, request)
+
+    def close(self) -> None:
+        """Nothing."""
 
 
-def _outcome_in_thread(function: Function, request: InferenceRequest) -> _Outcome:
-    try:
-        return _Outcome(returned=function(request))
-    except (Exception, SystemExit) as exc:  # noqa: BLE001 - a user's function may raise anything: a failed attempt
-        return _Outcome(raised=exc)
+class ThreadCalls:
+    """In a pool of threads. What overruns its time keeps its thread until it returns, and another takes its place."""
 
+    def __init__(self, function: Function, spec: TargetSpec) -> None:
+        self._function = function
+        self._pool = DaemonPool(spec.limits.concurrency or DEFAULT_THREADS, f"target-{spec.name}")
 
-async def _outcome_of(awaitable: Awaitable[Any]) -> _Outcome:
-    try:
-        return _Outcome(returned=await awaitable)
-    except (Exception, SystemExit) as exc:  # noqa: BLE001 - likewise
-        return _Outcome(raised=exc)
+    async def run(self, request: InferenceRequest, timeout_seconds: float) -> Reply:
+        async with asyncio.timeout(timeout_seconds):
+            return await self._pool.run(partial(copy_context().run, called, self._function, request))
+
+    def close(self) -> None:
+        self._pool.close()

@@ -15,9 +15,9 @@ from forebay.domain.errors import (
     TargetThrottled,
     TargetTimeout,
 )
-from forebay.domain.function import MARK, InferenceRequest, Reject, Retry, Spawn, TargetMark, target
+from forebay.domain.function import MARK, InferenceRequest, Reject, Retry, RunIn, Spawn, TargetMark, target
 from forebay.domain.inference import Call
-from forebay.domain.target import Limits, TargetSpec, TargetType
+from forebay.domain.target import TargetSpec, TargetType
 from forebay.targets.prices import ListPrices
 from forebay.targets.python_function import PythonTarget
 from forebay.threads import DaemonPool
@@ -33,8 +33,7 @@ async def echo(request: InferenceRequest) -> dict[str, Any]:
 
 
 def plain(request: InferenceRequest) -> Any:
-    """Does what the body says, in a thread."""
-    assert threading.current_thread() is not threading.main_thread()
+    """Returns what the body says."""
     return request.body["say"]
 
 
@@ -86,9 +85,8 @@ model = Model()
 NOT_CALLABLE = 3
 
 
-def target_of(name: str, concurrency: int | None = None) -> PythonTarget:
-    limits = Limits(concurrency=concurrency)
-    spec = TargetSpec(name="f", type=TargetType.PYTHON, function=f"{__name__}:{name}", limits=limits)
+def target_of(name: str, run_in: RunIn | None = RunIn.THREAD) -> PythonTarget:
+    spec = TargetSpec(name="f", type=TargetType.PYTHON, function=f"{__name__}:{name}", run_in=run_in)
     return PythonTarget(spec, ListPrices())
 
 
