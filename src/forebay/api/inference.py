@@ -23,6 +23,7 @@ from forebay.api.scopes import MODEL_ENDPOINTS
 from forebay.api.streams import stream_of, stream_within
 from forebay.api.waits import until_ended
 from forebay.domain.errors import NotSupported, RequestError
+from forebay.domain.hops import HOPS_HEADER, read_hops
 from forebay.domain.infer_args import InferArgs, with_args
 from forebay.domain.order import Order
 
@@ -138,6 +139,7 @@ def _order(request: Request, given: CallBody, identity: Identity, preference: Pr
         key=identity.key,
         fingerprint=identity.fingerprint,
         origin=identity.origin,
+        hops=read_hops(request.headers.get(HOPS_HEADER)),
     )
 
 

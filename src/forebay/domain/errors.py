@@ -33,6 +33,8 @@ ForebayError
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from forebay.domain.attempt import Usage
+
 
 class ForebayError(Exception):
     """The root: `except forebay.ForebayError` catches what we raise on purpose."""
@@ -165,6 +167,9 @@ class TargetError(ForebayError):
         body: bytes | None = None,
         retry_after: float | None = None,
         headers: Mapping[str, str] | None = None,
+        code: str | None = None,
+        usage: Usage | None = None,
+        cost_usd: float | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -172,6 +177,9 @@ class TargetError(ForebayError):
         self.body = body
         self.retry_after = retry_after  # seconds
         self.headers: Mapping[str, str] = headers or {}
+        self.code = code  # of the job's error, where the target knows better than its kind says
+        self.usage = usage  # what it has taken all the same, where that is known
+        self.cost_usd = cost_usd
 
 
 class TargetThrottled(TargetError):

@@ -30,6 +30,7 @@ class Call(Record, frozen=True, kw_only=True):
     children: Mapping[str, Any] = {}  # what came of the jobs that the last call split its task into
     pending: str | None = None  # the state of the last ``Pending``: ask how it stands, submit nothing (no body either)
     keep: Keep | None = None  # for an answer that is a file, and may be too large to stand in memory
+    deadline: float | None = None  # Unix seconds: nobody waits for the answer after it
     idempotency_key: str = ""  # equal for what may be the same submission; another one after its work has failed
 
 

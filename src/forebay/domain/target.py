@@ -18,6 +18,7 @@ class TargetType(StrEnum):
     A2A = "a2a"  # an agent
     SQL = "sql"  # a database that is asked
     SEARCH = "search"  # a vector index
+    FOREBAY = "forebay"  # another Forebay's server
 
 
 class ResponsesMode(StrEnum):
@@ -49,7 +50,7 @@ class TargetSpec(Record, frozen=True, kw_only=True):
 
     name: str
     type: TargetType
-    base_url: str | None = None  # openai, anthropic; a2a: its interface, where the card is not to say
+    base_url: str | None = None  # openai, anthropic, forebay; a2a: its interface, where the card is not to say
     url: str | None = None  # http; a2a: the agent's card, or what it stands under
     api_key: str | None = None
     function: str | None = None  # python: `module:name`

@@ -14,9 +14,9 @@ from forebay.settings.data_sources import check_embedder, read_search, read_sql
 from forebay.settings.reading import NOTHING, Reader
 from forebay.settings.source import Item
 
-OPENAI, ANTHROPIC, HTTP, PYTHON, LOCAL, A2A, SQL, SEARCH = TargetType
+OPENAI, ANTHROPIC, HTTP, PYTHON, LOCAL, A2A, SQL, SEARCH, FOREBAY = TargetType
 LOCAL_MODELS = tuple(model.name for model in CATALOGUE)
-CALLED = frozenset({OPENAI, ANTHROPIC, HTTP, A2A})  # over HTTP, at an address of theirs
+CALLED = frozenset({OPENAI, ANTHROPIC, HTTP, A2A, FOREBAY})  # over HTTP, at an address of theirs
 ALL = frozenset(TargetType)
 ANTHROPIC_BASE_URL = "https://api.anthropic.com"
 PLACEMENTS = ("edge", "onprem", "cloud")
@@ -44,11 +44,12 @@ class Key(NamedTuple):
 
 
 KEYS = {
-    "type": Key(ALL, "`openai`, `anthropic`, `http`, `python`, `local`, `a2a`, `sql` or `search`; required"),
+    "type": Key(ALL, "`openai`, `anthropic`, `http`, `python`, `local`, `a2a`, `sql`, `search` or `forebay`; required"),
     "base_url": Key(
-        frozenset({OPENAI, ANTHROPIC, A2A}),
-        f"the API's address; required for `openai`, `{ANTHROPIC_BASE_URL}` by default for `anthropic`; of an `a2a`"
-        " agent its interface, where its card names one of another origin",
+        frozenset({OPENAI, ANTHROPIC, A2A, FOREBAY}),
+        "the API's address; required for `openai` and `forebay` (another Forebay's server),"
+        f" `{ANTHROPIC_BASE_URL}` by default for `anthropic`; of an `a2a` agent its interface, where its card names"
+        " one of another origin",
     ),
     "url": Key(
         frozenset({HTTP, A2A, SQL}),
@@ -89,6 +90,7 @@ KEYS = {
 }
 REQUIRED = {
     OPENAI: "base_url",
+    FOREBAY: "base_url",
     HTTP: "url",
     PYTHON: "function",
     LOCAL: "model",

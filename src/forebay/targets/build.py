@@ -15,6 +15,7 @@ from forebay.targets.anthropic import AnthropicTarget
 from forebay.targets.clients import DEFAULT_LIBRARY, HttpLibrary, open_http
 from forebay.targets.http import HttpClient
 from forebay.targets.http_service import HttpServiceTarget
+from forebay.targets.hub import ForebayTarget
 from forebay.targets.local import LocalServer, LocalTarget
 from forebay.targets.openai_compatible import OpenAiTarget
 from forebay.targets.prices import ListPrices, may_be_vendor
@@ -88,6 +89,8 @@ def build_target(
             if local is None:
                 raise ConfigurationError(f"targets.{spec.name}: local models can't be started here")
             return LocalTarget(spec, http, table, local)
+        case TargetType.FOREBAY:
+            return ForebayTarget(spec, http)
         case TargetType.A2A:
             return A2aTarget(spec, http, table, pushes)
         case TargetType.SQL | TargetType.SEARCH:

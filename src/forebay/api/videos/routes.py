@@ -24,6 +24,7 @@ from forebay.api.waits import until_ended
 from forebay.domain.change import Lookup
 from forebay.domain.errors import Conflict, NotFound, NotSupported, RequestError, VersionConflict
 from forebay.domain.file import file_data
+from forebay.domain.hops import HOPS_HEADER, read_hops
 from forebay.domain.infer_args import InferArgs, with_args
 from forebay.domain.order import Order
 from forebay.domain.passed import Passed
@@ -61,7 +62,7 @@ async def create(request: Request) -> Response:
     given = await read_call(request, api, caller)
     identity = identify(request, given.known_by, passed=passed)
     async with given.kept(api, caller) as keeping:
-        admitted = await admit(_order(given, identity, passed), identity, api, caller)
+        admitted = await admit(_order(given, identity, passed, request), identity, api, caller)
         keeping.is_wanted = not admitted.is_replay
     found = await _listed_too(admitted, api, caller)
     headers = {JOB_ID: admitted.id} | (REPLAYED if admitted.is_replay else {})
@@ -131,7 +132,7 @@ async def delete(request: Request) -> Response:
     return Response(msgspec.json.encode(VideoDeleted(id=named)), media_type=JSON)
 
 
-def _order(given: CallBody, identity: Identity, passed: Passed | None) -> Order:
+def _order(given: CallBody, identity: Identity, passed: Passed | None, request: Request) -> Order:
     head = parse_head(given.data, param=None)
     order = Order(
         body=given.data.decode(),
@@ -140,6 +141,7 @@ def _order(given: CallBody, identity: Identity, passed: Passed | None) -> Order:
         key=identity.key,
         fingerprint=identity.fingerprint,
         origin=identity.origin,
+        hops=read_hops(request.headers.get(HOPS_HEADER)),
     )
     if passed is None and not given.is_form:
         return order

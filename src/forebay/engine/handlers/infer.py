@@ -130,6 +130,7 @@ class InferHandler:
             metadata=spec.metadata,
             hops=infer_args(spec.args).hops,
             keep=self._services.blobs.write,
+            deadline=job.deadline,
             idempotency_key=idempotency_key(job, cursor),
         )
 
@@ -255,16 +256,20 @@ class InferHandler:
                 outcome=judgement.outcome,
                 status_code=error.status_code,
                 error=error.message,
+                usage=error.usage,
+                cost_usd=error.cost_usd,
                 retry_at=None if judgement.is_final or error.retry_after is None else now + error.retry_after,
             )
         )
         is_cut = await sent.close_stream()
         if not may_be_charged(error) and sent.cursor.pending is None:
             self._lanes.by_name[sent.attempt.target].correct(job.tokens, 0)
-            await sent.settle(0.0)
+            await sent.settle(error.cost_usd or 0.0)
+        elif error.cost_usd is not None:
+            await sent.settle(error.cost_usd)
         if is_cut and not begins_again(job):
             return Failed(error=_interrupted(error.message))
-        failure = JobError(code=judgement.code, message=error.message)
+        failure = JobError(code=error.code or judgement.code, message=error.message)
         answered: Result | None = await until_stored("result", lambda: refusal(error, self._services))
         if judgement.is_final:
             return Failed(error=failure, result=answered)

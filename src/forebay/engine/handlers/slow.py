@@ -23,8 +23,12 @@ TELLING_SECONDS = 86_400.0  # after the deadline: so long a remote end is told t
 
 
 def idempotency_key(job: Job, cursor: InferCursor) -> str:
-    """By which the remote end may know a submission that is sent again because nobody knows what came of it."""
-    return f"{job.id}.{cursor.rounds}" if cursor.rounds else job.id
+    """By which the remote end may know a submission that is sent again because nobody knows what came of it.
+
+    The deadline tells a job's lives apart: one that was retried after its end is new work, also there.
+    """
+    key = f"{job.id}.{round(job.deadline * 1000)}"
+    return f"{key}.{cursor.rounds}" if cursor.rounds else key
 
 
 async def known_submission(job: Job, cursor: InferCursor, services: Services) -> InferCursor:
