@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from contextlib import nullcontext
 from typing import Annotated
 
 import typer
@@ -61,14 +62,15 @@ async def _work(settings: Settings, chosen: frozenset[str] | None, *, is_guarded
             asyncio.get_running_loop().add_reader(STDIN, _stop_at_the_end, stop.asked)
         async with opened_system(settings, stop.asked) as system:
             if system is not None:
-                await _serve(system, chosen, stop.asked)
+                scheduled = nullcontext() if is_guarded else scheduling(system.services)  # its server does
+                async with scheduled:
+                    await _serve(system, chosen, stop.asked)
     return INTERRUPTED if stop.interrupted else DONE
 
 
 async def _serve(system: System, chosen: frozenset[str] | None, asked: asyncio.Event) -> None:
     async with (
         published(system.services),  # around the worker: what ends while it drains is counted too
-        scheduling(system.services),
         system.worker(system.worker_options(targets=chosen)) as process,
     ):
         say(f"worker {process.worker.id} serves {', '.join(process.lanes.by_name) or 'no target'}")

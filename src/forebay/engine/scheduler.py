@@ -17,6 +17,7 @@ from forebay.engine.services import Services
 from forebay.engine.stopping import stopped
 from forebay.engine.triggers.firing import fire
 from forebay.engine.triggers.states import CLOCK_BACK_SECONDS, mark_removed, put_state, state_of
+from forebay.engine.triggers.watching import FileTriggers
 from forebay.policy.schedules import OF_CLOCK, Due, Seen, due, fires_at, next_fire_time
 
 log = structlog.get_logger(__name__)
@@ -141,7 +142,7 @@ def _triggers(services: Services) -> Iterator[tuple[Pipeline, Trigger]]:
 
 @contextlib.asynccontextmanager
 async def scheduling(services: Services, *, is_server: bool = False) -> AsyncIterator[None]:
-    """Fires the configured schedules while the block runs. ``is_server``: its configuration is the whole one."""
+    """Fires schedules and looks for files while the block runs. ``is_server``: its configuration is the whole one."""
     scheduler = Scheduler(services)
 
     async def run() -> None:
@@ -150,8 +151,11 @@ async def scheduling(services: Services, *, is_server: bool = False) -> AsyncIte
                 await scheduler.begin()
         await scheduler.run()
 
-    task = asyncio.create_task(run(), name="scheduler")
+    tasks = [
+        asyncio.create_task(run(), name="scheduler"),
+        asyncio.create_task(FileTriggers(services).run(), name="file_triggers"),
+    ]
     try:
         yield
     finally:
-        await stopped([task])
+        await stopped(tasks)

@@ -16,6 +16,7 @@ from forebay.policy.json_text import DEEPEST
 from forebay.policy.pricing import PriceTable
 from forebay.policy.resolution import Resolver
 from forebay.ports import BlobStore, Clock, JobStore, LimitStore, Notifier, RecordStore, Tables, Target
+from forebay.ports.arrivals import Arrivals
 from forebay.ports.asking import RequestTables
 from forebay.secrets import Secrets
 from forebay.telemetry import MetricsRegistry
@@ -62,6 +63,7 @@ class Services:
     rules: Rules = field(default_factory=Rules)
     pipelines: Mapping[str, Pipeline] = field(default_factory=dict)
     event_triggers: EventTriggers = field(default_factory=EventTriggers)
+    arrivals: Arrivals | None = None  # None where no trigger looks for files
     tables: Tables | None = None  # None where no step is run
     requests: RequestTables | None = None  # likewise
     secrets: Secrets = field(default_factory=Secrets)

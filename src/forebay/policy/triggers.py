@@ -22,7 +22,7 @@ LONGEST_NAME = 128
 LONGEST_ADDRESS = 4096
 LEAST_RATE_SECONDS = 1.0
 LONGEST_WINDOW_SECONDS = 86_400.0
-LISTED = ("file", "s3", "gs", "az", "abfs", "abfss")  # schemes of places that can be listed
+LISTED = ("file", "s3", "gs")  # schemes of places that can be listed
 LAST_SECOND = 253_402_300_799.0  # the end of the year 9999
 
 

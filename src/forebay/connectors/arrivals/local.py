@@ -1,0 +1,128 @@
+"""Files that appear in folders of this machine, with the operating system's notifications where it gives any."""
+
+import asyncio
+import glob
+import hashlib
+import os
+import stat
+from collections.abc import AsyncIterator, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+
+import structlog
+from watchfiles import awatch
+
+from forebay.domain.arrival import Arrival
+from forebay.domain.errors import RequestError
+from forebay.domain.pipeline import SOURCE_FAILED
+from forebay.policy.wildcards import fixed_folder, is_deep, is_wild
+
+log = structlog.get_logger(__name__)
+PAGE = 1000
+PIECE_BYTES = 1024 * 1024
+GATHERED_MS = 200  # changes within are one hint
+LOOK_AGAIN_SECONDS = 5.0  # for folders that are not there yet, or are another one now
+
+
+async def look(pattern: str, folder: str) -> AsyncIterator[list[Arrival]]:
+    """See Arrivals. Hidden files are named by a pattern that begins with a dot."""
+    found = await asyncio.to_thread(_opened, pattern, folder)
+    while page := await asyncio.to_thread(lambda: list(islice(found, PAGE))):
+        yield page
+
+
+async def digest(arrival: Arrival) -> str | None:
+    """The sha256 of its content; None: it has changed or is gone."""
+    return await asyncio.to_thread(_digest, arrival)
+
+
+async def changes(places: Sequence[tuple[str, str]]) -> AsyncIterator[None]:
+    """Hints, for as long as it is asked; a folder that comes, goes or is replaced is watched anew."""
+    is_recursive = any(is_deep(pattern) or pattern.endswith("/") for pattern, _ in places)
+    bases = sorted({_base(pattern, folder) for pattern, folder in places})
+    while True:
+        watched = _identities(bases)
+        if watched:
+            try:
+                async for _ in awatch(
+                    *watched,
+                    watch_filter=None,
+                    debounce=GATHERED_MS,
+                    rust_timeout=int(LOOK_AGAIN_SECONDS * 1000),
+                    yield_on_timeout=True,
+                    recursive=is_recursive,
+                    ignore_permission_denied=True,
+                ):
+                    yield
+                    if _identities(bases) != watched:
+                        break
+            except OSError as error:  # the system's bound on watches, or a folder that has just gone
+                log.warning("files_not_watched", folders=len(watched), reason=str(error))
+                await asyncio.sleep(LOOK_AGAIN_SECONDS)
+        else:
+            await asyncio.sleep(LOOK_AGAIN_SECONDS)
+        yield  # a folder came or went
+
+
+def _opened(pattern: str, folder: str) -> Iterator[Arrival]:
+    base = _base(pattern, folder)
+    try:
+        with os.scandir(base):
+            pass
+    except OSError as exc:
+        what = "is not there" if isinstance(exc, FileNotFoundError) else f"can't be read: {exc.strerror or exc}"
+        raise RequestError(f"The folder {base!r} {what}", code=SOURCE_FAILED) from exc
+    shown_from = None if os.path.isabs(pattern) else os.path.abspath(folder)
+    return (found for path in _paths(pattern, folder) if (found := _arrival(path, shown_from)) is not None)
+
+
+def _paths(pattern: str, folder: str) -> Iterator[str]:
+    whole = os.path.join(glob.escape(folder), pattern)
+    if pattern.endswith("/") or (not is_wild(pattern) and os.path.isdir(os.path.join(folder, pattern))):
+        whole = os.path.join(glob.escape(os.path.join(folder, pattern)), "**")
+    return glob.iglob(whole, recursive=True)
+
+
+def _arrival(path: str, shown_from: str | None) -> Arrival | None:
+    try:
+        found = os.stat(path)
+    except OSError:  # it has just gone
+        return None
+    if not stat.S_ISREG(found.st_mode):
+        return None
+    place = os.path.abspath(path)
+    shown = place if shown_from is None else os.path.relpath(place, shown_from)
+    return Arrival(path=shown, place=place, bytes=found.st_size, version=str(found.st_mtime_ns))
+
+
+def _digest(arrival: Arrival) -> str | None:
+    hashed = hashlib.sha256()
+    try:
+        with Path(arrival.place).open("rb", buffering=0) as file:
+            while piece := file.read(PIECE_BYTES):
+                hashed.update(piece)
+    except OSError:
+        return None
+    now = _arrival(arrival.place, None)
+    is_same = now is not None and (now.bytes, now.version) == (arrival.bytes, arrival.version)
+    return hashed.hexdigest() if is_same else None
+
+
+def _base(pattern: str, folder: str) -> str:
+    """The folder that must be there."""
+    below = pattern if pattern.endswith("/") else fixed_folder(pattern)
+    if not below and pattern.startswith("/"):
+        below = "/"
+    return os.path.abspath(os.path.join(folder, below))
+
+
+def _identities(folders: Sequence[str]) -> dict[str, tuple[int, int]]:
+    found: dict[str, tuple[int, int]] = {}
+    for folder in folders:
+        try:
+            status = os.stat(folder)
+        except OSError:
+            continue
+        if stat.S_ISDIR(status.st_mode):
+            found[folder] = (status.st_dev, status.st_ino)
+    return found
