@@ -11,7 +11,6 @@ import msgspec
 
 from forebay.blobs.files import open_blobs
 from forebay.blobs.postgres import Database, open_postgres_blobs
-from forebay.connectors.arrivals import Places
 from forebay.connectors.data_sources import Connectors
 from forebay.connectors.inference import DuckRequests
 from forebay.connectors.tables import DuckTables
@@ -36,8 +35,8 @@ from forebay.stores.sqlite import open_store
 from forebay.targets.a2a_push import Pushes
 from forebay.targets.build import build_targets
 from forebay.targets.prices import ListPrices
-
 from forebay.targets.python_function import PythonTarget
+
 
 class SystemClock:
     """The machine's clock."""
@@ -116,8 +115,8 @@ async def open_system(settings: Settings, *, clock: Clock | None = None) -> Asyn
             specs, local=local, prices=prices, library=settings.http_client, pushes=pushes, sources=Connectors()
         )
         targets = await stack.enter_async_context(building)
-        tables = DuckTables(blobs)
         specs = [target.spec if isinstance(target := targets[spec.name], PythonTarget) else spec for spec in specs]
+        tables = DuckTables(blobs)
         stack.push_async_callback(tables.close)
         notifier = WebhookNotifier(Guard(settings.webhook_allow))
         stack.push_async_callback(notifier.close)
@@ -154,7 +153,6 @@ async def open_system(settings: Settings, *, clock: Clock | None = None) -> Asyn
             secrets=secrets,
             pipelines=settings.pipelines,
             event_triggers=EventTriggers(settings.pipelines.values()),
-            arrivals=Places(),
             tables=tables,
             requests=DuckRequests(tables),
             webhooks={one.id: one for one in settings.webhooks},

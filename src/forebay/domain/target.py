@@ -18,7 +18,6 @@ class TargetType(StrEnum):
     A2A = "a2a"  # an agent
     SQL = "sql"  # a database that is asked
     SEARCH = "search"  # a vector index
-    FOREBAY = "forebay"  # another Forebay's server
 
 
 class ResponsesMode(StrEnum):
@@ -50,7 +49,7 @@ class TargetSpec(Record, frozen=True, kw_only=True):
 
     name: str
     type: TargetType
-    base_url: str | None = None  # openai, anthropic, forebay; a2a: its interface, where the card is not to say
+    base_url: str | None = None  # openai, anthropic; a2a: its interface, where the card is not to say
     url: str | None = None  # http; a2a: the agent's card, or what it stands under
     api_key: str | None = None
     function: str | None = None  # python: `module:name`
@@ -64,13 +63,13 @@ class TargetSpec(Record, frozen=True, kw_only=True):
     headers: dict[str, str] = {}
     timeout_seconds: float | None = None  # for calls whose job names none
     responses: ResponsesMode = ResponsesMode.AUTO  # openai
+    run_in: RunIn | None = None  # python
     sql: SqlSource | None = None
     search: SearchSource | None = None
 
     def __repr__(self) -> str:
         """Without the key and the headers, which are secrets."""
         return f"TargetSpec(name={self.name!r}, type={self.type.value!r}, models={self.models!r})"
-    run_in: RunIn | None = None  # python
 
     @property
     def speaks_chat_only(self) -> bool:

@@ -14,9 +14,9 @@ from forebay.settings.data_sources import check_embedder, read_search, read_sql
 from forebay.settings.reading import NOTHING, Reader
 from forebay.settings.source import Item
 
-OPENAI, ANTHROPIC, HTTP, PYTHON, LOCAL, A2A, SQL, SEARCH, FOREBAY = TargetType
+OPENAI, ANTHROPIC, HTTP, PYTHON, LOCAL, A2A, SQL, SEARCH = TargetType
 LOCAL_MODELS = tuple(model.name for model in CATALOGUE)
-CALLED = frozenset({OPENAI, ANTHROPIC, HTTP, A2A, FOREBAY})  # over HTTP, at an address of theirs
+CALLED = frozenset({OPENAI, ANTHROPIC, HTTP, A2A})  # over HTTP, at an address of theirs
 ALL = frozenset(TargetType)
 ANTHROPIC_BASE_URL = "https://api.anthropic.com"
 PLACEMENTS = ("edge", "onprem", "cloud")
@@ -44,12 +44,11 @@ class Key(NamedTuple):
 
 
 KEYS = {
-    "type": Key(ALL, "`openai`, `anthropic`, `http`, `python`, `local`, `a2a`, `sql`, `search` or `forebay`; required"),
+    "type": Key(ALL, "`openai`, `anthropic`, `http`, `python`, `local`, `a2a`, `sql` or `search`; required"),
     "base_url": Key(
-        frozenset({OPENAI, ANTHROPIC, A2A, FOREBAY}),
-        "the API's address; required for `openai` and `forebay` (another Forebay's server),"
-        f" `{ANTHROPIC_BASE_URL}` by default for `anthropic`; of an `a2a` agent its interface, where its card names"
-        " one of another origin",
+        frozenset({OPENAI, ANTHROPIC, A2A}),
+        f"the API's address; required for `openai`, `{ANTHROPIC_BASE_URL}` by default for `anthropic`; of an `a2a`"
+        " agent its interface, where its card names one of another origin",
     ),
     "url": Key(
         frozenset({HTTP, A2A, SQL}),
@@ -59,6 +58,11 @@ KEYS = {
     ),
     "api_key": Key(CALLED, "sent as the vendor has it; never printed"),
     "function": Key(frozenset({PYTHON}), "`module:name`; required"),
+    "run_in": Key(
+        frozenset({PYTHON}),
+        "where a sync function is called: `process` (the default; its time limit ends it) or `thread`; see"
+        " python-targets.md",
+    ),
     "model": Key(frozenset({LOCAL}), "a name of `forebay models list`; required"),
     "models": Key(ALL, "exact names and patterns (`gpt-*`) that it serves, in order of preference"),
     "modality": Key(ALL, "what it works on, for people; `text` by default, of a local model what it is made for"),
@@ -67,11 +71,6 @@ KEYS = {
         frozenset({OPENAI}),
         "how it serves `/v1/responses`: `native`, `chat` (made from chat completions), or `auto`, by what its server"
         " answers (the default; a server that knows no such path is asked for chat completions from then on)",
-    ),
-    "run_in": Key(
-        frozenset({PYTHON}),
-        "where a sync function is called: `process` (the default; its time limit ends it) or `thread`; see"
-        " python-targets.md",
     ),
     "query": Key(frozenset({SQL}), "one SELECT, with `:names` of the request's parameters; see data-sources.md"),
     "allow_query": Key(frozenset({SQL}), "whether a request may bring a query of its own; `false` by default"),
@@ -90,7 +89,6 @@ KEYS = {
 }
 REQUIRED = {
     OPENAI: "base_url",
-    FOREBAY: "base_url",
     HTTP: "url",
     PYTHON: "function",
     LOCAL: "model",
@@ -139,6 +137,7 @@ def _target(name: str, reader: Reader, folder: Path) -> TargetSpec | None:
         headers=_headers(reader.mapping("headers")),
         timeout_seconds=reader.seconds("timeout"),
         responses=ResponsesMode(reader.choice("responses", list(ResponsesMode)) or ResponsesMode.AUTO),
+        run_in=RunIn(run_in) if (run_in := reader.choice("run_in", tuple(RunIn))) else None,
         sql=read_sql(reader, folder) if kind is SQL else None,
         search=read_search(reader, folder) if kind is SEARCH else None,
     )
@@ -150,7 +149,6 @@ def _check_keys(kind: TargetType, reader: Reader) -> None:
             reader.wrong(item, f"a target of type {kind} has no {name}; remove the key")
     required = REQUIRED.get(kind)
     if required is not None and reader.items.get(required, NOTHING).value in (None, ""):
-        run_in=RunIn(run_in) if (run_in := reader.choice("run_in", tuple(RunIn))) else None,
         reader.wrong(reader.items.get(required, reader.item), f"a target of type {kind} needs {required}")
 
 
