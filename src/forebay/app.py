@@ -11,6 +11,7 @@ import msgspec
 
 from forebay.blobs.files import open_blobs
 from forebay.blobs.postgres import Database, open_postgres_blobs
+from forebay.connectors.arrivals import Places
 from forebay.connectors.data_sources import Connectors
 from forebay.connectors.inference import DuckRequests
 from forebay.connectors.tables import DuckTables
@@ -153,6 +154,7 @@ async def open_system(settings: Settings, *, clock: Clock | None = None) -> Asyn
             secrets=secrets,
             pipelines=settings.pipelines,
             event_triggers=EventTriggers(settings.pipelines.values()),
+            arrivals=Places(),
             tables=tables,
             requests=DuckRequests(tables),
             webhooks={one.id: one for one in settings.webhooks},
