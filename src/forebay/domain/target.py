@@ -16,8 +16,10 @@ class TargetType(StrEnum):
     PYTHON = "python"
     LOCAL = "local"  # a small local model, started and guarded by Forebay
     A2A = "a2a"  # an agent
+    MCP = "mcp"  # a tool
     SQL = "sql"  # a database that is asked
     SEARCH = "search"  # a vector index
+    FOREBAY = "forebay"  # another Forebay's server
 
 
 class ResponsesMode(StrEnum):
@@ -49,8 +51,12 @@ class TargetSpec(Record, frozen=True, kw_only=True):
 
     name: str
     type: TargetType
-    base_url: str | None = None  # openai, anthropic; a2a: its interface, where the card is not to say
-    url: str | None = None  # http; a2a: the agent's card, or what it stands under
+    base_url: str | None = None  # openai, anthropic, forebay; a2a: its interface, where the card is not to say
+    url: str | None = None  # http; a2a: the agent's card, or what it stands under; mcp: the server
+    command: str | None = None  # mcp: the server, where it is a child of ours
+    args: tuple[str, ...] = ()
+    env: dict[str, str] = {}
+    tool: str | None = None  # mcp: the one that is called; None: the body names it
     api_key: str | None = None
     function: str | None = None  # python: `module:name`
     model: str | None = None  # local
@@ -68,7 +74,7 @@ class TargetSpec(Record, frozen=True, kw_only=True):
     search: SearchSource | None = None
 
     def __repr__(self) -> str:
-        """Without the key and the headers, which are secrets."""
+        """Without the key, the headers and a child's arguments and environment, which are secrets."""
         return f"TargetSpec(name={self.name!r}, type={self.type.value!r}, models={self.models!r})"
 
     @property

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from forebay.domain.function import RunIn
@@ -14,9 +14,9 @@ from forebay.settings.data_sources import check_embedder, read_search, read_sql
 from forebay.settings.reading import NOTHING, Reader
 from forebay.settings.source import Item
 
-OPENAI, ANTHROPIC, HTTP, PYTHON, LOCAL, A2A, SQL, SEARCH = TargetType
+OPENAI, ANTHROPIC, HTTP, PYTHON, LOCAL, A2A, MCP, SQL, SEARCH, FOREBAY = TargetType
 LOCAL_MODELS = tuple(model.name for model in CATALOGUE)
-CALLED = frozenset({OPENAI, ANTHROPIC, HTTP, A2A})  # over HTTP, at an address of theirs
+CALLED = frozenset({OPENAI, ANTHROPIC, HTTP, A2A, MCP, FOREBAY})  # over HTTP, at an address of theirs
 ALL = frozenset(TargetType)
 ANTHROPIC_BASE_URL = "https://api.anthropic.com"
 PLACEMENTS = ("edge", "onprem", "cloud")
@@ -44,18 +44,27 @@ class Key(NamedTuple):
 
 
 KEYS = {
-    "type": Key(ALL, "`openai`, `anthropic`, `http`, `python`, `local`, `a2a`, `sql` or `search`; required"),
+    "type": Key(
+        ALL, "`openai`, `anthropic`, `http`, `python`, `local`, `a2a`, `mcp`, `sql`, `search` or `forebay`; required"
+    ),
     "base_url": Key(
-        frozenset({OPENAI, ANTHROPIC, A2A}),
-        f"the API's address; required for `openai`, `{ANTHROPIC_BASE_URL}` by default for `anthropic`; of an `a2a`"
-        " agent its interface, where its card names one of another origin",
+        frozenset({OPENAI, ANTHROPIC, A2A, FOREBAY}),
+        "the API's address; required for `openai` and `forebay` (another Forebay's server),"
+        f" `{ANTHROPIC_BASE_URL}` by default for `anthropic`; of an `a2a` agent its interface, where its card names"
+        " one of another origin",
     ),
     "url": Key(
-        frozenset({HTTP, A2A, SQL}),
-        "where `http` posts a request's body, or an `a2a` agent or its card is; of `sql` the database,"
+        frozenset({HTTP, A2A, MCP, SQL}),
+        "where `http` posts a request's body, an `a2a` agent or its card is, or an `mcp` server; of `sql` the database,"
         " `sqlite:///FILE`, `duckdb:///FILE` (relative to the configuration's folder) or"
         " `postgresql://USER@HOST/DATABASE`, never printed; required",
     ),
+    "command": Key(
+        frozenset({MCP}), "the `mcp` server as a program, which is started here and ends with the worker; or `url`"
+    ),
+    "args": Key(frozenset({MCP}), "the program's arguments, a list; never printed"),
+    "env": Key(frozenset({MCP}), "the program's environment beside `PATH`, `HOME` and their like; never printed"),
+    "tool": Key(frozenset({MCP}), "the tool that is called; where none is named a request's body names it"),
     "api_key": Key(CALLED, "sent as the vendor has it; never printed"),
     "function": Key(frozenset({PYTHON}), "`module:name`; required"),
     "run_in": Key(
@@ -89,6 +98,7 @@ KEYS = {
 }
 REQUIRED = {
     OPENAI: "base_url",
+    FOREBAY: "base_url",
     HTTP: "url",
     PYTHON: "function",
     LOCAL: "model",
@@ -125,6 +135,7 @@ def _target(name: str, reader: Reader, folder: Path) -> TargetSpec | None:
         type=kind,
         base_url=_url(reader, "base_url") or (ANTHROPIC_BASE_URL if kind is ANTHROPIC else None),
         url=None if kind is SQL else _url(reader, "url"),
+        **(_server(reader) if kind is MCP else {}),
         api_key=_secret(reader, "api_key"),
         function=_function(reader),
         model=model,
@@ -150,6 +161,23 @@ def _check_keys(kind: TargetType, reader: Reader) -> None:
     required = REQUIRED.get(kind)
     if required is not None and reader.items.get(required, NOTHING).value in (None, ""):
         reader.wrong(reader.items.get(required, reader.item), f"a target of type {kind} needs {required}")
+
+
+def _server(reader: Reader) -> dict[str, Any]:
+    """Where the tools of an ``mcp`` target are: a URL, or a program."""
+    given = {name for name, item in reader.items.items() if item.value not in (None, "", [], {})}
+    if len(given & {"url", "command"}) != 1:
+        reader.wrong(reader.item, "an MCP server is a url or a command, one of both")
+    for name in sorted(given & ({"args", "env"} if "url" in given else {"api_key", "headers"})):
+        beside = "command" if "url" in given else "url"
+        reader.wrong(reader.items[name], f"belongs to a server that is a {beside}; remove the key")
+    env = reader.mapping("env")
+    return {
+        "command": reader.text("command") or None,
+        "args": reader.texts("args"),
+        "env": {name: value for name in env.items if (value := env.text(name)) is not None},
+        "tool": reader.text("tool") or None,
+    }
 
 
 def read_routes(root: Reader, targets: Sequence[TargetSpec]) -> tuple[Route, ...]:
