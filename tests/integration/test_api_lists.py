@@ -81,6 +81,19 @@ async def test_a_wrong_filter_is_refused_by_name(server: Server, query: str) -> 
     assert refused["error"]["param"] == query.partition("=")[0]
 
 
+@pytest.mark.parametrize(
+    ("path", "prefix"),
+    [("jobs", "job_"), ("dead-letters", "job_"), ("webhook_endpoints", "we_"), ("webhook_deliveries", "job_"),
+     ("batches", "batch_"), ("events", "event_"), ("keys", "key_")],
+)  # fmt: skip
+async def test_a_list_goes_on_after_an_id_of_its_own_alone(server: Server, path: str, prefix: str) -> None:
+    for wrong in ("zz", "0", prefix, f"{prefix}zz", f"other_{26 * 'a'}"):
+        refused = await server.get(f"/v1/{path}?after={wrong}", 400)
+        assert (refused["error"]["param"], refused["error"]["code"]) == ("after", "invalid_value")
+    unknown = await server.get(f"/v1/{path}?after={prefix}{26 * '0'}")
+    assert (unknown["object"], unknown["data"], unknown["has_more"]) == ("list", [], False)
+
+
 async def test_dead_letters_are_listed_and_put_back_by_id(server: Server) -> None:
     dead = await kill(server)
     live = (await server.submit())["id"]

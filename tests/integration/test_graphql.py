@@ -164,7 +164,9 @@ async def test_what_rest_refuses_is_refused_with_the_same_code(server: Server, f
     assert (await server.get("/v1/jobs"))["data"] == []
 
 
-@pytest.mark.parametrize("arguments", ["first: 0", "first: 1001", 'status: "failed"', 'createdAfter: "x"', "last: 3"])
+@pytest.mark.parametrize(
+    "arguments", ["first: 0", "first: 1001", 'status: "failed"', 'createdAfter: "x"', "last: 3", 'after: "zz"']
+)
 async def test_a_bad_filter_is_refused(server: Server, arguments: str) -> None:
     body = {"query": f"{{ jobs({arguments}) {{ edges {{ cursor }} }} }}"}
     async with server.http.post("/graphql", json=body) as reply:

@@ -87,16 +87,6 @@ class JobView(JobSummary, kw_only=True):
     attempts: list[AttemptView]
 
 
-class JobList(msgspec.Struct, kw_only=True):
-    """A page of jobs."""
-
-    object: str = "list"
-    data: list[JobSummary]
-    has_more: bool
-    first_id: str | None
-    last_id: str | None
-
-
 def summary_of(job: Job) -> JobSummary:
     """The job as a list shows it."""
     return JobSummary(**_common(job))  # type: ignore[arg-type]  # one dict for two structs; its keys are tested

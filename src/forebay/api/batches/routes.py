@@ -17,6 +17,7 @@ from forebay.api.errors import JSON
 from forebay.api.files.content import Content, from_byte, progress_headers
 from forebay.api.idempotency import REPLAYED, identify
 from forebay.api.jobs.listing import read_limit
+from forebay.api.paging import Page, page_response, read_cursor
 from forebay.api.passing import passed_of
 from forebay.domain.batch import BATCH, ERRORS, OUTPUT, args_of, batch_id, job_id_of
 from forebay.domain.content import Segment
@@ -30,14 +31,8 @@ MOST_LISTED = 100  # Source: OpenAI's API reference
 JSONL = "application/jsonl"
 
 
-class BatchList(msgspec.Struct, kw_only=True):
+class BatchList(Page[BatchView], kw_only=True):
     """A page of batches, newest first."""
-
-    object: str = "list"
-    data: list[BatchView]
-    has_more: bool
-    first_id: str | None
-    last_id: str | None
 
 
 async def create(request: Request) -> Response:
@@ -58,7 +53,7 @@ async def listed(request: Request) -> Response:
     api, caller = api_of(request), caller_of(request)
     params = request.query_params
     limit = read_limit(params.get("limit"), highest=MOST_LISTED)
-    after = params.get("after")
+    after = read_cursor(params.get("after") or None, "batch_")
     query = JobQuery(
         tenant=caller.tenant,
         kinds=frozenset({BATCH}),
@@ -67,14 +62,7 @@ async def listed(request: Request) -> Response:
         parts=WITH_RESULT,
     )
     jobs = await api.services.jobs.find(query)
-    shown = await views_of(jobs[:limit], api)
-    page = BatchList(
-        data=shown,
-        has_more=len(jobs) > limit,
-        first_id=shown[0].id if shown else None,
-        last_id=shown[-1].id if shown else None,
-    )
-    return Response(msgspec.json.encode(page), media_type=JSON)
+    return page_response(BatchList, await views_of(jobs[:limit], api), has_more=len(jobs) > limit)
 
 
 async def read(request: Request) -> Response:

@@ -14,6 +14,7 @@ from forebay.api.errors import JSON, error_body, problem_of
 from forebay.api.events.reading import Reader
 from forebay.api.events.views import EventList, MatchedView, ReceiptList, ReceiptView, RefusalView, event_view
 from forebay.api.jobs.listing import read_limit, split
+from forebay.api.paging import page_response, read_cursor
 from forebay.domain.change import Added
 from forebay.domain.errors import ForebayError, NotFound, RequestError
 from forebay.domain.hops import HOPS_HEADER, read_hops
@@ -62,17 +63,12 @@ async def listed(request: Request) -> Response:
     values, _ = split(request.query_params, FILTERS)
     limit = read_limit(values.get("limit"))
     match = _UNMATCHED if _is_true(values.get("unmatched")) else None
+    after = read_cursor(values.get("after"), "event_")
     records = await api.services.records.list(
-        caller.tenant, EVENT, after=values.get("after"), limit=limit + 1, is_ascending=False, match=match
+        caller.tenant, EVENT, after=after, limit=limit + 1, is_ascending=False, match=match
     )
     shown = [event_view(record, event_data(record)) for record in records[:limit]]
-    page = EventList(
-        data=shown,
-        has_more=len(records) > limit,
-        first_id=shown[0].record_id if shown else None,
-        last_id=shown[-1].record_id if shown else None,
-    )
-    return Response(msgspec.json.encode(page), media_type=JSON)
+    return page_response(EventList, shown, has_more=len(records) > limit)
 
 
 async def replayed(request: Request) -> Response:

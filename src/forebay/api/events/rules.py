@@ -22,6 +22,7 @@ from forebay.api.events.views import (
     rule_view,
 )
 from forebay.api.jobs.listing import read_limit, split
+from forebay.api.paging import page_response
 from forebay.domain.errors import Conflict, RequestError
 from forebay.domain.rule import RULE, Rule, RuleBranch
 from forebay.engine.rules import TenantRules, rule_of
@@ -57,13 +58,7 @@ async def listed(request: Request) -> Response:
     if room > 0:
         records = await api.services.records.list(caller.tenant, RULE, after=after, limit=room)
         shown += [rule_view(rule, record) for record in records if (rule := rule_of(record)) is not None]
-    page = RuleList(
-        data=shown[:limit],
-        has_more=len(shown) > limit,
-        first_id=shown[0].name if shown else None,
-        last_id=shown[:limit][-1].name if shown else None,
-    )
-    return Response(msgspec.json.encode(page), media_type=JSON)
+    return page_response(RuleList, shown[:limit], has_more=len(shown) > limit)
 
 
 async def create(request: Request) -> Response:

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from forebay.api.paging import Page
 from forebay.domain.rule import EventData, Rule
 from forebay.domain.stored import StoredRecord
 
@@ -52,14 +53,10 @@ class EventView(msgspec.Struct, kw_only=True):
     matched: list[MatchedView]
 
 
-class EventList(msgspec.Struct, kw_only=True):
+class EventList(Page[EventView], kw_only=True):
     """A page of events, newest first."""
 
-    object: str = "list"
-    data: list[EventView]
-    has_more: bool
-    first_id: str | None
-    last_id: str | None
+    named_by = "record_id"
 
 
 class RuleView(msgspec.Struct, kw_only=True):
@@ -80,14 +77,10 @@ class RuleView(msgspec.Struct, kw_only=True):
     budget_usd: float | None
 
 
-class RuleList(msgspec.Struct, kw_only=True):
+class RuleList(Page[RuleView], kw_only=True):
     """All rules: the configuration's first."""
 
-    object: str = "list"
-    data: list[RuleView]
-    has_more: bool
-    first_id: str | None
-    last_id: str | None
+    named_by = "name"
 
 
 class DeletedRule(msgspec.Struct, kw_only=True):

@@ -5,6 +5,7 @@ from starlette.requests import Request
 
 from forebay.api.context import api_of, caller_of
 from forebay.api.jobs.listing import read_limit
+from forebay.api.paging import Span, page_of
 from forebay.api.times import rfc3339
 from forebay.domain.errors import RequestError
 from forebay.domain.file import FILE, file_data
@@ -29,14 +30,10 @@ class FileMetadata(msgspec.Struct, kw_only=True):
     downloadable: bool = True
 
 
-class FilePage(msgspec.Struct, kw_only=True):
+class FilePage(Span[FileMetadata], kw_only=True):
     """A page of files; ``next_page`` for today's SDKs, the ends for those that page by ids."""
 
-    data: list[FileMetadata]
-    next_page: str | None
-    has_more: bool
-    first_id: str | None
-    last_id: str | None
+    next_page: str | None = None  # always sent
 
 
 class FileDeleted(msgspec.Struct, kw_only=True):
@@ -92,16 +89,10 @@ def expiry_seconds(text: str | None) -> int | None:
 
 
 def _page(records: list[StoredRecord], limit: int) -> FilePage:
-    data = [metadata_of(record) for record in records[:limit]]
-    last = data[-1].id if data else None
-    has_more = len(records) > limit
-    return FilePage(
-        data=data,
-        next_page=f"{PAGE}{last}" if has_more else None,
-        has_more=has_more,
-        first_id=data[0].id if data else None,
-        last_id=last,
-    )
+    shown = page_of(FilePage, [metadata_of(record) for record in records[:limit]], has_more=len(records) > limit)
+    if shown.has_more:
+        shown.next_page = f"{PAGE}{shown.last_id}"
+    return shown
 
 
 def _after(cursor: str | None) -> str | None:

@@ -15,6 +15,7 @@ from forebay.api.files.content import content_of, content_response
 from forebay.api.files.uploads import Upload, read_upload
 from forebay.api.idempotency import REPEAT_SECONDS, REPLAYED, Identity, check_same, identify
 from forebay.api.jobs.listing import read_limit
+from forebay.api.paging import Page, page_response
 from forebay.domain.errors import NotFound, RequestError, VersionConflict
 from forebay.domain.file import FILE, FileData, encoded, file_data
 from forebay.domain.record import Record
@@ -43,14 +44,8 @@ class FileView(msgspec.Struct, kw_only=True, omit_defaults=True):
     expires_at: int | None = None
 
 
-class FileList(msgspec.Struct, kw_only=True):
+class FileList(Page[FileView], kw_only=True):
     """A page of files."""
-
-    object: str = "list"
-    data: list[FileView]
-    has_more: bool
-    first_id: str | None
-    last_id: str | None
 
 
 class FileDeleted(msgspec.Struct, kw_only=True):
@@ -115,14 +110,7 @@ async def listed(request: Request) -> Response:
         is_ascending=order == "asc",
         match={"purpose": purpose} if purpose else None,
     )
-    shown = [view_of(record) for record in records[:limit]]
-    page = FileList(
-        data=shown,
-        has_more=len(records) > limit,
-        first_id=shown[0].id if shown else None,
-        last_id=shown[-1].id if shown else None,
-    )
-    return Response(msgspec.json.encode(page), media_type=JSON)
+    return page_response(FileList, [view_of(record) for record in records[:limit]], has_more=len(records) > limit)
 
 
 async def read(request: Request) -> Response:

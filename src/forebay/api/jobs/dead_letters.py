@@ -12,6 +12,7 @@ from forebay.api.errors import JSON, ErrorBody, error_body, problem_of
 from forebay.api.jobs.listing import page, read_limit, split
 from forebay.api.jobs.requests import Name
 from forebay.api.jobs.routes import retry_each
+from forebay.api.paging import read_cursor
 from forebay.domain.batch import BATCH_KINDS
 from forebay.domain.change import Reply
 from forebay.domain.errors import RequestError
@@ -67,7 +68,7 @@ async def listed(request: Request) -> Response:
         model=values.get("model"),
         code=values.get("code"),
         metadata=metadata,
-        after=values.get("after"),
+        after=read_cursor(values.get("after"), "job_"),
         limit=read_limit(values.get("limit")),
     )
     return Response(await page(query, api_of(request)), media_type=JSON)

@@ -7,6 +7,7 @@ from starlette.datastructures import QueryParams
 
 from forebay.api.bodies import unknown_name
 from forebay.api.context import Api, Caller
+from forebay.api.paging import page_of, read_cursor
 from forebay.api.times import read_time
 from forebay.api.views import JobList, summary_of
 from forebay.domain.errors import RequestError
@@ -37,7 +38,7 @@ def jobs_query(params: QueryParams, caller: Caller, now: float) -> JobQuery:
         created_after=read_when(values, "created_after", now),
         created_before=read_when(values, "created_before", now),
         metadata=metadata,
-        after=values.get("after"),
+        after=read_cursor(values.get("after"), "job_"),
         limit=read_limit(values.get("limit")),
     )
 
@@ -76,14 +77,7 @@ async def page(query: JobQuery, api: Api) -> bytes:
     """Reads one page and writes it as a list, with the cursor's ends."""
     jobs = await api.services.jobs.find(msgspec.structs.replace(query, limit=query.limit + 1))
     shown = jobs[: query.limit]
-    return msgspec.json.encode(
-        JobList(
-            data=[summary_of(job) for job in shown],
-            has_more=len(jobs) > query.limit,
-            first_id=shown[0].id if shown else None,
-            last_id=shown[-1].id if shown else None,
-        )
-    )
+    return msgspec.json.encode(page_of(JobList, [summary_of(job) for job in shown], has_more=len(jobs) > query.limit))
 
 
 def _status(name: str) -> Status:

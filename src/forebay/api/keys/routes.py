@@ -15,6 +15,7 @@ from forebay.api.errors import JSON
 from forebay.api.jobs.listing import read_limit, split
 from forebay.api.jobs.requests import NO_NUL, Time
 from forebay.api.keys.records import KeyOrder, create_key, list_keys, read_key, revoke_key
+from forebay.api.paging import Page, page_of, read_cursor
 from forebay.api.times import read_time
 from forebay.domain.errors import Forbidden, RequestError
 from forebay.domain.key import LONGEST_NAME, TENANT, ApiKey, Scope, check_tenant
@@ -66,14 +67,8 @@ class NewKeyView(KeyView, kw_only=True):
     key: str
 
 
-class KeyList(msgspec.Struct, kw_only=True):
+class KeyList(Page[KeyView], kw_only=True):
     """A page of keys, newest first."""
-
-    object: str = "list"
-    data: list[KeyView]
-    has_more: bool
-    first_id: str | None
-    last_id: str | None
 
 
 _REQUEST = msgspec.json.Decoder(KeyRequest)
@@ -107,7 +102,8 @@ async def listed(request: Request) -> Response:
             raise Forbidden("Only keys of the tenant 'default' see keys of other tenants")
         tenant = named
     limit = read_limit(values.get("limit"))
-    keys = await list_keys(tenant, api.services.records, after=values.get("after"), limit=limit + 1)
+    after = read_cursor(values.get("after"), "key_")
+    keys = await list_keys(tenant, api.services.records, after=after, limit=limit + 1)
     return _reply(key_list(keys, limit, api.services.clock.now()))
 
 
@@ -168,13 +164,7 @@ def new_key_view(key: ApiKey, text: str, now: float) -> NewKeyView:
 
 def key_list(keys: list[ApiKey], limit: int, now: float) -> KeyList:
     """A page; ``keys`` has one more than it where there are more."""
-    shown = [key_view(key, now) for key in keys[:limit]]
-    return KeyList(
-        data=shown,
-        has_more=len(keys) > limit,
-        first_id=shown[0].id if shown else None,
-        last_id=shown[-1].id if shown else None,
-    )
+    return page_of(KeyList, [key_view(key, now) for key in keys[:limit]], has_more=len(keys) > limit)
 
 
 def _visible(caller: Caller) -> str | None:

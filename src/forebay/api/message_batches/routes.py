@@ -17,6 +17,7 @@ from forebay.api.jobs.listing import read_limit
 from forebay.api.message_batches.input import BatchInput
 from forebay.api.message_batches.results import result_lines
 from forebay.api.message_batches.views import MessageBatchView, status_of, views_of
+from forebay.api.paging import Span, page_response
 from forebay.api.passing import passed_of
 from forebay.api.reading import ANSWER
 from forebay.domain.batch import (
@@ -43,13 +44,8 @@ JSONL = "application/x-jsonl"
 DELETED = "message_batch_deleted"  # records: batches that were deleted, whose jobs stay with their ledger
 
 
-class MessageBatchList(msgspec.Struct, kw_only=True):
+class MessageBatchList(Span[MessageBatchView], kw_only=True):
     """A page of message batches."""
-
-    data: list[MessageBatchView]
-    has_more: bool
-    first_id: str | None
-    last_id: str | None
 
 
 class MessageBatchDeleted(msgspec.Struct, kw_only=True):
@@ -101,13 +97,7 @@ async def listed(request: Request) -> Response:
     shown = await views_of(found[:limit], request, api)
     if before is not None:
         shown.reverse()
-    page = MessageBatchList(
-        data=shown,
-        has_more=len(found) > limit,
-        first_id=shown[0].id if shown else None,
-        last_id=shown[-1].id if shown else None,
-    )
-    return Response(msgspec.json.encode(page), media_type=JSON)
+    return page_response(MessageBatchList, shown, has_more=len(found) > limit)
 
 
 async def read(request: Request) -> Response:

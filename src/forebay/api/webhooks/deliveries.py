@@ -11,6 +11,7 @@ from starlette.routing import Route
 from forebay.api.context import Api, Caller, api_of, caller_of
 from forebay.api.errors import JSON
 from forebay.api.jobs.listing import read_limit, read_statuses, read_when, split
+from forebay.api.paging import page_response, read_cursor
 from forebay.api.webhooks.views import DeliveryList, DeliveryView, delivery_view
 from forebay.domain.change import Lookup
 from forebay.domain.errors import Conflict, NotFound
@@ -40,19 +41,12 @@ async def listed(request: Request) -> Response:
         created_after=read_when(values, "created_after", now),
         created_before=read_when(values, "created_before", now),
         metadata=named,
-        after=values.get("after"),
+        after=read_cursor(values.get("after"), "job_"),
         limit=limit + 1,
         parts=WITH_TRIES,
     )
     jobs = await api.services.jobs.find(query)
-    shown = await _views(jobs[:limit], api)
-    page = DeliveryList(
-        data=shown,
-        has_more=len(jobs) > limit,
-        first_id=shown[0].id if shown else None,
-        last_id=shown[-1].id if shown else None,
-    )
-    return Response(msgspec.json.encode(page), media_type=JSON)
+    return page_response(DeliveryList, await _views(jobs[:limit], api), has_more=len(jobs) > limit)
 
 
 async def retry(request: Request) -> Response:

@@ -14,6 +14,7 @@ from forebay.api.context import Api, Caller, api_of, caller_of
 from forebay.api.errors import JSON
 from forebay.api.jobs.listing import read_limit
 from forebay.api.jobs.requests import Name
+from forebay.api.paging import page_response, read_cursor
 from forebay.api.webhooks.views import DeletedEndpoint, EndpointList, EventTypeList, TestView, secret_view, view_of
 from forebay.domain.errors import Conflict, NotFound, RequestError, TargetError, VersionConflict
 from forebay.domain.stored import StoredRecord
@@ -93,17 +94,10 @@ async def listed(request: Request) -> Response:
     """GET /v1/webhook_endpoints: newest first."""
     api, caller = api_of(request), caller_of(request)
     limit = read_limit(request.query_params.get("limit"), highest=MOST_LISTED)
-    after = request.query_params.get("after") or None
+    after = read_cursor(request.query_params.get("after") or None, "we_")
     records = await api.services.records.list(caller.tenant, ENDPOINT, after=after, limit=limit + 1, is_ascending=False)
     shown = [view_of(record, api.services) for record in records[:limit]]
-    return _response(
-        EndpointList(
-            data=shown,
-            has_more=len(records) > limit,
-            first_id=shown[0].id if shown else None,
-            last_id=shown[-1].id if shown else None,
-        )
-    )
+    return page_response(EndpointList, shown, has_more=len(records) > limit)
 
 
 async def read(request: Request) -> Response:

@@ -4,6 +4,7 @@ from typing import Literal
 
 import msgspec
 
+from forebay.api.paging import Page
 from forebay.domain.attempt import Outcome
 from forebay.domain.errors import ConfigurationError, RequestError
 from forebay.domain.job import Job, Status
@@ -38,14 +39,8 @@ class SecretView(EndpointView, kw_only=True):
     signing_secret: str
 
 
-class EndpointList(msgspec.Struct, kw_only=True):
+class EndpointList(Page[EndpointView], kw_only=True):
     """A page of endpoints, newest first."""
-
-    object: Literal["list"] = "list"
-    data: list[EndpointView]
-    has_more: bool
-    first_id: str | None
-    last_id: str | None
 
 
 class TenantSecret(msgspec.Struct, kw_only=True):
@@ -113,14 +108,8 @@ class DeliveryView(msgspec.Struct, kw_only=True):
     attempts: list[TryView]
 
 
-class DeliveryList(msgspec.Struct, kw_only=True):
+class DeliveryList(Page[DeliveryView], kw_only=True):
     """A page of deliveries, newest first."""
-
-    object: Literal["list"] = "list"
-    data: list[DeliveryView]
-    has_more: bool
-    first_id: str | None
-    last_id: str | None
 
 
 def view_of(record: StoredRecord, services: Services) -> EndpointView:
