@@ -26,8 +26,6 @@ def decode_data_url(url: str) -> bytes:
         raise Refused(f"{message}; addresses are not fetched", param="messages", code="invalid_image_url")
     try:
         return base64.b64decode(url[head.end() :], validate=True)
-    except UnidentifiedImageError as error:
-        raise _wrong("is of no known format") from error
     except (binascii.Error, ValueError) as error:
         raise Refused(f"the image is no sound base64: {error}", param="messages", code="invalid_image") from error
 
@@ -39,6 +37,8 @@ def open_image(data: bytes) -> Image.Image:
             if image.width * image.height > MOST_PIXELS or max(image.size) > LONGEST_SIDE:
                 raise _wrong(f"has {image.width} x {image.height} pixels, and {MOST_PIXELS:,} are the most")
             return _upright(image)
+    except UnidentifiedImageError as error:
+        raise _wrong("is of no known format") from error
     except (
         OSError,
         ValueError,
