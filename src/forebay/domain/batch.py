@@ -5,6 +5,8 @@ from typing import Any
 
 import msgspec
 
+from forebay.domain.fanout import FanoutArgs
+from forebay.domain.infer_args import Ceiling
 from forebay.domain.job import OnUnknown
 from forebay.domain.passed import Passed
 from forebay.domain.record import Record
@@ -46,6 +48,9 @@ class BatchArgs(Record, frozen=True, kw_only=True):
     data_class: str | None = None
     passed: Passed | None = None
     requests: int | None = None  # lines, where they were counted before the batch was made
+    metadata: dict[str, str] = {}  # of every line's job
+    budgets: tuple[Ceiling, ...] = ()  # that lines spend from, beside the batch's own
+    fanout: FanoutArgs | None = None  # every line is a message to several targets
     is_each_alone: bool = False  # a line whose model nobody serves fails alone, and not the whole batch
 
 

@@ -31,9 +31,17 @@ class Family(Record, frozen=True, kw_only=True):
     budget: str
 
 
+class Ceiling(Record, frozen=True, kw_only=True, omit_defaults=True):
+    """A budget that jobs of several groups spend from, as a run's steps do. ``name``: of its sum."""
+
+    name: str
+    usd: float | None = None
+    tokens: int | None = None
+
+
 class InferArgs(Record, frozen=True, kw_only=True, omit_defaults=True):
     """``schema`` is read by the validation. ``files`` are those of the body, by id; ``is_form``: it came as a form.
-    ``hops``: how many events led here.
+    ``hops``: how many events led here. ``budgets``: what it spends from beside its own.
     """
 
     schema: Any = None
@@ -41,6 +49,7 @@ class InferArgs(Record, frozen=True, kw_only=True, omit_defaults=True):
     files: dict[str, FormFile] = {}
     is_form: bool = False
     family: Family | None = None
+    budgets: tuple[Ceiling, ...] = ()
     hops: int = 0
 
 

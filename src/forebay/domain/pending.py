@@ -23,6 +23,7 @@ class Submission(Record, frozen=True, kw_only=True):
     progress: float | None = None
     budget: str = ""  # from which ``reserved_usd`` was taken
     reserved_usd: float = 0.0
+    reserved_tokens: int = 0
     failures: int = 0  # polls that failed in passing, since the last one that was answered
 
     def attempt(self, job_id: str) -> Attempt:

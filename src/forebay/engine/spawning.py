@@ -60,6 +60,7 @@ async def _make_part(job: Job, part: Part, services: Services) -> Job:
     elif part.order.budget_usd is not None:
         message = "The whole task has a budget: a child has none of its own beside it"
         raise RequestError(message, param="budget_usd", code="not_supported")
+    above = infer_args(job.spec.args)
     deadline = part.order.deadline
     if part.deadline_seconds is not None:
         deadline = services.clock.now() + part.deadline_seconds
@@ -71,8 +72,8 @@ async def _make_part(job: Job, part: Part, services: Services) -> Job:
         awaited=job.awaited,
         deadline=deadline,
         budget_usd=budget,
-        args=with_args(None, InferArgs(family=replace(family, depth=family.depth + 1))),
-        hops=infer_args(job.spec.args).hops,
+        args=with_args(None, InferArgs(family=replace(family, depth=family.depth + 1), budgets=above.budgets)),
+        hops=above.hops,
     )
     child = await make_job(order, services, tenant=job.tenant)
     if family.budget:

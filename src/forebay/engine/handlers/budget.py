@@ -3,10 +3,11 @@
 import asyncio
 import math
 from collections import Counter
+from typing import NamedTuple
 
 from forebay.domain.answer import Answer, Failed, Snooze
 from forebay.domain.attempt import Outcome
-from forebay.domain.infer_args import infer_args
+from forebay.domain.infer_args import Ceiling, infer_args
 from forebay.domain.inference import Call
 from forebay.domain.job import ErrorCode, Job, JobError, Status
 from forebay.domain.pending import PENDING
@@ -16,6 +17,7 @@ from forebay.engine.services import Services
 from forebay.policy.pricing import maximal_cost_usd, prices_for
 from forebay.policy.usage import estimate_request
 
+USD, TOKENS = "USD", "tokens"
 PRICE_UNKNOWN = "price_unknown"
 PATIENCE_SECONDS = 5.0  # how long a line keeps its slot while other calls of its budget are under way
 LOOK_SECONDS = 1.0  # how often it looks whether those of other processes have ended
@@ -33,18 +35,21 @@ class Budgets:
         self._used_up: dict[str, float] = {}  # the least that a call would have cost when nothing was under way
 
     def of(self, job: Job) -> "Budget | None":
-        """The budget that a job spends from, None if it has none. Lines of a batch share their parent's."""
-        return None if job.spec.budget_usd is None else Budget(job, job.spec.budget_usd, self)
+        """The budget that a job spends from, None if it has none. Lines of a batch share their parent's; those of a
+        run's steps share the run's.
+        """
+        ceilings = ceilings_of(job)
+        return Budget(job, ceilings, self) if ceilings else None
 
     def is_under_way(self, name: str) -> bool:
         return self._under_way[name] > 0
 
-    def is_used_up(self, name: str, cost_usd: float) -> bool:
+    def is_used_up(self, charge: "Charge") -> bool:
         """Whether a call that costs so much was refused when no other could give anything back: so it stays."""
-        return cost_usd >= self._used_up.get(name, math.inf)
+        return charge.amount >= self._used_up.get(charge.told, math.inf)
 
-    def use_up(self, name: str, cost_usd: float) -> None:
-        self._used_up[name] = min(cost_usd, self._used_up.get(name, math.inf))
+    def use_up(self, charge: "Charge") -> None:
+        self._used_up[charge.told] = min(charge.amount, self._used_up.get(charge.told, math.inf))
         if len(self._used_up) > MOST_REMEMBERED:
             del self._used_up[next(iter(self._used_up))]
 
@@ -59,17 +64,34 @@ class Budgets:
         self.returned = asyncio.Event()
 
 
-class Budget:
-    """One job's hold on its own budget, or on its batch's."""
+class Charge(NamedTuple):
+    """What a call takes at most from one sum."""
 
-    def __init__(self, job: Job, ceiling_usd: float, budgets: Budgets) -> None:
+    sum: str
+    amount: float
+    ceiling: float
+    unit: str
+
+    @property
+    def told(self) -> str:
+        """The sum under its ceiling: a run may be resumed with a larger one."""
+        return f"{self.sum} {self.ceiling:g}"
+
+    @property
+    def refusal(self) -> str:
+        amount = f"{self.amount:.6f}" if self.unit == USD else f"{self.amount:.0f}"
+        return f"The budget of {self.ceiling:g} {self.unit} does not hold another call of up to {amount} {self.unit}"
+
+
+class Budget:
+    """One job's hold on its own budget, on its batch's, and on its run's."""
+
+    def __init__(self, job: Job, ceilings: tuple[Ceiling, ...], budgets: Budgets) -> None:
         self._job = job
-        family = infer_args(job.spec.args).family
-        self._name = family.budget if family else f"job:{job.parent_id or job.id}"
-        self._ceiling_usd = ceiling_usd
+        self._ceilings = ceilings
         self._budgets = budgets
         self._services = budgets.services
-        self._reserved_usd = 0.0
+        self._reserved: tuple[float, int] = 0.0, 0
 
     async def reserve(self, call: Call, spec: TargetSpec) -> Answer | None:
         """Reserves the most that the call can cost. Returns what is to be answered if it may not be sent.
@@ -77,21 +99,21 @@ class Budget:
         A reservation is mostly far above the cost: where others of the same budget are under way, what they give back
         is waited for, and only a budget that nothing comes back to is exceeded.
         """
-        prices = prices_for(spec, call.model, self._services.prices)
-        cost = maximal_cost_usd(estimate_request(call.body, call.endpoint), prices)
-        if cost is None:
+        estimate = estimate_request(call.body, call.endpoint)
+        cost = maximal_cost_usd(estimate, prices_for(spec, call.model, self._services.prices))
+        if cost is None and any(one.usd is not None for one in self._ceilings):
             message = f"The price of {call.model or spec.name!r} is unknown, and there is a budget: set `prices`"
             return Failed(error=JobError(code=PRICE_UNKNOWN, message=message))
+        wanted = cost or 0.0, estimate.total_tokens
         until = asyncio.get_running_loop().time() + min(PATIENCE_SECONDS, call.timeout_seconds / 2)
         while True:
             returned = self._budgets.returned  # before the charge: what comes back meanwhile is not missed
-            if await self._services.limits.charge(self._name, cost, self._ceiling_usd):
-                self._reserved_usd = cost
-                self._budgets.enter(self._name)
+            refused = await self._charge(self._charges(wanted))
+            if refused is None:
+                self._hold(wanted)
                 return None
-            if not await self._may_come_back(cost):
-                message = f"The budget of {self._ceiling_usd} USD does not hold another call of up to {cost:.6f} USD"
-                return Failed(error=JobError(code=ErrorCode.BUDGET_EXCEEDED, message=message))
+            if not await self._may_come_back(refused):
+                return Failed(error=JobError(code=ErrorCode.BUDGET_EXCEEDED, message=refused.refusal))
             left = until - asyncio.get_running_loop().time()
             if left <= 0:
                 return Snooze(after_seconds=PATIENCE_SECONDS)
@@ -99,51 +121,91 @@ class Budget:
 
     @property
     def name(self) -> str:
-        return self._name
+        return self._ceilings[0].name
 
     @property
     def reserved_usd(self) -> float:
-        return self._reserved_usd
+        return self._reserved[0]
 
-    def take_up(self, reserved_usd: float) -> None:
+    @property
+    def reserved_tokens(self) -> int:
+        return self._reserved[1]
+
+    def take_up(self, reserved_usd: float, reserved_tokens: int) -> None:
         """Goes on with what was reserved for work that goes on elsewhere."""
-        self._reserved_usd = reserved_usd
-        self._budgets.enter(self._name)
+        self._hold((reserved_usd, reserved_tokens))
 
-    async def settle(self, cost_usd: float | None) -> None:
-        """Replaces the reservation by the real cost; an unknown cost leaves it."""
-        if cost_usd is not None:
-            await self._services.limits.charge(self._name, cost_usd - self._reserved_usd, self._ceiling_usd)
+    async def settle(self, cost_usd: float | None, tokens: int | None) -> None:
+        """Replaces the reservation by what it was; what is unknown leaves it."""
+        usd, count = self._reserved
+        spent = usd if cost_usd is None else cost_usd, count if tokens is None else tokens
+        for charge in self._charges((spent[0] - usd, spent[1] - count)):
+            if charge.amount:
+                await self._services.limits.charge(charge.sum, charge.amount, charge.ceiling)
 
     def release(self) -> None:
         """The call is over, settled or not: nothing more comes back from it."""
-        self._budgets.leave(self._name)
+        for charge in self._charges((0.0, 0)):
+            self._budgets.leave(charge.sum)
 
-    async def _may_come_back(self, cost_usd: float) -> bool:
+    def _hold(self, reserved: tuple[float, int]) -> None:
+        self._reserved = reserved
+        for charge in self._charges(reserved):
+            self._budgets.enter(charge.sum)
+
+    def _charges(self, amounts: tuple[float, int]) -> list[Charge]:
+        usd, tokens = amounts
+        charges = [Charge(one.name, usd, one.usd, USD) for one in self._ceilings if one.usd is not None]
+        counted = [one for one in self._ceilings if one.tokens is not None]
+        return charges + [Charge(f"{one.name}:tokens", tokens, one.tokens or 0, TOKENS) for one in counted]
+
+    async def _charge(self, charges: list[Charge]) -> Charge | None:
+        """Takes from all sums or none. Returns the one that does not hold it."""
+        for place, charge in enumerate(charges):
+            if await self._services.limits.charge(charge.sum, charge.amount, charge.ceiling):
+                continue
+            for taken in charges[:place]:
+                await self._services.limits.charge(taken.sum, -taken.amount, taken.ceiling)
+            return charge
+        return None
+
+    async def _may_come_back(self, charge: Charge) -> bool:
         """Whether calls of the same budget are under way, here or (by the ledger) in another process."""
-        if not self._job.parent_id or self._budgets.is_used_up(self._name, cost_usd):
+        if not self._job.parent_id or self._budgets.is_used_up(charge):
             return False
-        if self._budgets.is_under_way(self._name) or await self._is_pending():
+        if self._budgets.is_under_way(charge.sum) or await self._is_pending():
             return True
+        is_shared = bool(infer_args(self._job.spec.args).budgets)  # by other groups' jobs too
         query = JobQuery(
             tenant=self._job.tenant,
-            parent_id=self._job.parent_id,
+            parent_id=None if is_shared else self._job.parent_id,
             statuses=frozenset({Status.RUNNING}),
             limit=SIBLINGS,
             parts=Parts(attempts=True),
         )
-        siblings = await self._services.jobs.find(query)
-        if any(job.attempts and job.attempts[-1].outcome is Outcome.RUNNING for job in siblings):
+        names = {one.name for one in self._ceilings}
+        for job in await self._services.jobs.find(query):
+            is_called = job.attempts and job.attempts[-1].outcome is Outcome.RUNNING
+            if is_called and names & {one.name for one in ceilings_of(job)}:
+                return True
+        if self._budgets.is_under_way(charge.sum):  # it began while the store was asked
             return True
-        if self._budgets.is_under_way(self._name):  # it began while the store was asked
-            return True
-        self._budgets.use_up(self._name, cost_usd)
+        self._budgets.use_up(charge)
         return False
 
     async def _is_pending(self) -> bool:
         """Whether work of this budget goes on elsewhere."""
-        match = {"budget": self._name}
+        match = {"budget": self.name}
         return bool(await self._services.records.list(self._job.tenant, PENDING, limit=1, match=match))
+
+
+def ceilings_of(job: Job) -> tuple[Ceiling, ...]:
+    """What a job spends from."""
+    args = infer_args(job.spec.args)
+    if job.spec.budget_usd is None:
+        return args.budgets
+    name = args.family.budget if args.family else f"job:{job.parent_id or job.id}"
+    return (Ceiling(name=name, usd=job.spec.budget_usd), *args.budgets)
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:

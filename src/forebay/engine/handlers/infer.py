@@ -56,11 +56,11 @@ class _Sent(NamedTuple):
         """Writes the rest of the stream. True if anything of it was ever sent."""
         return self.sink is not None and await until_stored("append", self.sink.close)
 
-    async def settle(self, cost_usd: float | None) -> None:
+    async def settle(self, cost_usd: float | None, tokens: int | None) -> None:
         """Replaces the budget's reservation by the cost."""
         budget = self.budget
         if budget is not None:
-            await until_stored("charge", lambda: budget.settle(cost_usd))
+            await until_stored("charge", lambda: budget.settle(cost_usd, tokens))
 
 
 class _Plan(NamedTuple):
@@ -182,7 +182,7 @@ class InferHandler:
         lane.correct(job.tokens, 0)
         budget = self._budgets.of(job)
         if budget is not None:
-            budget.take_up(known.reserved_usd)
+            budget.take_up(known.reserved_usd, known.reserved_tokens)
         try:
             return await self._polled(job, call, lane, context, _Sent(known.attempt(job.id), budget, None, cursor))
         finally:
@@ -232,7 +232,8 @@ class InferHandler:
         if sent.sink is not None:
             await sent.close_stream()
         if sent.budget is not None:
-            await sent.settle(result.cost_usd if result.split is None else 0.0)
+            tokens = result.usage.total_tokens if result.usage else None
+            await sent.settle(*((result.cost_usd, tokens) if result.split is None else (0.0, 0)))
         if result.split is not None:
             return result.split
         # However long the store is away: the answer is paid for, and is not asked for again.
@@ -264,9 +265,9 @@ class InferHandler:
         is_cut = await sent.close_stream()
         if not may_be_charged(error) and sent.cursor.pending is None:
             self._lanes.by_name[sent.attempt.target].correct(job.tokens, 0)
-            await sent.settle(error.cost_usd or 0.0)
-        elif error.cost_usd is not None:
-            await sent.settle(error.cost_usd)
+            await sent.settle(error.cost_usd or 0.0, error.usage.total_tokens if error.usage else 0)
+        elif error.cost_usd is not None or error.usage is not None:
+            await sent.settle(error.cost_usd, error.usage.total_tokens if error.usage else None)
         if is_cut and not begins_again(job):
             return Failed(error=_interrupted(error.message))
         failure = JobError(code=error.code or judgement.code, message=error.message)
@@ -309,6 +310,7 @@ def _submission(sent: _Sent) -> Submission:
         state="",
         budget=budget.name if budget else "",
         reserved_usd=budget.reserved_usd if budget else 0.0,
+        reserved_tokens=budget.reserved_tokens if budget else 0,
     )
 
 

@@ -97,7 +97,7 @@ def ending_error(ending: Ending) -> JobError:
 
 def child_args(args: BatchArgs) -> str | None:
     """``spec.args`` of every line."""
-    return with_args(None, InferArgs(schema=args.schema, passed=args.passed))
+    return with_args(None, InferArgs(schema=args.schema, passed=args.passed, budgets=args.budgets))
 
 
 def overtaken_by(job: Job) -> Ending | None:
