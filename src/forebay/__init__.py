@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from forebay.domain.function import Retry as Retry
     from forebay.domain.function import Spawn as Spawn
     from forebay.domain.function import target as target
+    from forebay.domain.step_function import StepTable as StepTable
+    from forebay.domain.step_function import step as step
     from forebay.policy.matching import EventPattern as EventPattern
     from forebay.policy.matching import FilterPolicy as FilterPolicy
     from forebay.runs import run as run
@@ -38,7 +40,9 @@ _PUBLIC = {
     "RequestError": "forebay.domain.errors",
     "Retry": "forebay.domain.function",
     "Spawn": "forebay.domain.function",
+    "StepTable": "forebay.domain.step_function",
     "run": "forebay.runs",
+    "step": "forebay.domain.step_function",
     "target": "forebay.domain.function",
 }
 __version__ = "0.1.0"

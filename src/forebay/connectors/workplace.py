@@ -58,6 +58,11 @@ class Workplace:
         self._loop = loop
         self._names = 0
 
+    @property
+    def memory(self) -> str:
+        """Of one database, as DuckDB takes it."""
+        return f"{self._memory_bytes}B"
+
     def path(self, name: str) -> Path:
         """A new path in the folder."""
         self._names += 1
@@ -68,7 +73,7 @@ class Workplace:
         """A database in memory that spills into the folder. One thread keeps the order of rows where nothing else does:
         of groups, joins and distinct rows.
         """
-        config = {**_CONFIG, "memory_limit": f"{self._memory_bytes}B", "temp_directory": str(self.folder / "spill")}
+        config = {**_CONFIG, "memory_limit": self.memory, "temp_directory": str(self.folder / "spill")}
         duckdb = connector("duckdb library")
         with duckdb.connect(config={**config, "threads": threads}) as connection:
             connection.execute("SET TimeZone = 'UTC'")

@@ -35,7 +35,8 @@ async def postgres() -> AsyncIterator[Any]:
     connection = await asyncpg.connect(server().url())
     await connection.execute("DROP SCHEMA IF EXISTS shop CASCADE; CREATE SCHEMA shop")
     await connection.execute("""
-        CREATE TABLE shop.sales (id integer PRIMARY KEY, day date, price numeric, tags text[], facts json, at timestamptz);
+        CREATE TABLE shop.sales (id integer PRIMARY KEY, day date, price numeric, tags text[], facts json,
+                                 at timestamptz);
         INSERT INTO shop.sales VALUES (1, '2026-01-02', 1.5, '{a,"b c"}', '{"a":\n 1}', '2026-01-02T03:04:05Z'),
                                       (2, '2026-02-03', NULL, NULL, NULL, NULL)""")
     yield connection

@@ -6,9 +6,12 @@ from pathlib import Path
 
 from forebay.connectors.sources.found import unreadable
 from forebay.connectors.sources.opening import named_files, tag_of
+from forebay.connectors.steps.modules import sources_of
+from forebay.connectors.steps.python import search_path
 from forebay.connectors.workplace import Workplace
 from forebay.domain.pipeline import StepKind, StepWork
 from forebay.policy.steps.places import render_place
+from forebay.policy.steps.python import read_python
 from forebay.policy.steps.read import read_read
 from forebay.policy.steps.write import read_write
 
@@ -41,6 +44,13 @@ def _read(work: StepWork, place: Workplace) -> str | None:
     return _joined(parts)
 
 
+def _python(work: StepWork, place: Workplace) -> str | None:
+    sources = sources_of(read_python(work.step.options).function, search_path(work.folder))
+    if sources is None:
+        return None
+    return _joined([(path.name, place.digests.of(path, place.stopper)) for path in sources])
+
+
 def _write(work: StepWork, place: Workplace) -> str | None:
     options = read_write(work.step.options)
     if options.path is None:
@@ -61,4 +71,4 @@ def _joined(parts: Iterable[tuple[str, str]]) -> str:
     return digest.hexdigest()
 
 
-_FINGERPRINTS: dict[StepKind, Fingerprint] = {StepKind.READ: _read, StepKind.WRITE: _write}
+_FINGERPRINTS: dict[StepKind, Fingerprint] = {StepKind.READ: _read, StepKind.WRITE: _write, StepKind.PYTHON: _python}

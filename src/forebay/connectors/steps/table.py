@@ -7,6 +7,7 @@ import msgspec
 
 from forebay.connectors.duck import free_name, literal
 from forebay.connectors.steps.fingerprints import fingerprint_of
+from forebay.connectors.steps.python import run_python
 from forebay.connectors.steps.read import run_read
 from forebay.connectors.steps.sql import run_sql
 from forebay.connectors.steps.write import run_write
@@ -17,7 +18,12 @@ __all__ = ["WORKS", "fingerprint_of", "first_rows"]
 
 Work = Callable[[StepWork, Workplace], StepOutcome]
 
-WORKS: dict[StepKind, Work] = {StepKind.READ: run_read, StepKind.SQL: run_sql, StepKind.WRITE: run_write}
+WORKS: dict[StepKind, Work] = {
+    StepKind.READ: run_read,
+    StepKind.SQL: run_sql,
+    StepKind.WRITE: run_write,
+    StepKind.PYTHON: run_python,
+}
 
 
 def first_rows(place: Workplace, table: TableRef, limit: int) -> list[dict[str, Any]]:

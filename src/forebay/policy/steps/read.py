@@ -9,7 +9,7 @@ from forebay.policy.sql_text import read_statement
 from forebay.policy.steps.effects import only, text
 from forebay.policy.steps.forms import Form
 from forebay.policy.steps.places import database_url
-from forebay.policy.steps.values import choice, flag, names, optional_text
+from forebay.policy.steps.values import choice, column_types, flag, names, optional_text
 
 _FILE_OPTIONS = ("path", "format", "columns", "delimiter", "quote", "header", "encoding")
 _CSV_OPTIONS = ("delimiter", "quote", "header", "encoding")
@@ -50,7 +50,7 @@ def read_read(options: Mapping[str, Any]) -> ReadOptions:
     if not paths:
         raise RequestError("is missing; name a path, or a query as `sql: {url, query}`", param="path")
     form = choice(options, "format", Form)
-    columns = _columns(options)
+    columns = column_types(options)
     if form not in (None, Form.CSV):
         for name in (*_CSV_OPTIONS, "columns"):
             if name in options:
@@ -76,13 +76,6 @@ def _query(options: Any) -> DatabaseQuery:
     query = text(options, "query")
     read_statement(query)
     return DatabaseQuery(url=database_url(options), query=query, args={str(key): arg for key, arg in args.items()})
-
-
-def _columns(options: Mapping[str, Any]) -> dict[str, str]:
-    columns = options.get("columns", {})
-    if not isinstance(columns, Mapping) or not all(isinstance(kind, str) for kind in columns.values()):
-        raise RequestError("must be a mapping of names to types, such as {price: DOUBLE}", param="columns")
-    return {str(name): kind for name, kind in columns.items()}
 
 
 def _character(options: Mapping[str, Any], name: str) -> str | None:

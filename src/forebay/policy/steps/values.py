@@ -1,5 +1,6 @@
 """Typed values among a step's options; every refusal names its option."""
 
+import re
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Any, TypeVar
@@ -8,6 +9,7 @@ from forebay.domain.errors import RequestError
 from forebay.policy.nearest import hint
 
 Choice = TypeVar("Choice", bound=StrEnum)
+_TYPE = re.compile(r"[\w (),\[\]\"]{1,500}")  # which of them DuckDB knows, it says itself
 
 
 def choice(options: Mapping[str, Any], name: str, kind: type[Choice], default: Choice | None = None) -> Choice | None:
@@ -63,3 +65,16 @@ def optional_text(options: Mapping[str, Any], name: str) -> str | None:
     if not isinstance(value, str) or not value or "\0" in value:
         raise RequestError(f"must be a text, not {value!r}", param=name)
     return value
+
+
+def column_types(options: Mapping[str, Any]) -> dict[str, str]:
+    """``columns``: names and DuckDB's types. Raises: RequestError."""
+    columns = options.get("columns", {})
+    if not isinstance(columns, Mapping) or not all(isinstance(kind, str) for kind in columns.values()):
+        raise RequestError("must be a mapping of names to types, such as {price: DOUBLE}", param="columns")
+    for kind in columns.values():
+        if not _TYPE.fullmatch(kind):
+            raise RequestError(
+                f"has no type {kind!r}; there are VARCHAR, BIGINT, DOUBLE, DATE and others", param="columns"
+            )
+    return {str(name): kind for name, kind in columns.items()}
