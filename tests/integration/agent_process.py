@@ -1,8 +1,9 @@
 """The official SDKs' servers as processes of their own, for the tests of agents and tools."""
 
+import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,14 +16,17 @@ READY = "listens at "
 class Agent:
     """A process that serves agents at ``url``, and can be killed and started again at the same place."""
 
-    def __init__(self, module: str, port: int) -> None:
+    def __init__(self, module: str, port: int, environment: Mapping[str, str]) -> None:
         self.url = f"http://127.0.0.1:{port}"
+        self._environment = {**os.environ, **environment}
         self._command = [sys.executable, "-m", module, str(port)]
         self._process: subprocess.Popen[str] | None = None
 
     def start(self) -> None:
         """Returns when it listens."""
-        self._process = subprocess.Popen(self._command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        self._process = subprocess.Popen(
+            self._command, cwd=ROOT, env=self._environment, stdout=subprocess.PIPE, text=True
+        )
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         assert line.startswith(READY), f"it ended before it listened: {line!r}"
@@ -48,9 +52,9 @@ class Agent:
 
 
 @contextmanager
-def running_agent(module: str, port: int) -> Iterator[Agent]:
+def running_agent(module: str, port: int, **environment: str) -> Iterator[Agent]:
     """A started one, ended at the end."""
-    agent = Agent(module, port)
+    agent = Agent(module, port, environment)
     agent.start()
     try:
         yield agent

@@ -21,6 +21,7 @@ class FileData(Record, frozen=True, kw_only=True):
     stream: str | None = None
     content_type: str = "application/octet-stream"
     key_id: str | None = None  # the record of its idempotency key
+    result_of: str | None = None  # the job whose answer names it: it is erased with that job
 
 
 _DATA = msgspec.json.Decoder(FileData)

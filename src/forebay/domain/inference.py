@@ -44,6 +44,15 @@ class Pending(Record, frozen=True, kw_only=True):
     progress: float | None = None
 
 
+class ResultFile(Record, frozen=True, kw_only=True):
+    """Bytes within an answer that is JSON: kept as a file, whose id goes where the ``mark`` stands in the body."""
+
+    mark: str
+    content: bytes
+    content_type: str
+    filename: str = ""
+
+
 class InferenceResult(Record, frozen=True, kw_only=True):
     """A 2xx answer. ``body`` is JSON as it came, or, by ``content_type``, something else (speech, an image)."""
 
@@ -51,6 +60,7 @@ class InferenceResult(Record, frozen=True, kw_only=True):
     body: bytes
     content_type: str = "application/json"
     file: BlobInfo | None = None  # where ``call.keep`` has put the answer; ``body`` is what there is to say of it, JSON
+    files: tuple[ResultFile, ...] = ()
     headers: Mapping[str, str] = {}  # lower-case names; rate limits are read from them
     usage: Usage | None = None  # None: the target didn't say
     cost_usd: float | None = None  # None: the price is unknown

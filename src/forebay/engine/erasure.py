@@ -3,6 +3,7 @@
 Called by the routes that delete, and by the notices of what is not to be stored.
 """
 
+import re
 from collections.abc import AsyncIterator, Sequence
 
 import msgspec
@@ -10,14 +11,14 @@ import msgspec
 from forebay.domain.batch import BATCH, BATCH_KINDS, ERRORS, OUTPUT, stream_file_id
 from forebay.domain.change import Lookup, Reply
 from forebay.domain.content import Content
-from forebay.domain.errors import Conflict
-from forebay.domain.file import FILE
+from forebay.domain.errors import Conflict, NotFound
+from forebay.domain.file import FILE, file_data
 from forebay.domain.infer_args import infer_args
 from forebay.domain.job import Job
 from forebay.domain.query import JobQuery, Parts
 from forebay.engine.events import forget
 from forebay.engine.handlers.batch.erasing import erase_line
-from forebay.engine.intake import INFER
+from forebay.engine.intake import INFER, load_text
 from forebay.engine.services import Services
 
 PAGE = 500
@@ -32,6 +33,7 @@ class _FileBody(msgspec.Struct):
 
 
 _FILE_BODY = msgspec.json.Decoder(_FileBody)
+_FILE_ID = re.compile(r'"file_id":"(file-[A-Za-z0-9_-]{1,64})"')  # as we write it
 
 
 async def erase(tenant: str, job_id: str, services: Services) -> Reply:
@@ -89,8 +91,10 @@ async def _erase(jobs: Sequence[Job], services: Services) -> list[Reply]:
     """Files that have the answers first: nothing would name them any more."""
     blobs = [blob_id for job in jobs for blob_id in _blobs(job)]
     for job in jobs:
-        for file_id in _files(job):
-            if (record := await services.records.get(job.tenant, FILE, file_id)) is not None:
+        named = _files(job)
+        for file_id in [*named, *await _mentioned(job, services)]:
+            record = await services.records.get(job.tenant, FILE, file_id)
+            if record is not None and (file_id in named or file_data(record).result_of == job.id):
                 await services.records.delete(job.tenant, FILE, file_id)
                 blobs += record.blobs
     replies = await services.jobs.erase(jobs[0].tenant, [job.id for job in jobs])
@@ -116,6 +120,17 @@ def _files(job: Job) -> list[str]:
     except msgspec.DecodeError:
         return named
     return [*named, body.file_id] if body.object == "file" else named
+
+
+async def _mentioned(job: Job, services: Services) -> list[str]:
+    """The files that stand anywhere in the job's answer: some are its own."""
+    if job.kind != INFER or job.result is None:
+        return []
+    try:
+        text = await load_text(job.result.body, services.blobs)
+    except NotFound:
+        return []
+    return list(dict.fromkeys(_FILE_ID.findall(text)))
 
 
 def _blobs(job: Job) -> list[str]:

@@ -77,6 +77,8 @@ def redacted(settings: Settings) -> dict[str, Any]:
     for target in shown["targets"]:
         target["api_key"] = "[set]" if target["api_key"] else None
         target["headers"] = dict.fromkeys(target["headers"], "[set]")
+        target["env"] = dict.fromkeys(target["env"], "[set]")
+        target["args"] = ["[set]" for _ in target["args"]]
         for source, key in ((target["sql"], "url"), (target["search"], "index")):
             if source is not None:
                 source[key] = without_password(source[key])

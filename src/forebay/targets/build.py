@@ -13,6 +13,7 @@ from forebay.targets.a2a import A2aTarget
 from forebay.targets.a2a_push import Pushes
 from forebay.targets.anthropic import AnthropicTarget
 from forebay.targets.clients import DEFAULT_LIBRARY, HttpLibrary, open_http
+from forebay.targets.extras import open_tool
 from forebay.targets.http import HttpClient
 from forebay.targets.http_service import HttpServiceTarget
 from forebay.targets.hub import ForebayTarget
@@ -93,6 +94,8 @@ def build_target(
             return ForebayTarget(spec, http)
         case TargetType.A2A:
             return A2aTarget(spec, http, table, pushes)
+        case TargetType.MCP:
+            return open_tool(spec)
         case TargetType.SQL | TargetType.SEARCH:
             return build_data_target(spec, None)
         case _:

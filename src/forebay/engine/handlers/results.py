@@ -6,6 +6,7 @@ import msgspec
 
 from forebay.domain.content import INLINE_LIMIT_BYTES, Content
 from forebay.domain.errors import TargetError
+from forebay.domain.file import FILE, FileData, encoded
 from forebay.domain.inference import InferenceResult
 from forebay.domain.job import Job, Result
 from forebay.domain.stored import StoredRecord
@@ -31,16 +32,22 @@ EXTENSIONS = {
 
 def inline_result(answer: InferenceResult) -> Result | None:
     """Keeps a 2xx answer that is JSON and stands in its row; None: ``result_of`` has more to do."""
-    if answer.file is not None or "json" not in answer.content_type or len(answer.body) > INLINE_LIMIT_BYTES:
+    if answer.file is not None or answer.files or "json" not in answer.content_type:
+        return None
+    if len(answer.body) > INLINE_LIMIT_BYTES:
         return None
     content = Content(text=answer.body.decode())
     return Result(status_code=answer.status_code, body=content, request_id=answer.request_id)
 
 
 async def result_of(answer: InferenceResult, job: Job, services: Services) -> Result:
-    """Keeps a 2xx answer: JSON verbatim, another type as a file that the body names."""
+    """Keeps a 2xx answer: JSON verbatim but for its files' ids, another type as a file that the body names."""
     if answer.file is None and "json" in answer.content_type:
-        body = await store_text(answer.body.decode(), services.blobs)
+        text = answer.body.decode()
+        for file in answer.files:
+            blob = await store_bytes(file.content, services.blobs)
+            text = text.replace(file.mark, await _filed(blob, file.content_type, file.filename, job, services))
+        body = await store_text(text, services.blobs)
     else:
         body = await _as_file(answer, job, services)
     return Result(status_code=answer.status_code, body=body, request_id=answer.request_id)
@@ -64,29 +71,35 @@ async def _as_file(answer: InferenceResult, job: Job, services: Services) -> Con
         blob = Content(blob_id=answer.file.id, bytes=answer.file.bytes)
     else:
         blob = await store_bytes(answer.body, services.blobs)
-    file_id = services.ids.new("file")
     media_type = answer.content_type.partition(";")[0].strip() or "application/octet-stream"
-    name = f"{job.id}.{EXTENSIONS.get(media_type, 'bin')}"
-    data = {
-        "filename": name,
-        "purpose": "user_data",
-        "bytes": blob.bytes,
-        "blob_id": blob.blob_id,
-        "content_type": media_type,
-    }
+    file_id = await _filed(blob, media_type, "", job, services)
+    view: dict[str, Any] = {"object": "file", "file_id": file_id, "content_type": media_type, "bytes": blob.bytes}
+    if answer.file is not None and answer.body:
+        view["details"] = msgspec.Raw(answer.body)
+    return Content(text=msgspec.json.encode(view).decode())
+
+
+async def _filed(blob: Content, media_type: str, name: str, job: Job, services: Services) -> str:
+    """Makes a file of what a job's answer has. Returns its id."""
+    file_id = services.ids.new("file")
+    data = FileData(
+        filename=name or f"{job.id}.{EXTENSIONS.get(media_type, 'bin')}",
+        purpose="user_data",
+        bytes=blob.bytes,
+        blob_id=blob.blob_id,
+        content_type=media_type,
+        result_of=job.id,
+    )
     now = services.clock.now()
     await services.records.put(
         StoredRecord(
-            kind="file",
+            kind=FILE,
             id=file_id,
             tenant=job.tenant,
-            data=msgspec.json.encode(data).decode(),
+            data=encoded(data),
             created_at=now,
             expires_at=now + services.bounds.result_ttl_seconds,
             blobs=(blob.blob_id or "",),
         )
     )
-    view: dict[str, Any] = {"object": "file", "file_id": file_id, "content_type": media_type, "bytes": blob.bytes}
-    if answer.file is not None and answer.body:
-        view["details"] = msgspec.Raw(answer.body)
-    return Content(text=msgspec.json.encode(view).decode())
+    return file_id
