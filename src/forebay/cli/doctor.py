@@ -14,11 +14,14 @@ from forebay.app import open_system
 from forebay.cli.failures import DONE, FAILED
 from forebay.cli.logging import set_up_logging
 from forebay.cli.options import options_of, refuse_server
-from forebay.cli.remote import print_json
+from forebay.cli.remote import moment, print_json
 from forebay.domain.change import Depth, Worker
 from forebay.domain.errors import ForebayError
 from forebay.domain.health import Check, Level
 from forebay.domain.lane import NOTIFY_PREFIX
+from forebay.domain.target import TargetSpec, TargetType
+from forebay.models import problem_of
+from forebay.policy.windows import is_open, opens_at, window_text
 from forebay.settings import Settings, without_password
 from forebay.stores.drivers import store_driver
 from forebay.stores.sqlite import examine as examine_file
@@ -54,6 +57,7 @@ async def examine(settings: Settings) -> list[Check]:
     """Runs every check."""
     targets = ", ".join(spec.name for spec in settings.targets)
     checks = [Check(name="configuration", level=Level.OK, message=f"targets: {targets or 'none'}")]
+    checks += _of_local_models(settings)
     path = settings.store.path
     if path is None:
         driver = store_driver("postgresql")
@@ -81,7 +85,16 @@ async def _of_the_system(settings: Settings, shown: str, skew_seconds: float = 0
     except ForebayError as error:
         return [*checks, Check(name="store", level=Level.FAIL, message=str(error))]
     now = time.time() + skew_seconds
-    return [*checks, *_of_queues(depths, now), *_of_workers(workers, now), *_unserved(depths, workers, now)]
+    checks += [*_of_queues(depths, now), *_of_windows(settings.targets, now)]
+    return [*checks, *_of_workers(workers, now), *_unserved(depths, workers, now)]
+
+
+def _of_local_models(settings: Settings) -> Iterator[Check]:
+    for spec in settings.targets:
+        if spec.type is TargetType.LOCAL and spec.model is not None:
+            problem = problem_of(spec.model)
+            level = Level.OK if problem is None else Level.WARN
+            yield Check(name=f"target {spec.name}", level=level, message=problem or f"{spec.model} can be started")
 
 
 def _of_queues(depths: Sequence[Depth], now: float) -> Iterator[Check]:
@@ -90,6 +103,15 @@ def _of_queues(depths: Sequence[Depth], now: float) -> Iterator[Check]:
         dead = f", {depth.dead:,} dead letters" if depth.dead else ""
         message = f"{depth.queued:,} queued{age}, {depth.running:,} running{dead}"
         yield Check(name=f"queue {depth.queue}", level=Level.OK, message=message)
+
+
+def _of_windows(targets: Sequence[TargetSpec], now: float) -> Iterator[Check]:
+    for spec in targets:
+        if not spec.windows:
+            continue
+        windows = ", ".join(window_text(window) for window in spec.windows)
+        state = "open" if is_open(spec.windows, now) else f"closed until {moment(opens_at(spec.windows, now))}"
+        yield Check(name=f"target {spec.name}", level=Level.OK, message=f"called {windows}: {state}")
 
 
 def _of_workers(workers: Sequence[Worker], now: float) -> Iterator[Check]:

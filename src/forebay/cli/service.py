@@ -19,6 +19,8 @@ import uvloop
 from forebay.app import System, open_system
 from forebay.cli.failures import INTERRUPTED, say
 from forebay.domain.errors import StoreUnavailable
+from forebay.domain.target import TargetType
+from forebay.models import problem_of
 from forebay.settings import Settings
 
 if sys.platform != "win32":
@@ -117,6 +119,9 @@ async def opened_system(settings: Settings, asked: asyncio.Event) -> AsyncIterat
 
     Raises: ConfigurationError: waiting would not help; StoreUnavailable: of a file.
     """
+    for spec in settings.targets:
+        if spec.type is TargetType.LOCAL and spec.model and (problem := problem_of(spec.model)):
+            say(f"target {spec.name!r} is not ready, its jobs wait: {problem}")
     async with AsyncExitStack() as stack:
         yield await _entered(stack, settings, asked)
 

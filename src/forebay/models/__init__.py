@@ -6,7 +6,7 @@
 from forebay.models.cache import ModelCache, cache_folder
 from forebay.models.catalogue import CATALOGUE, endpoints_of, find_model, modality_of
 from forebay.models.guard import GuardedServer, Patience
-from forebay.models.local import LocalModels
+from forebay.models.local import LocalModels, problem_of
 from forebay.models.pull import pull
 from forebay.models.records import CatalogueModel, Kind
 
@@ -22,5 +22,6 @@ __all__ = [
     "endpoints_of",
     "find_model",
     "modality_of",
+    "problem_of",
     "pull",
 ]

@@ -2,9 +2,22 @@
 
 import asyncio
 
+from forebay.domain.errors import ConfigurationError
 from forebay.models.cache import ModelCache, cache_folder
 from forebay.models.catalogue import find_model
+from forebay.models.engines import require_engine
 from forebay.models.guard import GuardedServer, Patience
+
+
+def problem_of(name: str, cache: ModelCache | None = None) -> str | None:
+    """Says why a model can't be started here, and what to do; None: it can."""
+    try:
+        model = find_model(name)
+        require_engine(model.kind)
+        (cache or ModelCache(cache_folder())).require(model)
+    except ConfigurationError as error:
+        return str(error)
+    return None
 
 
 class LocalModels:
