@@ -13,6 +13,7 @@ from forebay.api.errors import JSON
 from forebay.domain.change import Depth
 from forebay.domain.lane import target_queue
 from forebay.domain.target import TargetSpec
+from forebay.policy.windows import is_open, opens_at, window_text
 
 
 class LimitsView(msgspec.Struct, kw_only=True):
@@ -32,7 +33,8 @@ class PricesView(msgspec.Struct, kw_only=True):
 
 
 class TargetView(msgspec.Struct, kw_only=True):
-    """A target as it is declared, and its queue. Its address and what waits there, of all tenants, are for callers of
+    """A target as it is declared, and its queue. ``opens_at``: when the next of its time windows opens; null: it is
+    open. Its address and what waits there, of all tenants, are for callers of
     the tenant `default` alone; others read null.
     """
 
@@ -45,6 +47,8 @@ class TargetView(msgspec.Struct, kw_only=True):
     url: str | None
     limits: LimitsView
     prices: PricesView | None
+    windows: list[str]
+    opens_at: float | None
     queued: int | None
     running: int | None
     oldest_queued_at: float | None
@@ -66,13 +70,14 @@ async def listed(request: Request) -> Response:
     api = api_of(request)
     services = api.services
     depths = {depth.queue: depth for depth in await api.depths.latest()}
-    data = [target_view(spec, depths.get(target_queue(name))) for name, spec in services.specs.items()]
+    now = services.clock.now()
+    data = [target_view(spec, depths.get(target_queue(name)), now) for name, spec in services.specs.items()]
     if not caller_of(request).is_operator:
         data = [replace(view, **_UNTOLD) for view in data]
     return Response(msgspec.json.encode(TargetList(data=data)), media_type=JSON)
 
 
-def target_view(spec: TargetSpec, depth: Depth | None) -> TargetView:
+def target_view(spec: TargetSpec, depth: Depth | None, now: float) -> TargetView:
     """The declared target. Its key, its headers and what stands in its URL beside the place are left out."""
     prices = spec.prices
     return TargetView(
@@ -90,6 +95,8 @@ def target_view(spec: TargetSpec, depth: Depth | None) -> TargetView:
         prices=None
         if prices is None
         else PricesView(input=prices.input, output=prices.output, cached_input=prices.cached_input),
+        windows=[window_text(window) for window in spec.windows],
+        opens_at=None if is_open(spec.windows, now) else opens_at(spec.windows, now),
         queued=depth.queued if depth else 0,
         running=depth.running if depth else 0,
         oldest_queued_at=depth.oldest_queued_at if depth else None,

@@ -13,7 +13,7 @@ from forebay.app import open_system
 from forebay.cli.failures import DONE, FAILED
 from forebay.cli.logging import set_up_logging
 from forebay.cli.options import options_of, refuse_server
-from forebay.cli.remote import fetch, print_json, print_table
+from forebay.cli.remote import fetch, moment, print_json, print_table
 from forebay.domain.errors import ConfigurationError, ForebayError
 from forebay.domain.lane import target_queue
 from forebay.ports import Target
@@ -48,13 +48,14 @@ def list_(context: typer.Context) -> None:
             target["type"],
             ", ".join(target["models"]) or None,
             _limits(target["limits"]),
+            _windows(target),
             target["queued"],
             target["running"],
             target["dead_letters"],
         )
         for target in msgspec.json.decode(answer)["data"]
     ]
-    columns = ("target", "type", "models", "limits", "queued", "running", "dead letters")
+    columns = ("target", "type", "models", "limits", "windows", "queued", "running", "dead letters")
     print_table(columns, rows, empty="No targets are configured.")
 
 
@@ -80,7 +81,7 @@ def check(
 async def _listed(settings: Settings) -> bytes:
     async with open_system(settings) as system:
         depths = {depth.queue: depth for depth in await system.services.jobs.depths()}
-    views = [target_view(spec, depths.get(target_queue(spec.name))) for spec in settings.targets]
+    views = [target_view(spec, depths.get(target_queue(spec.name)), time.time()) for spec in settings.targets]
     return msgspec.json.encode({"object": "list", "data": views})
 
 
@@ -104,6 +105,11 @@ async def _check(target: Target) -> dict[str, Any]:
         message, is_ok = str(error), False
     seconds = round(time.monotonic() - started_at, 3)
     return {"name": target.name, "ok": is_ok, "seconds": seconds, "message": message}
+
+
+def _windows(target: dict[str, Any]) -> str | None:
+    closed = f"closed until {moment(target['opens_at'])}: " if target["opens_at"] else ""
+    return closed + ", ".join(target["windows"]) if target["windows"] else None
 
 
 def _limits(limits: dict[str, Any]) -> str:

@@ -4,6 +4,7 @@ from enum import StrEnum
 
 from forebay.domain.data_source import SearchSource, SqlSource
 from forebay.domain.function import RunIn
+from forebay.domain.pipeline import Window
 from forebay.domain.record import Record
 
 
@@ -68,6 +69,7 @@ class TargetSpec(Record, frozen=True, kw_only=True):
     prices: Prices | None = None
     headers: dict[str, str] = {}
     timeout_seconds: float | None = None  # for calls whose job names none
+    windows: tuple[Window, ...] = ()  # when it is called, but for what can't wait; none: always
     responses: ResponsesMode = ResponsesMode.AUTO  # openai
     run_in: RunIn | None = None  # python
     sql: SqlSource | None = None

@@ -15,6 +15,7 @@ from forebay.engine.services import Services
 from forebay.policy.attempts import judge
 from forebay.policy.lanes import LaneState
 from forebay.policy.rate_headers import rate_hints
+from forebay.policy.windows import is_open, opens_at
 
 FIRST_TYPICAL_TOKENS = 1_000.0
 TYPICAL_SHARE = 0.1  # of the newest request in the moving average
@@ -45,6 +46,10 @@ class Lane:
     @property
     def name(self) -> str:
         return self.spec.name
+
+    def is_open(self, now: float) -> bool:
+        """Whether one of its time windows is open."""
+        return is_open(self.spec.windows, now)
 
     def free_slots(self, now: float) -> int:
         """How many jobs may be claimed for this target now."""
@@ -271,6 +276,18 @@ class Lanes:
         for lane in self.by_name.values():
             await lane.close()
 
+    def seconds_closed(self, lane: Lane, queue: str, now: float) -> float | None:
+        """How long the time windows of a lane, and of the other targets of a route, stay closed; None: it is open."""
+        if lane.is_open(now):
+            return None
+        others = [
+            other for route in self._routes if route_queue(route.name) == queue for other in self._lanes_of(route)
+        ]
+        return min(opens_at(one.spec.windows, now) for one in (lane, *others)) - now
+
+    def _lanes_of(self, route: Route) -> list[Lane]:
+        return [self.by_name[entry.target] for entry in route.entries if entry.target in self.by_name]
+
     @staticmethod
     def _serves(route: Route, target: str) -> bool:
         return any(entry.target == target for entry in route.entries)
@@ -278,13 +295,13 @@ class Lanes:
     def _first_available(self, route: Route, now: float) -> Lane | None:
         """Busy is no reason to fail over; unavailable is, and throttled for longer than ``failover_after``. One call
         that found nobody is enough, while another target is not in doubt. Of targets that are all throttled, the one
-        that resumes first.
+        that resumes first. One whose time windows are closed is passed over while another one's are open.
         """
         doubtful: Lane | None = None
         throttled: list[Lane] = []
-        for entry in route.entries:
-            lane = self.by_name.get(entry.target)
-            if lane is None or not lane.state.available(now):
+        lanes = self._lanes_of(route)
+        for lane in [lane for lane in lanes if lane.is_open(now)] or lanes:
+            if not lane.state.available(now):
                 continue
             if lane.state.is_throttled_longer_than(self._failover_after_seconds, now):
                 throttled.append(lane)

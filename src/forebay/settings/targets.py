@@ -6,12 +6,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from forebay.domain.errors import RequestError
 from forebay.domain.function import RunIn
+from forebay.domain.pipeline import Window
 from forebay.domain.target import Limits, Prices, ResponsesMode, Route, RouteEntry, TargetSpec, TargetType
 from forebay.models import CATALOGUE, endpoints_of, modality_of
 from forebay.policy.nearest import hint
+from forebay.policy.windows import read_windows
 from forebay.settings.data_sources import check_embedder, read_search, read_sql
 from forebay.settings.reading import NOTHING, Reader
+from forebay.settings.rules import plain
 from forebay.settings.source import Item
 
 OPENAI, ANTHROPIC, HTTP, PYTHON, LOCAL, A2A, MCP, SQL, SEARCH, FOREBAY = TargetType
@@ -95,6 +99,11 @@ KEYS = {
     "prices": Key(ALL, "USD per million tokens, where the library's are not wanted; see below"),
     "headers": Key(CALLED, "further headers of every call; never printed"),
     "timeout": Key(ALL, "the time limit of one call, for jobs that name none (10m)"),
+    "windows": Key(
+        ALL,
+        'when it is called, such as `["22:00-06:00 Europe/Berlin"]`: work waits for a window, unless its deadline'
+        " would not let it; see schedules.md",
+    ),
 }
 REQUIRED = {
     OPENAI: "base_url",
@@ -147,6 +156,7 @@ def _target(name: str, reader: Reader, folder: Path) -> TargetSpec | None:
         prices=_prices(reader.mapping("prices")),
         headers=_headers(reader.mapping("headers")),
         timeout_seconds=reader.seconds("timeout"),
+        windows=_windows(reader),
         responses=ResponsesMode(reader.choice("responses", list(ResponsesMode)) or ResponsesMode.AUTO),
         run_in=RunIn(run_in) if (run_in := reader.choice("run_in", tuple(RunIn))) else None,
         sql=read_sql(reader, folder) if kind is SQL else None,
@@ -235,6 +245,15 @@ def _prices(reader: Reader) -> Prices | None:
             reader.wrong(reader.item, "prices need input and output, in USD per million tokens")
         return None
     return Prices(input=input_usd, output=output_usd, cached_input=reader.number("cached_input"))
+
+
+def _windows(reader: Reader) -> tuple[Window, ...]:
+    item = reader.items.get("windows", NOTHING)
+    try:
+        return read_windows(plain(item))
+    except RequestError as error:
+        reader.wrong(item, error.message)
+        return ()
 
 
 def _headers(reader: Reader) -> dict[str, str]:

@@ -42,6 +42,7 @@ from forebay.policy.lifecycle import expired, next_attempt
 from forebay.policy.resolution import Candidate, rewrite_model
 
 EMPTY = Content(text="{}")  # the body of a job without one
+LONGEST_REST_SECONDS = 3600.0  # for a time window: it may be changed meanwhile
 
 
 class _Sent(NamedTuple):
@@ -102,6 +103,9 @@ class InferHandler:
         call = self._call_of(job, cursor, lane, remaining)
         if cursor.pending is not None:
             return with_sums(await self._poll(job, call, lane, context, cursor), resumed)
+        if resumed is None and (seconds := self._seconds_closed(job, lane)) is not None:
+            lane.correct(job.tokens, 0)
+            return Snooze(after_seconds=seconds)
         body = job.body or EMPTY
         text = body.text if body.text is not None else await load_text(body, self._services.blobs)
         call = replace(
@@ -115,6 +119,16 @@ class InferHandler:
         if isinstance(answer, Decomposition):
             return await split(job, answer, resumed, self._services)
         return with_sums(answer, resumed)
+
+    def _seconds_closed(self, job: Job, lane: Lane) -> float | None:
+        """How long the job waits for its target's time window: not at all where its deadline would not leave a call its
+        time after that.
+        """
+        now = self._services.clock.now()
+        seconds = self._lanes.seconds_closed(lane, job.queue, now)
+        if seconds is None or job.deadline < now + seconds + job.spec.timeout_seconds:
+            return None
+        return min(seconds, LONGEST_REST_SECONDS)
 
     def _call_of(self, job: Job, cursor: InferCursor, lane: Lane, remaining: float) -> Call:
         """The call without its body."""
