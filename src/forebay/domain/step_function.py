@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
 from typing import Any, TypeVar
 
 MARK = "__forebay_step__"
@@ -32,7 +31,7 @@ class StepTable:
     a library of data frames; it is to be read, never to be changed.
     """
 
-    def __init__(self, path: Path, columns: Mapping[str, str], rows: int, records: Callable[[], Iterator[Any]]) -> None:
+    def __init__(self, path: str, columns: Mapping[str, str], rows: int, records: Callable[[], Iterator[Any]]) -> None:
         self.path = path
         self.columns = dict(columns)  # names and DuckDB's types
         self._rows = rows

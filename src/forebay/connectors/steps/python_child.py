@@ -127,7 +127,7 @@ class _Calls:
         return Report(entered=orders.rows, succeeded=self._succeeded)
 
     def _table(self, source: str) -> StepTable:
-        return StepTable(Path(source), self._orders.columns, self._orders.rows, self._records)
+        return StepTable(source, self._orders.columns, self._orders.rows, self._records)
 
     def _records(self) -> Records:
         row = free_name("row_", self._orders.columns)
