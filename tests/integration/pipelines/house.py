@@ -61,10 +61,10 @@ class House:
 
 
 @asynccontextmanager
-async def opened(folder: Path, pipelines: str, more: str = "") -> AsyncIterator[House]:
-    """Opens an installation with these pipelines, without a worker's own loops."""
+async def opened(folder: Path, pipelines: str, more: str = "", *, store: str | None = None) -> AsyncIterator[House]:
+    """Opens an installation with these pipelines, without a worker's own loops. ``store``: SQLite where it is None."""
     config = folder / "forebay.yaml"
-    config.write_text(f"store: sqlite:///{folder}/forebay.db\n{more}\npipelines:\n{pipelines}")
+    config.write_text(f"store: {store or f'sqlite:///{folder}/forebay.db'}\n{more}\npipelines:\n{pipelines}")
     async with AsyncExitStack() as stack:
         system = await stack.enter_async_context(open_system(load_settings(config, {})))
         yield House(folder=folder, system=system, worker=WorkerProcess(system.services, system.worker_options()))
