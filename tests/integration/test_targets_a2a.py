@@ -107,6 +107,32 @@ async def test_a_task_that_is_completed_is_the_answer_as_the_agent_wrote_it() ->
         assert json.loads((await target.call(call_of())).body) == done
 
 
+async def test_bytes_in_an_answer_are_files_beside_it_and_all_else_stays() -> None:
+    parts = [{"text": "a chart"}, {"raw": "iVBORw==", "mediaType": "image/png", "filename": "chart.png"}]
+    done = task("TASK_STATE_COMPLETED", artifacts=[{"artifactId": "a", "parts": parts}], history=[{"parts": "odd"}])
+    async with agent({SEND: {"task": done}}) as (_, target):
+        result = await target.call(call_of())
+    [file] = result.files
+    assert (file.content, file.content_type, file.filename) == (b"\x89PNG", "image/png", "chart.png")
+    told = json.loads(result.body)
+    shown = {"object": "file", "file_id": file.mark, "content_type": "image/png", "bytes": 4}
+    assert told["artifacts"][0]["parts"][1] == {"mediaType": "image/png", "filename": "chart.png", "file": shown}
+    assert (told["id"], told["history"], told["artifacts"][0]["parts"][0]) == ("t-1", [{"parts": "odd"}], parts[0])
+
+
+@pytest.mark.parametrize(("raw", "content"), [("-_8", b"\xfb\xff"), ("+/8=", b"\xfb\xff"), ("", b"")])
+async def test_bytes_come_in_every_alphabet_of_protojson(raw: str, content: bytes) -> None:
+    message = {"messageId": "m", "parts": [{"raw": raw}]}
+    async with agent({SEND: {"message": message}}) as (_, target):
+        assert [file.content for file in (await target.call(call_of())).files] == [content]
+
+
+async def test_bytes_that_are_none_are_no_answer() -> None:
+    async with agent({SEND: {"message": {"parts": [{"raw": "!"}]}}}) as (_, target):
+        with pytest.raises(TargetFailed, match="base64"):
+            await target.call(call_of())
+
+
 @pytest.mark.parametrize("state", ["TASK_STATE_SUBMITTED", "TASK_STATE_WORKING"])
 async def test_a_task_that_goes_on_is_asked_for_until_it_is_done(state: str) -> None:
     done = task("TASK_STATE_COMPLETED")

@@ -17,6 +17,7 @@ from forebay.policy.pricing import PriceTable
 from forebay.policy.usage import NOTHING_METERED
 from forebay.ports import StreamSink
 from forebay.targets.a2a_card import Agent, AgentPlace
+from forebay.targets.a2a_files import with_files
 from forebay.targets.a2a_message import send_request
 from forebay.targets.a2a_push import Pushes
 from forebay.targets.a2a_wire import (
@@ -199,8 +200,13 @@ class A2aTarget:
         return TargetFailed(message, status_code=response.status, body=response.body, headers=response.headers)
 
     def _result(self, response: Response, body: bytes, call: Call) -> InferenceResult:
+        try:
+            body, files = with_files(body)
+        except ValueError as exc:
+            raise self._unreadable(response, str(exc)) from exc
         answer = Response(status=response.status, headers=response.headers, body=body)
-        return metered_result(answer, NOTHING_METERED, call, self._spec, self._table)
+        result = metered_result(answer, NOTHING_METERED, call, self._spec, self._table)
+        return msgspec.structs.replace(result, files=files) if files else result
 
 
 def _described(agent: Agent) -> str:
