@@ -1,5 +1,6 @@
 """An installation of a configuration in YAML, whose runs a test does to their ends."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from forebay.engine.runs import RunOrder, pipeline_named, start_run
 from forebay.engine.worker import WorkerProcess
 from forebay.settings import load_settings
 
+PATIENCE_SECONDS = 120.0
 View = dict[str, Any]
 
 
@@ -38,6 +40,17 @@ class House:
         """Makes a run, does what there is to do, and returns its view."""
         job_id = await self.begin(pipeline, **order)
         await self.worker.run_until_idle()
+        return await self.view(job_id)
+
+    async def ended(self, job_id: str) -> View:
+        """The view of a run when a worker that works beside the test has ended it."""
+        watch = self.system.services.jobs.watch([f"job:{job_id}"])
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                while not (await self.job(job_id)).is_terminal:
+                    await watch.next(0.5)
+        finally:
+            watch.close()
         return await self.view(job_id)
 
     async def job(self, job_id: str) -> Job:
