@@ -18,6 +18,7 @@ from forebay.api.files.routes import load_file
 from forebay.api.idempotency import REPLAYED, Identity, identify
 from forebay.api.jobs.listing import read_limit
 from forebay.api.jobs.requests import parse_head
+from forebay.api.paging import Page, page_response, read_cursor
 from forebay.api.passing import passed_of
 from forebay.api.videos.views import PARTS, Found, VideoView, find_video, found_of, is_video, no_video, view_of
 from forebay.api.waits import until_ended
@@ -37,14 +38,8 @@ STOP_SECONDS = 30.0
 NOT_READY = "video_not_ready"
 
 
-class VideoList(msgspec.Struct, kw_only=True):
+class VideoList(Page[VideoView], kw_only=True):
     """A page of videos."""
-
-    object: str = "list"
-    data: list[VideoView]
-    first_id: str | None
-    last_id: str | None
-    has_more: bool
 
 
 class VideoDeleted(msgspec.Struct, kw_only=True):
@@ -99,20 +94,28 @@ async def listed(request: Request) -> Response:
     order = params.get("order", "desc")
     if order not in {"asc", "desc"}:
         raise RequestError(f"order: it must be asc or desc, not {order!r}", param="order")
-    records = await api.services.records.list(
-        caller.tenant, VIDEO, after=params.get("after"), limit=limit + 1, is_ascending=order == "asc"
-    )
-    names = [job_id_of(record.id) for record in records[:limit]]
-    jobs = await api.services.jobs.get(caller.tenant, names, PARTS) if names else []
+    after = read_cursor(params.get("after"), "video_")
+    found: list[Found] = []
+    while len(found) <= limit:
+        videos, after = await _some(api, caller, after, limit + 1 - len(found), is_ascending=order == "asc")
+        found += videos
+        if after is None:
+            break
+    kept_seconds = api.services.bounds.result_ttl_seconds
+    shown = [view_of(one, kept_seconds) for one in found[:limit]]
+    return page_response(VideoList, shown, has_more=len(found) > limit)
+
+
+async def _some(
+    api: Api, caller: Caller, after: str | None, most: int, *, is_ascending: bool
+) -> tuple[list[Found], str | None]:
+    """The next videos of the list, without those that are gone, and from where it goes on; None: there is no more."""
+    records = await api.services.records.list(caller.tenant, VIDEO, after=after, limit=most, is_ascending=is_ascending)
+    if not records:
+        return [], None
+    jobs = await api.services.jobs.get(caller.tenant, [job_id_of(record.id) for record in records], PARTS)
     videos = [await found_of(job, api) for job in jobs if job is not None and is_video(job)]
-    data = [view_of(found, api.services.bounds.result_ttl_seconds) for found in videos]
-    page = VideoList(
-        data=data,
-        first_id=data[0].id if data else None,
-        last_id=records[:limit][-1].id if records else None,
-        has_more=len(records) > limit,
-    )
-    return Response(msgspec.json.encode(page), media_type=JSON)
+    return videos, records[-1].id if len(records) == most else None
 
 
 async def delete(request: Request) -> Response:

@@ -16,6 +16,8 @@ CREATED_AT = 1_760_000_000  # a constant: equal requests have equal answers
 EMBEDDING_DIMENSIONS = 8
 MAX_CHOICES = 16
 JSON = "application/json"
+PLAIN = "text/plain; charset=utf-8"
+PLAIN_FORMATS = ("text", "srt", "vtt")  # of transcriptions and translations
 # A PNG of one transparent pixel.
 TINY_PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
@@ -135,8 +137,11 @@ def moderation(request: Request, body: bytes) -> bytes:
 
 
 def image(request: Request, body: bytes) -> bytes:
-    picture = base64.b64encode(TINY_PNG).decode()
-    data = [{"b64_json": picture, "revised_prompt": request.last_text} for _ in range(_choice_count(request))]
+    if request.response_format == "url":
+        shown = {"url": f"https://images.example/{id_of(body)}.png"}
+    else:
+        shown = {"b64_json": base64.b64encode(TINY_PNG).decode()}
+    data = [{**shown, "revised_prompt": request.last_text} for _ in range(_choice_count(request))]
     entered = tokens_of(body)
     usage = {
         "input_tokens": entered,
@@ -155,7 +160,9 @@ def speech(_request: Request, body: bytes) -> bytes:
     return b"RIFF" + struct.pack("<I", len(chunks)) + chunks
 
 
-def transcription(_: Request, body: bytes) -> bytes:
+def transcription(request: Request, body: bytes) -> bytes:
+    if request.response_format in PLAIN_FORMATS:
+        return f"{heard(body)}\n".encode()
     return _encode({"text": heard(body), "usage": {"type": "duration", "seconds": 1}})
 
 

@@ -95,6 +95,8 @@ class MockService:
         if asked.path == VIDEOS:
             return self._videos.create(request, asked.body, asked.key), replies.JSON, self._poll_lines(is_working=True)
         make_body, content_type = answers.ENDPOINTS[asked.path]
+        if make_body is answers.transcription and request.response_format in answers.PLAIN_FORMATS:
+            content_type = answers.PLAIN
         return make_body(request, asked.body), content_type, []
 
     def _serve_video(self, connection: Connection, http: HttpRequest, path: str) -> None:
