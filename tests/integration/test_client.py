@@ -63,6 +63,15 @@ RULES = [
     for name in ("again", "again_async")
     for body in [{"source": "{source}", "detail": "{detail}"}]
 ]
+DESCRIBED = {"target": "describe", "body": {"picture": "{detail.picture}"}}
+RULES.append(
+    {
+        "name": "race",
+        "pattern": {"source": ["race"]},
+        "send": {"one": DESCRIBED, "two": {"target": "refuse", "body": {}}},
+        "aggregate": "merge",
+    }
+)
 NOBODY = "http://127.0.0.1:9"
 LATER: dict[str, Any] = {"target": "describe", "body": {"picture": 1}, "not_before": "1h"}
 
@@ -132,6 +141,16 @@ def test_functions_of_the_configuration_are_targets(client: forebay.Client) -> N
     assert result.body == {"seen": "cat", "attempt": 1, "metadata": {"a": "b"}}
     again = client.jobs.wait(client.jobs.submit(target="later", body={}).id, timeout=120)
     assert (again.result and again.result.body, again.attempt_count) == (["now"], 2)
+
+
+def test_a_fan_outs_entries_stand_beside_what_they_were_made_into(client: forebay.Client) -> None:
+    event = {"source": "race", "detail-type": "start", "detail": {"picture": "cat"}}
+    [matched] = client.events.send(event).matched
+    result = client.jobs.wait(matched.job_id, timeout=120).result
+    assert result is not None
+    assert result.body["seen"] == "cat"
+    assert result.branches is not None
+    assert {name: entry["status"] for name, entry in result.branches.items()} == {"one": "succeeded", "two": "failed"}
 
 
 def test_a_function_splits_its_task_and_combines_what_its_children_did(client: forebay.Client) -> None:

@@ -81,7 +81,8 @@ def check(
 async def _listed(settings: Settings) -> bytes:
     async with open_system(settings) as system:
         depths = {depth.queue: depth for depth in await system.services.jobs.depths()}
-    views = [target_view(spec, depths.get(target_queue(spec.name)), time.time()) for spec in settings.targets]
+        specs = list(system.services.specs.values())  # with the slots of local models
+    views = [target_view(spec, depths.get(target_queue(spec.name)), time.time()) for spec in specs]
     return msgspec.json.encode({"object": "list", "data": views})
 
 

@@ -17,10 +17,13 @@ class ErrorView(View, frozen=True, kw_only=True):
 
 
 class ResultView(View, frozen=True, kw_only=True):
-    """The model's answer: its HTTP status and decoded JSON body."""
+    """The model's answer: its HTTP status and decoded JSON body. ``branches``: of a fan-out whose body is not its
+    entries (`first`, `vote`, `merge`, a judge), its entries by name.
+    """
 
     status_code: int | None = None
     body: Any = None
+    branches: dict[str, Any] | None = None
 
 
 class UsageView(View, frozen=True, kw_only=True):
