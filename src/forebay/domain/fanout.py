@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from forebay.domain.attempt import Usage
+from forebay.domain.infer_args import Ceiling
 from forebay.domain.job import Job, JobError, OnUnknown, Status
 from forebay.domain.record import Record
 
@@ -39,7 +40,8 @@ class How(StrEnum):
 
 class Branch(Record, frozen=True, kw_only=True):
     """One entry of ``send``: a request as of ``POST /v1/jobs``. ``body`` is a template over the event; None: the
-    fan-out's own body, verbatim.
+    fan-out's own body, verbatim. ``not_before`` and ``deadline`` are Unix seconds, or counted from the making of the
+    branch's job. ``fanout``: it goes to several targets itself.
     """
 
     name: str
@@ -49,12 +51,16 @@ class Branch(Record, frozen=True, kw_only=True):
     body: Any = None
     priority: int | None = None
     timeout_seconds: float | None = None
+    not_before: float | None = None
+    not_before_seconds: float | None = None
+    deadline: float | None = None
     deadline_seconds: float | None = None
     max_attempts: int = 5
     on_unknown: OnUnknown = OnUnknown.RETRY
     budget_usd: float | None = None
     metadata: dict[str, str] = {}
     hops: int = 0  # events that led here
+    fanout: "FanoutArgs | None" = None
 
 
 class Aggregation(Record, frozen=True, kw_only=True):
@@ -74,6 +80,7 @@ class FanoutArgs(Record, frozen=True, kw_only=True):
     aggregation: Aggregation = Aggregation()
     leeway_seconds: float = 60.0  # between the join's deadline, when who is late is left out, and the job's own
     rule: str | None = None
+    budgets: tuple[Ceiling, ...] = ()  # that its branches spend from, beside its own
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -4,24 +4,37 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
+from msgspec.structs import replace
+
 from forebay.domain.errors import InvalidPattern, NotSupported, RequestError
-from forebay.domain.fanout import MOST_BRANCHES, Aggregation, How, OnFailure
+from forebay.domain.fanout import MOST_BRANCHES, Aggregation, Branch, FanoutArgs, How, OnFailure
 from forebay.domain.job import OnUnknown
 from forebay.domain.rule import Rule, RuleBranch
+from forebay.domain.webhook import Include, JobWebhook
+from forebay.policy.branching import read_join, read_targets, several
 from forebay.policy.durations import duration_seconds
 from forebay.policy.matching import EventPattern
+from forebay.policy.moments import SHORTEST_TIME, read_moment
 from forebay.policy.nearest import hint
 from forebay.policy.templates import read_path
 
-MEMBERS = ("name", "pattern", "send", "join", "deadline", "on_failure", "aggregate", "budget_usd", "enabled")
+MEMBERS = (
+    *("name", "pattern", "send", "join", "deadline", "on_failure", "aggregate", "budget_usd", "notify", "enabled"),
+)
 BRANCH_MEMBERS = (
     *("target", "model", "endpoint", "body", "priority", "timeout", "deadline", "max_attempts", "on_unknown"),
     *("budget_usd", "metadata", "when"),
 )
-LATER = ("not_before", "data_class", "notify", "targets", "join")  # of a request, and of no entry yet
+OF_ENTRIES = ("targets", "join", "not_before")  # of a request, and not of the target that sums up
+ELSEWHERE = {  # of a request; what to say instead
+    "data_class": "placement by data class is not supported yet",
+    "notify": "an entry's job is a part of the fan-out, whose end alone is told: give the rule a `notify`",
+    "idempotency_key": "an entry is known by its name, and its fan-out by the event",
+}
 LONGEST_NAME = 128
 HIGHEST_PRIORITY = 100
 MOST_ATTEMPTS = 1000
+JOB_EVENTS = ("job.succeeded", "job.failed", "job.cancelled", "job.*", "*")
 SUMMER = "aggregate"  # the name of the branch that sums up
 T = TypeVar("T")
 
@@ -37,37 +50,42 @@ def read_rule(value: Any, name: str | None = None) -> Rule:
     if not 1 <= len(sent) <= MOST_BRANCHES:
         raise _wrong("send", f"1 to {MOST_BRANCHES} entries")
     _check_pattern(_needed(members, "pattern", ""), "pattern")
+    send = tuple(read_branch(key, entry, f"send.{key}") for key, entry in sent.items())
+    if sum(1 + len(branch.fanout.branches) if branch.fanout else 1 for branch in send) > MOST_BRANCHES:
+        raise _wrong("send", f"at most {MOST_BRANCHES} jobs, those of `targets` within entries included")
     enabled = members.get("enabled", True)
     if not isinstance(enabled, bool):
         raise _wrong("enabled", "true or false")
     return Rule(
         name=named,
         pattern=members["pattern"],
-        send=tuple(_branch(key, entry, f"send.{key}") for key, entry in sent.items()),
-        successes=_successes(members.get("join"), len(sent)),
+        send=send,
+        successes=read_successes(members.get("join"), len(sent)),
         deadline_seconds=_duration(members.get("deadline"), "deadline"),
         on_failure=_choice(members.get("on_failure"), OnFailure, OnFailure.PARTIAL, "on_failure"),
-        aggregation=_aggregation(members.get("aggregate")),
+        aggregation=read_aggregation(members.get("aggregate")),
         budget_usd=_number(members.get("budget_usd"), "budget_usd"),
+        notify=_notify(members.get("notify")),
         is_enabled=enabled,
         source={key: item for key, item in members.items() if key != "name"},
     )
 
 
-def _branch(name: Any, value: Any, where: str) -> RuleBranch:
+def read_branch(name: Any, value: Any, where: str) -> RuleBranch:
+    """Reads an entry of ``send``. Raises: RequestError."""
     members = _object(value, where)
     if not isinstance(name, str) or not name or len(name) > LONGEST_NAME:
         raise _wrong(where, f"an entry's name is a text of 1 to {LONGEST_NAME} characters")
-    for later in LATER:
-        if members.get(later) is not None:
-            raise NotSupported(f"{where}.{later} is not supported yet", param=f"{where}.{later}")
-    _only(members, (*BRANCH_MEMBERS, *LATER), where)
+    _check_known(members, where)
     if members.get("when") is not None:
         _check_pattern(members["when"], f"{where}.when")
     body = _object(_needed(members, "body", where), f"{where}.body")
-    if all(members.get(key) is None for key in ("target", "model")) and not isinstance(body.get("model"), str):
-        raise _wrong(where, "names a `target`, a `model` or a `body.model`")
-    return RuleBranch(
+    named = [key for key in ("target", "targets", "model") if members.get(key) is not None]
+    if not named and not isinstance(body.get("model"), str):
+        raise _wrong(where, "names a `target`, `targets`, a `model` or a `body.model`")
+    not_before = read_moment(members.get("not_before"), f"{where}.not_before", shortest_time=SHORTEST_TIME)
+    deadline = read_moment(members.get("deadline"), f"{where}.deadline", shortest_time=SHORTEST_TIME)
+    branch = RuleBranch(
         name=name,
         target=_text(members.get("target"), f"{where}.target"),
         model=_text(members.get("model"), f"{where}.model"),
@@ -75,26 +93,26 @@ def _branch(name: Any, value: Any, where: str) -> RuleBranch:
         body=body,
         priority=_whole(members.get("priority"), -HIGHEST_PRIORITY, HIGHEST_PRIORITY, f"{where}.priority"),
         timeout_seconds=_duration(members.get("timeout"), f"{where}.timeout"),
-        deadline_seconds=_duration(members.get("deadline"), f"{where}.deadline"),
+        not_before=not_before.at,
+        not_before_seconds=not_before.after_seconds,
+        deadline=deadline.at,
+        deadline_seconds=deadline.after_seconds,
         max_attempts=_whole(members.get("max_attempts"), 1, MOST_ATTEMPTS, f"{where}.max_attempts") or 5,
         on_unknown=_choice(members.get("on_unknown"), OnUnknown, OnUnknown.RETRY, f"{where}.on_unknown"),
         budget_usd=_number(members.get("budget_usd"), f"{where}.budget_usd"),
         metadata=_metadata(members.get("metadata"), f"{where}.metadata"),
         when=members.get("when"),
     )
+    return replace(branch, fanout=_fanout(branch, members, where))
 
 
-def _successes(value: Any, branches: int) -> int | None:
-    if value is None or value == "all":
-        return None
-    if value == "first":
-        return 1
-    if isinstance(value, Mapping) and set(value) == {"successes"}:
-        return _whole(value["successes"], 1, branches, "join.successes")
-    raise _wrong("join", "all, first or {successes: N}")
+def read_successes(value: Any, branches: int) -> int | None:
+    """Reads ``join``: how many successes end it, None for all. Raises: RequestError."""
+    return read_join(value, branches, "join")
 
 
-def _aggregation(value: Any) -> Aggregation:
+def read_aggregation(value: Any) -> Aggregation:
+    """Reads ``aggregate``. Raises: RequestError."""
     if value is None:
         return Aggregation()
     if isinstance(value, str) and value in {How.COLLECT, How.FIRST, How.MERGE}:
@@ -105,8 +123,50 @@ def _aggregation(value: Any) -> Aggregation:
             raise _wrong("aggregate.vote", "a path such as choices[0].message.content")
         return Aggregation(how=How.VOTE, path=path)
     if isinstance(value, Mapping) and ("target" in value or "model" in value):
-        return Aggregation(how=How.TARGET, branch=_branch(SUMMER, value, "aggregate"))
+        return Aggregation(how=How.TARGET, branch=read_branch(SUMMER, value, "aggregate"))
     raise _wrong("aggregate", "collect, first, merge, {vote: PATH} or {target: …, body: {…}}")
+
+
+def _fanout(branch: RuleBranch, members: Mapping[str, Any], where: str) -> FanoutArgs | None:
+    """The targets of an entry that goes to several, each sent the entry's body."""
+    if members.get("targets") is None:
+        if members.get("join") is not None:
+            raise _wrong(f"{where}.join", "says when several `targets` are done: name them")
+        return None
+    if branch.target is not None:
+        raise _wrong(f"{where}.targets", "name one `target` or several `targets`, not both")
+    targets = read_targets(members["targets"], f"{where}.targets")
+    shared = Branch(
+        name="",
+        model=branch.model,
+        endpoint=branch.endpoint,
+        timeout_seconds=branch.timeout_seconds,
+        max_attempts=branch.max_attempts,
+        on_unknown=branch.on_unknown,
+        metadata=branch.metadata,
+    )
+    return several(targets, shared, read_join(members.get("join"), len(targets), f"{where}.join"))
+
+
+def _check_known(members: Mapping[str, Any], where: str) -> None:
+    for name, reason in ELSEWHERE.items():
+        if members.get(name) is not None:
+            raise NotSupported(f"{where}.{name}: {reason}", param=f"{where}.{name}")
+    of_entries = () if where == SUMMER else OF_ENTRIES
+    _only(members, (*BRANCH_MEMBERS, *of_entries, *ELSEWHERE), where)
+
+
+def _notify(value: Any) -> JobWebhook | None:
+    if value is None:
+        return None
+    members = _object(value, "notify")
+    _only(members, ("webhook", "include", "events"), "notify")
+    events = members.get("events") or []
+    if not isinstance(events, list) or not all(event in JOB_EVENTS for event in events):
+        raise _wrong("notify.events", f"a list of {', '.join(JOB_EVENTS)}")
+    url = _text(_needed(members, "webhook", "notify"), "notify.webhook") or ""
+    include = _choice(members.get("include"), Include, Include.ID, "notify.include")
+    return JobWebhook(url=url, include=include, events=tuple(dict.fromkeys(events)))
 
 
 def _check_pattern(value: Any, where: str) -> None:

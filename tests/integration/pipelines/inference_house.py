@@ -15,7 +15,7 @@ from forebay.connectors.tables import DuckTables
 from forebay.connectors.workplace import Workplace
 from forebay.domain.attempt import Usage
 from forebay.domain.inference import Call, InferenceResult
-from forebay.domain.job import Job, Spec
+from forebay.domain.job import LIVE, Job, Spec
 from forebay.domain.lane import CONTROL
 from forebay.domain.pipeline import (
     INFERENCE,
@@ -27,7 +27,7 @@ from forebay.domain.pipeline import (
     TableRef,
     step_outcome,
 )
-from forebay.domain.query import Parts
+from forebay.domain.query import JobQuery, Parts
 from forebay.engine.intake import load_text
 from forebay.engine.services import Bounds, Services
 from forebay.engine.worker import WorkerOptions, WorkerProcess
@@ -153,6 +153,10 @@ class House:
         assert job.error is None, job.error
         return await self.outcome(job)
 
+    async def live(self) -> list[Job]:
+        """Jobs that have not ended, whosever child they are."""
+        return await self.services.jobs.find(JobQuery(tenant=None, parent_id=None, statuses=LIVE, limit=1000))
+
     async def rows(self, table: TableRef | None) -> list[Row]:
         return [] if table is None else await self.tables.rows(table, limit=10_000)
 
@@ -172,12 +176,13 @@ async def open_house(
     says: Says = str.upper,
     *,
     answering: Answers | None = None,
+    others: Sequence[ScriptedTarget] = (),
     bounds: Bounds | None = None,
     **store: Any,
 ) -> AsyncIterator[House]:
     clock = FakeClock()
     model = ScriptedTarget("t", [answering or saying(says)])
-    async with open_services(folder, [model], bounds=bounds, clock=clock, **store) as services:
+    async with open_services(folder, [model, *others], bounds=bounds, clock=clock, **store) as services:
         tables = DuckTables(services.blobs, folder / "work")
         try:
             yield House(replace(services, tables=tables, requests=DuckRequests(tables)), model, tables, clock)

@@ -5,6 +5,7 @@ from typing import Any
 
 from forebay.domain.pipeline import StepKind
 from forebay.policy.steps.effects import read_call, read_notify, read_publish
+from forebay.policy.steps.fanout import read_fanout
 from forebay.policy.steps.infer import read_infer, read_infer_once
 from forebay.policy.steps.read import read_read
 from forebay.policy.steps.sql import read_sql
@@ -25,6 +26,7 @@ READERS: dict[StepKind, Callable[[Mapping[str, Any]], object]] = {
     StepKind.WRITE: read_write,
     StepKind.INFER: read_infer,
     StepKind.INFER_ONCE: read_infer_once,
+    StepKind.FANOUT: read_fanout,
     StepKind.NOTIFY: read_notify,
     StepKind.PUBLISH: read_publish,
     StepKind.CALL: read_call,

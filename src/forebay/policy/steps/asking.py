@@ -15,6 +15,7 @@ from forebay.policy.steps.infer import fields_of
 from forebay.policy.templates import compile_body, compile_text
 
 RECORDS = "records"  # a prompt that names this is given all records of its call at once
+EVENT = "event"  # what a target that sums up a fan-out calls the record
 VECTORS = "/embeddings"
 NUMBER, OUTPUT, ANSWERS = "id", "output", "answers"
 _EACH = "There are {count} tasks below. Do each of them on its own, as if it were the only one."
@@ -48,13 +49,15 @@ class Asked(Record, frozen=True, kw_only=True):
         """The names at the top of what its templates read."""
         if self.fanout is None:
             return fields_of(self.request)
-        branches = (
-            *self.fanout.branches,
-            *([self.fanout.aggregation.branch] if self.fanout.aggregation.branch else []),
-        )
-        own = {"results", "event"}
-        fields = [compile_body(branch.body).fields for branch in branches]
-        return frozenset[str]().union(*fields) - own
+        fields = [compile_body(branch.body).fields for branch in self.fanout.branches]
+        return frozenset[str]().union(*fields, self._summed)
+
+    @property
+    def _summed(self) -> frozenset[str]:
+        """What a target that sums up reads of the record: ``event`` is it."""
+        branch = None if self.fanout is None else self.fanout.aggregation.branch
+        paths = () if branch is None else compile_body(branch.body).paths
+        return frozenset(str(path[1]) for path in paths if path[0] == EVENT and len(path) > 1)
 
     @property
     def columns(self) -> frozenset[str]:

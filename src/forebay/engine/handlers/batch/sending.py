@@ -9,6 +9,7 @@ from forebay.domain.batch import BatchArgs, Cursor
 from forebay.domain.errors import RequestError
 from forebay.domain.job import Job, JobError
 from forebay.domain.order import Order
+from forebay.engine.fanouts import join_by, make_fanout
 from forebay.engine.handlers.batch.lines import CUSTOM_ID, child_args, line_key, unsent_line
 from forebay.engine.handlers.batch.reading import InputLine, lines_of
 from forebay.engine.intake import make_job
@@ -78,6 +79,15 @@ async def refill(batch: Job, args: BatchArgs, cursor: Cursor, room: int, service
     return filled.end(offset, number)
 
 
+def _deadline(batch: Job, args: BatchArgs, services: Services) -> float:
+    """A fan-out's is its join's: what follows that must end with the batch."""
+    if args.fanout is None:
+        return batch.deadline
+    now = services.clock.now()
+    latest = join_by(now, batch.deadline)
+    return latest if args.line_seconds is None else min(latest, now + args.line_seconds)
+
+
 async def _send(
     line: InputLine, batch: Job, args: BatchArgs, shared: str | None, filled: Refill, services: Services
 ) -> None:
@@ -90,20 +100,22 @@ async def _send(
         model=args.model or _BODY.decode(body).model,
         endpoint=args.endpoint,
         priority=batch.priority,
-        deadline=batch.deadline,
+        deadline=_deadline(batch, args, services),
         timeout_seconds=args.timeout_seconds,
         max_attempts=args.max_attempts,
         on_unknown=args.on_unknown,
         budget_usd=batch.spec.budget_usd,
-        metadata={CUSTOM_ID: decoded.custom_id},
+        metadata={**args.metadata, CUSTOM_ID: decoded.custom_id},
         data_class=args.data_class,
         key=line_key(line.number),
         args=shared,
         keep_call=True,
         parent_id=batch.id,
+        fanout=args.fanout,
     )
+    make = make_job if args.fanout is None else make_fanout
     try:
-        filled.children.append(await make_job(order, services, tenant=batch.tenant))
+        filled.children.append(await make(order, services, tenant=batch.tenant))
     except RequestError as refusal:  # the configuration changed since the file was validated
         error = JobError(code=refusal.code, message=refusal.message)
         filled.refused.append(unsent_line(services.ids.new("batch_req"), decoded.custom_id, error))
