@@ -201,8 +201,18 @@ class StepOutcome(Record, frozen=True, kw_only=True):
     calls: int = 0
 
 
+class Upload(Record, frozen=True, kw_only=True):
+    """A file of the API that a run was given as a parameter: the run refers to its blob."""
+
+    filename: str
+    bytes: int
+    blob_id: str
+
+
 class StepWork(Record, frozen=True, kw_only=True):
-    """One step's work, whole: what a connector needs to do it. ``scope``: ``run`` and ``params``, for templates."""
+    """One step's work, whole: what a connector needs to do it. ``scope``: ``run`` and ``params``, for templates.
+    ``uploads``: by the ids that stand in place of a path.
+    """
 
     run_id: str
     pipeline: str
@@ -212,6 +222,7 @@ class StepWork(Record, frozen=True, kw_only=True):
     folder: str = "."
     tenant: str = "default"
     hops: int = 0  # events that led here
+    uploads: dict[str, Upload] = {}
     is_fresh: bool = False  # nothing that earlier runs have paid for is taken over
 
 
@@ -260,6 +271,7 @@ class RunArgs(Record, frozen=True, kw_only=True):
     since: str | None = None  # the run whose steps are taken over where nothing changed; None: the latest that has them
     is_fresh: bool = False  # nothing is taken over
     hops: int = 0  # events that led here
+    uploads: dict[str, Upload] = {}
     settings: dict[str, Any] = {}  # targets and models as they were, for the record
 
 

@@ -16,6 +16,7 @@ from forebay.domain.pipeline import (
     RunArgs,
     RunBudget,
     RunTrigger,
+    TriggerType,
     run_args,
     run_budget,
     run_id,
@@ -25,6 +26,7 @@ from forebay.domain.stored import StoredRecord
 from forebay.domain.tenant import spec_of
 from forebay.domain.webhook import Subject
 from forebay.engine.services import Services
+from forebay.engine.triggers.uploads import uploads_of
 from forebay.policy.nearest import hint
 
 LIFESPAN_SECONDS = 30 * 86_400.0  # of a run: a slow model may take days
@@ -58,19 +60,24 @@ def pipeline_named(name: str, services: Services) -> Pipeline:
 async def make_run(pipeline: Pipeline, order: RunOrder, services: Services, *, tenant: str = "default") -> Job:
     """Makes the job of a run; ``JobStore.add`` makes it durable.
 
-    Raises: RequestError: a parameter that the pipeline does not know, or a step that it does not have.
+    Raises: RequestError: a parameter that the pipeline does not know, a step that it does not have, or a file that does
+    not exist.
     """
     _check(pipeline, order)
     now = services.clock.now()
     budget = pipeline.budget_usd if order.budget_usd is None else order.budget_usd
+    uploads, trigger = await uploads_of(order.params, services, tenant), order.trigger
+    if uploads and trigger.type is TriggerType.MANUAL:
+        trigger = msgspec.structs.replace(trigger, type=TriggerType.UPLOAD)
     args = RunArgs(
         pipeline=pipeline,
         params={**pipeline.params, **order.params},
-        trigger=order.trigger,
+        trigger=trigger,
         from_step=order.from_step,
         since=order.since,
         is_fresh=order.is_fresh,
         hops=order.hops,
+        uploads=uploads,
         settings=_settings(services),
     )
     return Job(
@@ -88,9 +95,10 @@ async def make_run(pipeline: Pipeline, order: RunOrder, services: Services, *, t
         deadline=now + LIFESPAN_SECONDS,
         spec=Spec(
             budget_usd=budget,
-            metadata={PIPELINE_MARK: pipeline.name, TRIGGER_MARK: order.trigger.name or order.trigger.type.value},
+            metadata={PIPELINE_MARK: pipeline.name, TRIGGER_MARK: trigger.name or trigger.type.value},
             args=msgspec.json.encode(args).decode(),
         ),
+        blobs=tuple(sorted({upload.blob_id for upload in uploads.values()})),
         on_end=() if order.parent_id else await services.notices.of(tenant, Subject.RUN),
     )
 

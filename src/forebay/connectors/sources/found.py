@@ -14,6 +14,7 @@ from forebay.domain.pipeline import SOURCE_FAILED, InputFile
 class Named:
     """``shown``: the path or address, as messages and records tell it. ``path``: of a file of this machine, else
     ``address``. ``tag``: what its store says of its content. ``root``: its name below the folder that was named.
+    ``blob_id``: of an uploaded file.
     """
 
     shown: str
@@ -21,6 +22,7 @@ class Named:
     address: str = ""
     tag: str = ""
     root: str | None = None
+    blob_id: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,7 +21,7 @@ def named_files(work: StepWork, options: ReadOptions) -> list[Named]:
     """The files of all paths, each once. Raises: RequestError, TargetUnavailable."""
     found: dict[str, Named] = {}
     for template in options.paths:
-        for named in _found(render_place(template, work.scope), work.folder):
+        for named in _found(render_place(template, work.scope), work):
             found.setdefault(named.address or named.shown, named)
     return list(found.values())
 
@@ -37,15 +37,20 @@ def open_sources(work: StepWork, options: ReadOptions, place: Workplace) -> list
 
 def tag_of(named: Named, place: Workplace) -> str | None:
     """What tells, without reading it, that a file elsewhere is the same as before; None: nothing does."""
-    return named.tag or None if scheme_of(named.address) in BUCKETS else web.tag_of(named, place)
+    if named.blob_id or scheme_of(named.address) in BUCKETS:
+        return named.tag or None
+    return web.tag_of(named, place)
 
 
-def _found(place: str, folder: str) -> Iterable[Named]:
+def _found(place: str, work: StepWork) -> Iterable[Named]:
+    upload = work.uploads.get(place)
+    if upload is not None:  # a blob never changes
+        return [Named(shown=upload.filename, address=place, tag=upload.blob_id, blob_id=upload.blob_id)]
     scheme = scheme_of(place)
     if not scheme:
-        return find_local(place, folder)
+        return find_local(place, work.folder)
     if scheme == "file":
-        return find_local(place.split("://", 1)[1], folder)
+        return find_local(place.split("://", 1)[1], work.folder)
     if scheme in BUCKETS:
         buckets: Any = connector("buckets")
         found: list[Named] = buckets.find_objects(place)
@@ -58,6 +63,8 @@ def _found(place: str, folder: str) -> Iterable[Named]:
 def _opened(named: Named, place: Workplace) -> Found:
     if named.path is not None:
         return open_local(named, named.path, place)
+    if named.blob_id:
+        return open_local(named, place.local(named.blob_id), place)
     if scheme_of(named.address) in BUCKETS:
         buckets: Any = connector("buckets")
         copy: Found = buckets.copy_object(named, place)

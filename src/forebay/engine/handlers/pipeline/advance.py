@@ -168,6 +168,7 @@ class Advance:
             folder=self._args.pipeline.folder,
             tenant=self._job.tenant,
             hops=self._args.hops,
+            uploads=self._args.uploads,
         )
 
     def _output(self, name: str) -> StepOutput:
