@@ -307,7 +307,7 @@ async def test_a_server_that_is_killed_and_started_again_is_found_again(tmp_path
 async def test_a_wrong_key_is_refused_and_not_shown(served: tuple[Agent, Path]) -> None:
     spec = TargetSpec(name="tools", type=TargetType.MCP, url=f"{served[0].url}/mcp", api_key="wrong-0123456")
     async with opened(spec, served[1]) as box:
-        with pytest.raises(TargetError, match="401") as caught:
+        with pytest.raises(TargetRejected, match="401") as caught:
             await box.call("add", a=1, b=1)
     assert "wrong-0123456" not in caught.value.message
 

@@ -21,12 +21,15 @@ from pydantic import ValidationError
 
 from forebay.domain.errors import TargetUnavailable
 from forebay.domain.target import TargetSpec
+from forebay.targets.failures import check_status
+from forebay.targets.http import Response
 from forebay.targets.mcp_http import SEEN, Seen, open_client
 
 log = structlog.get_logger(__name__)
 CLOSING_SECONDS = 10.0  # a child has 2 s to leave by itself, and as long after SIGTERM
 LONGEST_LINE = 1000  # characters of a child's line in our log
 LONGEST_REASON = 200  # of the last one of a child that does not start
+LEAST_ERROR = 400  # of statuses
 SHORTEST_SECRET = 6  # characters: shorter values of `env` are switches
 #: What opening a session may raise: the transports raise groups, the handshake its own errors.
 _FAILED = (OSError, MCPError, httpx2.HTTPError, ValidationError, RuntimeError, ValueError, TimeoutError, ExceptionGroup)
@@ -43,7 +46,7 @@ class McpSession:
         self._ending: set[_Kept] = set()
 
     async def client(self) -> Client:
-        """The open session. Raises: TargetUnavailable: it can't be opened."""
+        """The open session. Raises: a TargetError: it can't be opened."""
         async with self._opening:
             self._ending = {kept for kept in self._ending if not kept.has_ended}
             if self._kept is None or self._kept.is_over:
@@ -91,12 +94,17 @@ class _Kept:
         return self._ready.done() and not self._ready.cancelled() and self._ready.result() is client
 
     async def opened(self) -> Client:
-        """Waits for the handshake. Whoever gives up waiting does not end it for the others."""
+        """Waits for the handshake. Whoever gives up waiting does not end it for the others.
+
+        Raises: TargetUnavailable, or what the server's status means.
+        """
         either: set[asyncio.Future[Any]] = {self._ready, self._task}
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         if self._ready.done():
             return self._ready.result()
-        why = self._task.result()
+        why, seen = self._task.result(), self._seen
+        if seen.error is None and seen.status is not None and seen.status >= LEAST_ERROR:
+            check_status(Response(status=seen.status, headers=seen.headers, body=b""), self._spec.name)
         raise TargetUnavailable(f"target {self._spec.name!r}: the MCP server can't be reached: {why}")
 
     def end(self) -> None:
@@ -133,7 +141,7 @@ class _Kept:
             return self._seen.error
         if self._said and not self._ready.done():
             return f"it said: {self._said[0]}"
-        if self._seen.status is not None and self._seen.status >= 400:
+        if self._seen.status is not None and self._seen.status >= LEAST_ERROR:
             return f"it answered {self._seen.status}"
         match exc:
             case OSError():

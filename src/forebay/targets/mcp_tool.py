@@ -40,7 +40,7 @@ from forebay.targets.failures import check_status
 from forebay.targets.http import Response
 from forebay.targets.mcp_http import SEEN, Seen, broken
 from forebay.targets.mcp_result import words_of, written
-from forebay.targets.mcp_session import McpSession, redacted, secrets_of
+from forebay.targets.mcp_session import LEAST_ERROR, McpSession, redacted, secrets_of
 
 CHECK_SECONDS = 30.0
 MOST_PAGES = 50  # of a server's list of tools
@@ -57,7 +57,6 @@ _FINAL = frozenset(
     }
 )
 _NO_SESSION = 404  # the server was started again, and knows the session no more
-_LEAST_ERROR = 400
 _UNKNOWN_TOOL = "Unknown tool"  # as the official servers say it, in a result and not in an error of the protocol
 
 
@@ -156,7 +155,7 @@ class McpTarget:
             if exc.code == INVALID_REQUEST and seen.status == _NO_SESSION:
                 self._session.drop(client)
                 return None
-            if exc.code == CONNECTION_CLOSED and seen.error is None:
+            if exc.code == CONNECTION_CLOSED and seen.status is None and seen.error is None:
                 self._session.drop(client)
             raise self._told(exc, seen) from exc
         except (RuntimeError, ValidationError) as exc:  # it does not hold to its own schema, or to the protocol's
@@ -181,13 +180,13 @@ class McpTarget:
             return cut
         said = redacted(" ".join(error.message.split()), secrets_of(self._spec))[:REASON_CHARACTERS]
         message = f"target {self.name!r}: {said} ({error.code})"
-        if error.code == CONNECTION_CLOSED:
+        if error.code == CONNECTION_CLOSED and seen.status is None:
             return TargetFailed(f"target {self.name!r}: the MCP server ended in the middle of the call")
         if error.code == REQUEST_TIMEOUT:
             return TargetTimeout(message)
         if error.code in _FINAL:
             return TargetRejected(message, status_code=seen.status)
-        if seen.status is not None and seen.status >= _LEAST_ERROR:
+        if seen.status is not None and seen.status >= LEAST_ERROR:
             return self._by_status(seen, message)
         return TargetFailed(message)
 
