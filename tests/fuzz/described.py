@@ -23,7 +23,8 @@ async def described(server: Server) -> dict[str, Any]:
                 if ids is not None and (parameter["in"], parameter["name"]) == ("path", "id"):
                     parameter["schema"] = {"enum": [*ids, "none"]}
     schemas = document["components"]["schemas"]
-    schemas["ModelRequest"]["properties"]["model"] = MODELS
+    for request in ("ModelRequest", "VideoRequest"):
+        schemas[request]["properties"]["model"] = MODELS
     schemas["JobRequest"]["properties"]["body"] = {
         "type": "object",
         "properties": {"model": MODELS, "messages": {"enum": [CHAT["messages"]]}},
@@ -52,5 +53,6 @@ async def made(server: Server) -> dict[str, list[str]]:
         batch = {"input_file_id": file_id, "endpoint": "/v1/chat/completions", "completion_window": "24h"}
         await make("/v1/batches", json=batch)
         await make("/v1/messages/batches", json={"requests": [{"custom_id": "a", "params": MESSAGE}]})
+        await make("/v1/videos", json={"model": "gpt-model", "prompt": "a heron"})
         await make("/v1/responses", json={"model": "gpt-model", "input": "hello", "background": True})
     return found
