@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from forebay.connectors.duck import literal, name
 from forebay.connectors.workplace import Workplace
-from forebay.domain.pipeline import StepOutput, TableRef
+from forebay.domain.errors import RequestError
+from forebay.domain.pipeline import StepOutput, StepWork, TableRef
+from forebay.policy.nearest import hint
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -54,3 +56,20 @@ def keep_table(place: Workplace, path: Path) -> TableRef:
 def local_tables(place: Workplace, inputs: Mapping[str, StepOutput]) -> dict[str, Path]:
     """The inputs that are tables, as files."""
     return {called: place.local(output.table.blob_id) for called, output in inputs.items() if output.table is not None}
+
+
+def one_table(work: StepWork) -> TableRef:
+    """The one table that goes in. Raises: RequestError."""
+    tables = [output.table for output in work.inputs.values() if output.table is not None]
+    if len(tables) != 1:
+        raise RequestError(f"{work.step.kind} takes the table of one step: name it as `from`", param="from")
+    return tables[0]
+
+
+def known_column(table: TableRef, wanted: str, option: str) -> str:
+    """A column by its name, as the table writes it. Raises: RequestError: there is none."""
+    for column in table.columns:
+        if column.lower() == wanted.lower():
+            return column
+    told = hint(wanted, table.columns) or f"; there are: {', '.join(table.columns)}"
+    raise RequestError(f"the records have no column {wanted!r}{told}", param=option)

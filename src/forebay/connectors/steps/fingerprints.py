@@ -8,11 +8,14 @@ from forebay.connectors.sources.found import unreadable
 from forebay.connectors.sources.opening import named_files, tag_of
 from forebay.connectors.steps.modules import sources_of
 from forebay.connectors.steps.python import search_path
+from forebay.connectors.steps.report import template_path
 from forebay.connectors.workplace import Workplace
 from forebay.domain.pipeline import StepKind, StepWork
-from forebay.policy.steps.places import render_place
+from forebay.policy.steps.index import read_index
+from forebay.policy.steps.places import render_place, scheme_of
 from forebay.policy.steps.python import read_python
 from forebay.policy.steps.read import read_read
+from forebay.policy.steps.report import read_report
 from forebay.policy.steps.write import read_write
 
 ABSENT = "absent"
@@ -52,14 +55,34 @@ def _python(work: StepWork, place: Workplace) -> str | None:
 
 
 def _write(work: StepWork, place: Workplace) -> str | None:
-    options = read_write(work.step.options)
-    if options.path is None:
+    return _made(read_write(work.step.options).path, work, place)
+
+
+def _made(path: str | None, work: StepWork, place: Workplace) -> str | None:
+    """What stands where a step has written."""
+    if path is None or scheme_of(path):
         return None
-    shown = render_place(options.path, work.scope)
+    shown = render_place(path, work.scope)
     try:
         return _joined([(shown, place.digests.of(Path(work.folder) / shown, place.stopper))])
     except OSError:
         return _joined([(shown, ABSENT)])
+
+
+def _index(work: StepWork, place: Workplace) -> str | None:
+    return _made(read_index(work.step.options).path, work, place)
+
+
+def _report(work: StepWork, place: Workplace) -> str | None:
+    options = read_report(work.step.options)
+    parts = [] if options.path is None else [("report", _made(options.path, work, place) or "")]
+    if options.template is not None:
+        path = template_path(work, options.template)
+        try:
+            parts.append((options.template, place.digests.of(path, place.stopper)))
+        except OSError as exc:
+            raise unreadable(options.template, exc) from exc
+    return _joined(parts)
 
 
 def _joined(parts: Iterable[tuple[str, str]]) -> str:
@@ -71,4 +94,10 @@ def _joined(parts: Iterable[tuple[str, str]]) -> str:
     return digest.hexdigest()
 
 
-_FINGERPRINTS: dict[StepKind, Fingerprint] = {StepKind.READ: _read, StepKind.WRITE: _write, StepKind.PYTHON: _python}
+_FINGERPRINTS: dict[StepKind, Fingerprint] = {
+    StepKind.INDEX: _index,
+    StepKind.PYTHON: _python,
+    StepKind.READ: _read,
+    StepKind.REPORT: _report,
+    StepKind.WRITE: _write,
+}

@@ -6,9 +6,13 @@ from typing import Any
 import msgspec
 
 from forebay.connectors.duck import free_name, literal
+from forebay.connectors.steps.chunk import run_chunk
+from forebay.connectors.steps.dedupe import run_dedupe
 from forebay.connectors.steps.fingerprints import fingerprint_of
+from forebay.connectors.steps.index import run_index
 from forebay.connectors.steps.python import run_python
 from forebay.connectors.steps.read import run_read
+from forebay.connectors.steps.report import run_report
 from forebay.connectors.steps.sql import run_sql
 from forebay.connectors.steps.write import run_write
 from forebay.connectors.workplace import Workplace
@@ -20,8 +24,12 @@ Work = Callable[[StepWork, Workplace], StepOutcome]
 
 WORKS: dict[StepKind, Work] = {
     StepKind.READ: run_read,
+    StepKind.REPORT: run_report,
     StepKind.SQL: run_sql,
     StepKind.WRITE: run_write,
+    StepKind.CHUNK: run_chunk,
+    StepKind.DEDUPE: run_dedupe,
+    StepKind.INDEX: run_index,
     StepKind.PYTHON: run_python,
 }
 

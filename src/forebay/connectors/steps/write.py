@@ -7,10 +7,11 @@ import duckdb
 
 from forebay.connectors.drafts import replacing
 from forebay.connectors.duck import refusal
+from forebay.connectors.parquet import one_table
 from forebay.connectors.sinks.files import write_file
 from forebay.connectors.workplace import Workplace
 from forebay.domain.errors import RequestError
-from forebay.domain.pipeline import SINK_FAILED, Counts, InputFile, StepOutcome, StepOutput, StepWork, TableRef
+from forebay.domain.pipeline import SINK_FAILED, Counts, InputFile, StepOutcome, StepOutput, StepWork
 from forebay.policy.steps.places import render_place
 from forebay.policy.steps.write import read_write
 
@@ -20,7 +21,7 @@ THREADS = 2
 def run_write(work: StepWork, place: Workplace) -> StepOutcome:
     """Writes the one input. Raises: RequestError (`sink_failed`): what stood there still does."""
     options = read_write(work.step.options)
-    table = input_table(work)
+    table = one_table(work)
     shown = render_place(options.path or "", work.scope)
     target = Path(work.folder) / shown
     try:
@@ -34,14 +35,6 @@ def run_write(work: StepWork, place: Workplace) -> StepOutcome:
     except OSError as exc:
         raise RequestError(f"{shown!r} can't be written: {exc.strerror or exc}", code=SINK_FAILED) from exc
     return StepOutcome(output=StepOutput(files=(written,)), counts=Counts(entered=table.rows, succeeded=table.rows))
-
-
-def input_table(work: StepWork) -> TableRef:
-    """The one table that goes in. Raises: RequestError."""
-    tables = [output.table for output in work.inputs.values() if output.table is not None]
-    if len(tables) != 1:
-        raise RequestError(f"{work.step.kind} takes the table of one step: name it as `from`", param="from")
-    return tables[0]
 
 
 def described(path: Path, shown: str) -> InputFile:
