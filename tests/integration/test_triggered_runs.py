@@ -15,6 +15,7 @@ import pytest
 from forebay.api.server import serve
 from forebay.engine.scheduler import Scheduler
 from forebay.engine.triggers.watching import FileTriggers
+from forebay.settings import load_settings
 from tests.integration.pipelines.house import House, opened
 
 PATIENCE_SECONDS = 120.0
@@ -153,3 +154,11 @@ async def test_a_scheduled_run_has_the_date_of_its_zone(house: House) -> None:
     view = await house.view(run.id)
     zone = ZoneInfo("Pacific/Kiritimati")  # fourteen hours ahead
     assert name == datetime.fromtimestamp(view["trigger"]["fire_time"], zone).strftime("%Y-%m-%d")
+
+
+def test_the_example_of_the_documentation_is_a_configuration(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs/schedules.md").read_text()
+    config = tmp_path / "forebay.yaml"
+    config.write_text(page.partition("```yaml\n")[2].partition("```")[0])
+    [reviews] = load_settings(config, {}).pipelines.values()
+    assert [one.name for one in reviews.triggers] == ["weekly-reviews", "often", "christmas", "inbox", "sold"]
