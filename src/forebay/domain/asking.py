@@ -89,9 +89,11 @@ class Asking(Record, frozen=True, kw_only=True):
     failed: int = 0
     again: int = 0  # records that are to be asked once more, alone
     sent_again: int = 0
-    calls: int = 0
+    calls: int = 0  # this and the sums: of all rounds
     usage: Usage | None = None
     cost_usd: float | None = None
+    counted_usage: Usage | None = None  # what is in the job's own sums, from an end before it was retried
+    counted_usd: float = 0.0
 
     @property
     def is_asking_again(self) -> bool:

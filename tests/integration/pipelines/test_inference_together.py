@@ -136,3 +136,13 @@ async def test_a_table_in_a_prompt_has_two_hundred_rows_at_most(tmp_path: Path) 
         await house.ended(await house.add(work))
         [prompt] = house.asked()
         assert [row["n"] for row in json.loads(prompt)] == list(range(200))
+
+
+async def test_the_one_call_of_a_step_says_itself_why_it_failed(tmp_path: Path) -> None:
+    async with open_house(tmp_path, lambda _prompt: "no JSON") as house:
+        options = {"target": "t", "prompt": "{rows}", "schema": {"type": "object"}, "max_attempts": 1}
+        table = await house.table([{"n": 1}])
+        work = house.work(table, spec_of(options, StepKind.INFER_ONCE))
+        job = await house.ended(await house.add(work))
+        assert job.error is not None
+        assert (job.error.code, "not JSON" in job.error.message) == ("invalid_output", True)

@@ -54,7 +54,7 @@ async def handle_step(job: Job, context: Context) -> Answer:
     return await ended(work, outcome, services)
 
 
-async def ended(work: StepWork, outcome: StepOutcome, services: Services) -> Answer:
+async def ended(work: StepWork, outcome: StepOutcome, services: Services) -> Done | Failed:
     """The answer of a step that has done its work: it fails where too many of its records did."""
     result = Result(status_code=None, body=await store_text(msgspec.json.encode(outcome).decode(), services.blobs))
     taking = Taking(segments=segments_of(outcome.output))

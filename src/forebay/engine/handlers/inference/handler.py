@@ -29,6 +29,7 @@ from forebay.ports.asking import Answers, Gathering, RequestTables, Span
 
 T = TypeVar("T")
 AT_ONCE = Join(live=1_000_000)  # met already: there is more to do
+ERROR = "error"  # the column of rejected records
 LOOK_SECONDS = 1.0  # how often it looks whether another run's batch has ended
 MOST_RESTARTS = 5  # in one life of the job
 MOST_LINES = 1_000_000  # of one batch
@@ -43,10 +44,10 @@ async def handle_inference(job: Job, context: Context) -> Answer:
         return await inference.advance()
     except NotFound as gone:
         if gone.param is not None:  # a target or model that is not there
-            return inference.failed(JobError(code=gone.code, message=gone.message))
-        return inference.begun_anew(gone)
+            return await inference.failed(JobError(code=gone.code, message=gone.message))
+        return await inference.begun_anew(gone)
     except RequestError as refused:
-        return inference.failed(JobError(code=refused.code, message=refused.message))
+        return await inference.failed(JobError(code=refused.code, message=refused.message))
 
 
 class Inference:
@@ -70,16 +71,15 @@ class Inference:
             case Phase.GATHER:
                 return await self._gather()
 
-    def failed(self, error: JobError) -> Failed:
+    async def failed(self, error: JobError) -> Answer:
         """The step failed; a retry begins anew, with all that is paid."""
-        cursor = self.cursor
-        return Failed(error=error, progress=self._encoded(_anew(cursor)), usage=cursor.usage, cost_usd=cursor.cost_usd)
+        return self._ended(Failed(error=error, result=await self._result(self._outcome(StepOutput()))))
 
-    def begun_anew(self, gone: NotFound) -> Answer:
+    async def begun_anew(self, gone: NotFound) -> Answer:
         """Another run has rewritten what is paid, and it was swept: what is there now is as good."""
         cursor = _anew(self.cursor)
         if cursor.restarts > MOST_RESTARTS:
-            return self.failed(JobError(code=gone.code, message=f"What the step reads is gone: {gone.message}"))
+            return await self.failed(JobError(code=gone.code, message=f"What the step reads is gone: {gone.message}"))
         return Spawn(join=AT_ONCE, progress=self._encoded(cursor))
 
     async def _prepare(self) -> Answer:
@@ -138,11 +138,11 @@ class Inference:
             answers, cursor, taking = await self._take_over(cursor.batch, batch)
             self.cursor = cursor
             if batch is not None and batch.error is not None:
-                return self.failed(batch.error)
+                return await self.failed(batch.error)
             for code in _ENDS:
                 if count := answers.codes.get(code, 0):
                     message = f"{count} records were not asked ({code}); what was answered is kept"
-                    return self.failed(JobError(code=code, message=message))
+                    return await self.failed(JobError(code=code, message=message))
         if cursor.is_all_sent or cursor.planned is None:
             gathering = replace(cursor, phase=Phase.GATHER)
             return Spawn(join=AT_ONCE, progress=self._encoded(gathering), taking=taking)
@@ -217,7 +217,21 @@ class Inference:
             kept = await self._tables.keep(planned, paid, now, unused)
             if kept is not None:
                 await change_paid(work, services, lambda memory: with_kept(memory, paid, kept))
-        return await ended(work, self._outcome(output), services)
+        answer = await ended(work, self._outcome(output), services)
+        if isinstance(answer, Failed):
+            answer = replace(answer, error=await self._reason(answer.error, output, is_once=asks.is_once))
+        return self._ended(answer)
+
+    async def _reason(self, error: JobError, output: StepOutput, *, is_once: bool) -> JobError:
+        """Why records failed: of the first, and of all where it was one call."""
+        tables = self._services.tables
+        if tables is None or output.rejected is None:
+            return error
+        [row] = await tables.rows(output.rejected, limit=1)
+        first = row[ERROR]
+        if is_once:
+            return JobError(code=first["code"], message=first["message"])
+        return JobError(code=error.code, message=f"{error.message}; the first: {first['message']}")
 
     async def _end(self) -> Answer:
         """It was asked to end: what was answered is kept."""
@@ -225,11 +239,21 @@ class Inference:
             return Spawn(join=Join(), progress=self._encoded(self.cursor))
         if self.cursor.batch is not None:
             _, self.cursor, _ = await self._take_over(self.cursor.batch, await self._batch(self.cursor.batch))
-        outcome = self._outcome(StepOutput())
-        text = await store_text(msgspec.json.encode(outcome).decode(), self._services.blobs)
-        progress = self._encoded(_anew(self.cursor))
-        result = Result(status_code=None, body=text)
-        return Done(result=result, progress=progress, usage=outcome.usage, cost_usd=outcome.cost_usd)
+        return self._ended(Done(result=await self._result(self._outcome(StepOutput()))))
+
+    def _ended(self, answer: Done | Failed) -> Done | Failed:
+        """The answer, with what was spent since the last end, and the cursor of what a retry begins with."""
+        cursor = self.cursor
+        usage = cursor.usage
+        if usage is not None and cursor.counted_usage is not None:
+            usage = usage.minus(cursor.counted_usage)
+        cost_usd = None if cursor.cost_usd is None else cursor.cost_usd - cursor.counted_usd
+        after = replace(_anew(cursor), restarts=0, counted_usage=cursor.usage, counted_usd=cursor.cost_usd or 0.0)
+        return replace(answer, progress=self._encoded(after), usage=usage, cost_usd=cost_usd)
+
+    async def _result(self, outcome: StepOutcome) -> Result:
+        text = msgspec.json.encode(outcome).decode()
+        return Result(status_code=None, body=await store_text(text, self._services.blobs))
 
     def _outcome(self, output: StepOutput) -> StepOutcome:
         cursor = self.cursor
@@ -276,7 +300,15 @@ class Inference:
 
 def _anew(cursor: Asking) -> Asking:
     """The cursor of another round: nothing is known but what is paid."""
-    return Asking(parts=cursor.parts, restarts=cursor.restarts + 1)
+    return Asking(
+        parts=cursor.parts,
+        restarts=cursor.restarts + 1,
+        calls=cursor.calls,
+        usage=cursor.usage,
+        cost_usd=cursor.cost_usd,
+        counted_usage=cursor.counted_usage,
+        counted_usd=cursor.counted_usd,
+    )
 
 
 def _there(value: T | None) -> T:
