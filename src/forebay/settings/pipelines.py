@@ -41,6 +41,7 @@ def read_pipelines(
         found[name], places[name] = pipeline, body
         _check_targets(pipeline, body, targets, names, root)
     _check_calls(found, places, root)
+    _check_names(found, places, root)
     return found
 
 
@@ -82,6 +83,17 @@ def _check_targets(pipeline: Pipeline, item: Item, targets: list[str], names: li
             if name is not None and name not in targets and one not in names:
                 at = item_at(item, f"steps.{step.name}.{step.kind.value}.{'target' if one is target else 'targets'}")
                 root.wrong(at, f"there is no target {one!r}{hint(one, names)}")
+
+
+def _check_names(pipelines: Mapping[str, Pipeline], places: Mapping[str, Item], root: Reader) -> None:
+    """A schedule is known by its name alone."""
+    owners: dict[str, str] = {}
+    for name, pipeline in pipelines.items():
+        for number, trigger in enumerate(pipeline.triggers):
+            owner = owners.setdefault(trigger.name, name)
+            if owner != name:
+                at = item_at(places[name], f"on[{number}]")
+                root.wrong(at, f"pipeline {owner!r} has a trigger {trigger.name!r} already; give this one another name")
 
 
 def _check_calls(pipelines: Mapping[str, Pipeline], places: Mapping[str, Item], root: Reader) -> None:

@@ -1,5 +1,6 @@
 """The key ``rules`` of the configuration: a list, each rule as the API takes it."""
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -48,9 +49,13 @@ def plain(item: Item) -> Any:
 
 
 def item_at(item: Item, path: str) -> Item:
-    """The item at a dotted path, or the nearest one above it."""
-    for step in path.split("."):
-        inner = item.value.get(step) if isinstance(item.value, dict) else None
+    """The item at a path such as ``on[1].cron``, or the nearest one above it."""
+    for step in re.findall(r"[^.\[\]]+|\[\d+\]", path):
+        inner = None
+        if isinstance(item.value, dict):
+            inner = item.value.get(step)
+        elif isinstance(item.value, list) and step.startswith("[") and int(step[1:-1]) < len(item.value):
+            inner = item.value[int(step[1:-1])]
         if inner is None:
             break
         item = inner

@@ -268,13 +268,19 @@ class _Reading:
         try:
             return read()
         except RequestError as error:
-            self._wrong(
-                path if not error.param or path.endswith(error.param) else f"{path}.{error.param}", error.message
-            )
+            self._wrong(_place(path, error.param), error.message)
             return default
 
     def _wrong(self, path: str, message: str) -> None:
         self._faults.append((path, message))
+
+
+def _place(path: str, param: str | None) -> str:
+    """Where a member is that was read at a path: it may be named from there, or as a whole."""
+    name = path.rpartition(".")[2]
+    if not param or path.endswith(param):
+        return path
+    return path.removesuffix(name) + param if param.startswith((f"{name}[", f"{name}.")) else f"{path}.{param}"
 
 
 def _timeout(kind: StepKind) -> float:
