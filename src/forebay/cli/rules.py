@@ -105,5 +105,5 @@ def _show(view: dict[str, Any]) -> None:
         typer.echo(f"{rule['rule']}:")
         for name, sent in rule["send"].items():
             what = sent["error"]["message"] if sent["error"] else msgspec.json.encode(sent["body"]).decode()
-            place = sent["target"] or sent["model"] or "by body.model"
+            place = sent["target"] or ", ".join(sent.get("targets") or ()) or sent["model"] or "by body.model"
             typer.echo(f"  {name} -> {place}: {what}")

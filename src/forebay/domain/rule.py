@@ -7,6 +7,7 @@ import msgspec
 from forebay.domain.fanout import Aggregation, Branch, OnFailure
 from forebay.domain.record import Record
 from forebay.domain.stored import StoredRecord
+from forebay.domain.webhook import JobWebhook
 
 RULE = "rule"  # the kind of its records; their ids are the rules' names
 RULES_CHANGED = "rules_changed"  # of one record a tenant, whose version grows with every change of its rules
@@ -31,6 +32,7 @@ class Rule(Record, frozen=True, kw_only=True):
     on_failure: OnFailure = OnFailure.PARTIAL
     aggregation: Aggregation = Aggregation()
     budget_usd: float | None = None
+    notify: JobWebhook | None = None
     is_enabled: bool = True
     source: dict[str, Any] = {}
 

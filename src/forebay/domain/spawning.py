@@ -11,14 +11,15 @@ SPAWN_NAME_TAKEN = "spawn_name_taken"  # of one that named a child as one of an 
 
 
 class Part(Record, frozen=True, kw_only=True):
-    """One child. ``is_named``: by the function, and not after its target. ``deadline_seconds``: from now, where the
-    order has none.
+    """One child. ``is_named``: by the function, and not after its target. ``deadline_seconds``, ``not_before_seconds``:
+    from now, where the order has none.
     """
 
     name: str
     is_named: bool = False
     order: Order
     deadline_seconds: float | None = None
+    not_before_seconds: float | None = None
 
 
 class Decomposition(Record, frozen=True, kw_only=True):

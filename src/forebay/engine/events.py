@@ -23,6 +23,7 @@ from forebay.domain.rule import EVENT, EVENT_KEY, EventData, EventKey, Matched, 
 from forebay.domain.stored import StoredRecord
 from forebay.engine.fanouts import make_fanout
 from forebay.engine.intake import store_bytes
+from forebay.engine.notices import notice_to
 from forebay.engine.runs import TRIGGER_MARK
 from forebay.engine.services import Services
 from forebay.engine.triggers.events import begun, runs_of
@@ -145,8 +146,8 @@ def kept_seconds(services: Services) -> float:
     return max(LEAST_KEPT_SECONDS, min(bounds.event_ttl_seconds, bounds.result_ttl_seconds))
 
 
-def order_of(rule: Rule, event: Incoming, services: Services) -> Order:
-    """The fan-out that a rule makes of an event."""
+def order_of(rule: Rule, event: Incoming, services: Services, tenant: str) -> Order:
+    """The fan-out that a rule makes of an event. The address of its notice is judged when it is told."""
     now = services.clock.now()
     return Order(
         body=event.text,
@@ -161,6 +162,7 @@ def order_of(rule: Rule, event: Incoming, services: Services) -> Order:
             rule=rule.name,
         ),
         hops=event.hops + 1,
+        on_end=() if rule.notify is None else (notice_to(rule.notify, tenant),),
         metadata={"rule": rule.name, "event_id": event.id[:512], "event_source": event.source[:512]},
     )
 
@@ -179,7 +181,7 @@ def _check_hops(event: Incoming, services: Services) -> None:
 
 
 async def _job(rule: Rule, event: Incoming, services: Services, tenant: str) -> Job:
-    return await make_fanout(order_of(rule, event, services), services, tenant=tenant)
+    return await make_fanout(order_of(rule, event, services, tenant), services, tenant=tenant)
 
 
 async def _added(

@@ -2,22 +2,27 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
 
 from forebay.domain.errors import NotSupported, RequestError
-from forebay.domain.fanout import OnFailure
+from forebay.domain.fanout import Branch, FanoutArgs, OnFailure
 from forebay.domain.function import Spawn
 from forebay.domain.job import OnUnknown
 from forebay.domain.order import Order
 from forebay.domain.spawning import Decomposition, Part
+from forebay.policy.branching import read_join, read_targets, several
 from forebay.policy.durations import duration_seconds
+from forebay.policy.moments import Moment, read_moment
 
 LONGEST_NAME = 128
-LATER = ("targets", "join", "not_before", "notify", "idempotency_key", "data_class")  # of a request, and of no child
+ELSEWHERE = {  # of a request; what to say instead
+    "notify": "a child's end is told to its function; give the job that splits its task a `notify`",
+    "idempotency_key": "a child is known by its `name`",
+    "data_class": "placement by data class is not supported yet",
+}
 _Name = Annotated[str, Meta(min_length=1, max_length=512, pattern=r"^[^\x00]*$")]
 _Label = Annotated[str, Meta(min_length=1, max_length=LONGEST_NAME, pattern=r"^[^\x00]*$")]
 
@@ -28,6 +33,9 @@ class Child(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     body: dict[str, Any]
     name: _Label | None = None
     target: _Name | None = None
+    targets: list[str] | None = None
+    join: Any = None
+    not_before: float | str | None = None
     model: _Name | None = None
     endpoint: _Name | None = None
     priority: Annotated[int, Meta(ge=-100, le=100)] | None = None
@@ -75,36 +83,70 @@ def renamed(split: Decomposition, earlier: Sequence[str]) -> Decomposition:
 def _part(value: Mapping[str, Any], where: str, times: Counter[str]) -> Part:
     child = _read(value, where)
     model = child.model or _text(child.body.get("model"))
-    if child.target is None and model is None:
-        raise RequestError(f"Spawn: {where} names no `target`, `model` or `body.model`", param=where)
+    if child.target is None and child.targets is None and model is None:
+        raise RequestError(f"Spawn: {where} names no `target`, `targets`, `model` or `body.model`", param=where)
     if child.body.get("stream") is True:
         raise RequestError(f"Spawn: {where}: a child has no stream", param=where, code="streaming_unsupported")
-    at, after = _deadline(child.deadline, f"{where}.deadline")
+    deadline = _moment(child.deadline, f"{where}.deadline")
+    not_before = _moment(child.not_before, f"{where}.not_before")
     order = Order(
         body=msgspec.json.encode(child.body).decode(),
         target=child.target,
         model=model,
         endpoint=child.endpoint,
-        deadline=at,
+        not_before=not_before.at,
+        deadline=deadline.at,
         timeout_seconds=_seconds(child.timeout, f"{where}.timeout"),
         max_attempts=child.max_attempts,
         on_unknown=child.on_unknown,
         budget_usd=child.budget_usd,
         metadata=child.metadata,
     )
+    order = msgspec.structs.replace(order, fanout=_fanout(child, order, where))
     if child.priority is not None:
         order = msgspec.structs.replace(order, priority=child.priority)
-    name = child.name or _named(child.target or model or "", times)
-    return Part(name=name, is_named=child.name is not None, order=order, deadline_seconds=after)
+    name = child.name or _named(child.target or "+".join(child.targets or ()) or model or "", times)
+    return Part(
+        name=name,
+        is_named=child.name is not None,
+        order=order,
+        deadline_seconds=deadline.after_seconds,
+        not_before_seconds=not_before.after_seconds,
+    )
+
+
+def _fanout(child: Child, order: Order, where: str) -> FanoutArgs | None:
+    """The targets of a child that goes to several, each sent the child's body."""
+    if child.targets is None:
+        if child.join is not None:
+            raise RequestError(f"Spawn: {where}.join: it has no `targets`", param=f"{where}.join")
+        return None
+    if child.target is not None:
+        raise RequestError(f"Spawn: {where}: one `target` or several `targets`, not both", param=f"{where}.targets")
+    try:
+        targets = read_targets(child.targets, f"{where}.targets")
+        successes = read_join(child.join, len(targets), f"{where}.join")
+    except RequestError as exc:
+        raise RequestError(f"Spawn: {exc.message}", param=exc.param) from exc
+    shared = Branch(
+        name="",
+        model=child.model,
+        endpoint=order.endpoint,
+        timeout_seconds=order.timeout_seconds,
+        max_attempts=order.max_attempts,
+        on_unknown=order.on_unknown,
+        metadata=order.metadata,
+    )
+    return several(targets, shared, successes)
 
 
 def _read(value: Mapping[str, Any], where: str) -> Child:
     if not isinstance(value, Mapping):
         raise RequestError(f"Spawn: {where} is no object", param=where)
-    for name in LATER:
+    for name, reason in ELSEWHERE.items():
         if value.get(name) is not None:
-            raise NotSupported(f"Spawn: {where}.{name} is not supported", param=f"{where}.{name}", code="not_supported")
-    known = {key: item for key, item in value.items() if item is not None and key not in LATER}
+            raise NotSupported(f"Spawn: {where}.{name}: {reason}", param=f"{where}.{name}", code="not_supported")
+    known = {key: item for key, item in value.items() if item is not None and key not in ELSEWHERE}
     try:
         child = msgspec.convert(known, Child)
         msgspec.json.encode(child.body)
@@ -119,30 +161,18 @@ def _named(name: str, times: Counter[str]) -> str:
 
 
 def _successes(join: Any, children: int) -> int | None:
-    if join == "all":
-        return None
-    if join == "first":
-        return 1
-    needed = join.get("successes") if isinstance(join, Mapping) and len(join) == 1 else None
-    if isinstance(needed, int) and not isinstance(needed, bool) and 1 <= needed <= children:
-        return needed
-    raise RequestError(f"Spawn: join is all, first or {{successes: 1 to {children}}}, not {join!r}", param="join")
-
-
-def _deadline(value: float | str | None, where: str) -> tuple[float | None, float | None]:
-    """Unix seconds, or seconds from now: a time comes as it does to ``POST /v1/jobs``."""
-    if not isinstance(value, str):
-        return value, None
-    seconds = duration_seconds(value)
-    if seconds is not None:
-        return None, seconds
     try:
-        moment = datetime.fromisoformat(value.strip())
-    except ValueError as exc:
-        raise RequestError(f"Spawn: {where}: {value!r} is no time", param=where) from exc
-    if moment.tzinfo is None:
-        raise RequestError(f"Spawn: {where}: {value!r} has no time zone", param=where)
-    return moment.timestamp(), None
+        return read_join(join, children, "join")
+    except RequestError as exc:
+        raise RequestError(f"Spawn: {exc.message}", param="join") from exc
+
+
+def _moment(value: float | str | None, where: str) -> Moment:
+    """A time comes as it does to ``POST /v1/jobs``."""
+    try:
+        return read_moment(value, where)
+    except RequestError as exc:
+        raise RequestError(f"Spawn: {exc.message}", param=where) from exc
 
 
 def _seconds(value: float | str | None, where: str) -> float | None:

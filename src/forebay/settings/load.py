@@ -82,6 +82,9 @@ def redacted(settings: Settings) -> dict[str, Any]:
         for source, key in ((target["sql"], "url"), (target["search"], "index")):
             if source is not None:
                 source[key] = without_password(source[key])
+    for rule in shown["rules"]:
+        if rule["notify"] is not None:
+            rule["notify"] = rule["source"]["notify"] = "[set]"
     shown["webhooks"] = [{**webhook, "url": "[set]", "secret": "[set]"} for webhook in shown["webhooks"]]
     shown["secret_key"] = "[set]" if settings.secret_key else None
     return shown

@@ -32,9 +32,10 @@ def read_rules(root: Reader, targets: Iterable[TargetSpec], routes: Iterable[Rou
         if rule.name in found:
             root.wrong(child, f"the rule {rule.name!r} stands twice")
         for branch in rule.send:
-            if branch.target is not None and branch.target not in known:
-                at = item_at(child, f"send.{branch.name}.target")
-                root.wrong(at, f"there is no target {branch.target!r}{hint(branch.target, known)}")
+            for one in (branch, *(branch.fanout.branches if branch.fanout else ())):
+                if one.target is not None and one.target not in known:
+                    at = item_at(child, f"send.{branch.name}.{'target' if one is branch else 'targets'}")
+                    root.wrong(at, f"there is no target {one.target!r}{hint(one.target, known)}")
         found[rule.name] = rule
     return tuple(found.values())
 

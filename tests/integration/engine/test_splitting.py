@@ -123,7 +123,7 @@ async def test_splitting_is_bounded(bounds: Bounds, named: str, tmp_path: Path) 
 async def test_all_of_a_split_task_spend_from_one_budget(tmp_path: Path) -> None:
     deep = {"target": "i", "body": {"model": "i-model", "max_tokens": 10}}
     leaf = {"target": "w", "body": {"model": "w-model", "max_tokens": 10, "messages": []}}
-    own = {**leaf, "name": "own", "budget_usd": 1.0}
+    own = {**leaf, "name": "own", "budget_usd": 0.1}
     targets = [
         ScriptedTarget("t", [_splits(deep, own), _combines]),
         ScriptedTarget("i", [_splits(leaf, {**leaf, "name": "v"}), _combines]),
@@ -141,7 +141,7 @@ async def test_all_of_a_split_task_spend_from_one_budget(tmp_path: Path) -> None
         job = await engine.get(job_id)
         assert job.result is not None, job.error
         told = msgspec.json.decode(job.result.body.text or "")["children"]
-        assert told["own"]["error"]["code"] == "not_supported"
+        assert told["own"]["error"]["code"] == "budget_exceeded"  # its own: of the whole there is enough
         below = told["i"]["body"]["children"]
         assert {entry.get("error", {}).get("code") for entry in below.values()} == {None, "budget_exceeded"}
 
@@ -316,7 +316,8 @@ async def test_a_call_of_unknown_end_is_held_where_that_was_asked(open_engine: O
         (Spawn([]), "no children"),
         (Spawn([{"body": {}}]), "names no"),
         (Spawn([{"target": "w"}]), "body"),
-        (Spawn([{**CHILD, "targets": ["a"]}]), "not supported"),
+        (Spawn([{**CHILD, "targets": ["a"]}]), "not both"),
+        (Spawn([{**CHILD, "notify": {}}]), "give the job"),
         (Spawn([{**CHILD, "foo": 1}]), "foo"),
         (Spawn([{**CHILD, "body": {"model": "m", "stream": True}}]), "stream"),
         (Spawn([{**CHILD, "name": "a"}, {**CHILD, "name": "a"}]), "name 'a'"),

@@ -9,7 +9,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from forebay.api.bodies import decode, read_body
-from forebay.api.context import Api, api_of, caller_of
+from forebay.api.context import Api, Caller, api_of, caller_of
 from forebay.api.errors import JSON
 from forebay.api.events.views import (
     DeletedRule,
@@ -25,6 +25,7 @@ from forebay.api.jobs.listing import read_limit, split
 from forebay.api.paging import page_response
 from forebay.domain.errors import Conflict, RequestError
 from forebay.domain.rule import RULE, Rule, RuleBranch
+from forebay.engine.endpoints import check_address
 from forebay.engine.rules import TenantRules, rule_of
 from forebay.policy.matching import EventPattern
 from forebay.policy.rules import read_rule
@@ -65,7 +66,7 @@ async def create(request: Request) -> Response:
     """POST /v1/rules: 201; 409 if there is one of that name."""
     api, caller = api_of(request), caller_of(request)
     rule = read_rule(await _body(request, api))
-    _check_targets(rule, api)
+    await _check(rule, api, caller)
     record = await api.services.rules.put(caller.tenant, rule, is_new=True)
     return _response(rule_view(rule, record), status_code=201)
 
@@ -82,7 +83,7 @@ async def replace(request: Request) -> Response:
     if body.get("name", name) != name:
         raise RequestError("`name` is not the one of the address", param="name")
     rule = read_rule(body, name)
-    _check_targets(rule, api)
+    await _check(rule, api, caller)
     record = await api.services.rules.put(caller.tenant, rule, is_new=False)
     return _response(rule_view(rule, record), status_code=201 if record.version == 1 else 200)
 
@@ -150,21 +151,27 @@ def _sent(rule: Rule, event: dict[str, Any]) -> dict[str, SentView]:
 
 
 def _rendered(branch: RuleBranch, event: dict[str, Any]) -> SentView:
+    targets = None if branch.fanout is None else list(branch.fanout.names)
+    sent = SentView(target=branch.target, targets=targets, model=branch.model, endpoint=branch.endpoint)
     try:
-        body = compile_body(branch.body).render(event)
+        sent.body = compile_body(branch.body).render(event)
     except RequestError as error:
-        refusal = RefusalView(message=error.message, param=error.param, code=error.code)
-        return SentView(target=branch.target, model=branch.model, endpoint=branch.endpoint, error=refusal)
-    return SentView(target=branch.target, model=branch.model, endpoint=branch.endpoint, body=body)
+        sent.error = RefusalView(message=error.message, param=error.param, code=error.code)
+    return sent
 
 
-def _check_targets(rule: Rule, api: Api) -> None:
-    """A target that is named must be there, and serve what it is asked for. Raises: NotFound, RequestError."""
+async def _check(rule: Rule, api: Api, caller: Caller) -> None:
+    """A target that is named must be there, and serve what it is asked for; an address of its notice must be one that
+    may be told. Raises: NotFound, RequestError.
+    """
     for branch in rule.send:
-        if branch.target is not None:
-            model = branch.model or branch.body.get("model")
-            asked = model if isinstance(model, str) else None
-            api.services.resolver.resolve(target=branch.target, model=asked, endpoint=branch.endpoint)
+        model = branch.model or branch.body.get("model")
+        for one in (branch, *(branch.fanout.branches if branch.fanout else ())):
+            asked = one.model or (model if isinstance(model, str) else None)
+            if one.target is not None:
+                api.services.resolver.resolve(target=one.target, model=asked, endpoint=one.endpoint)
+    if rule.notify is not None:
+        await check_address(rule.notify.url, caller.tenant, api.services)
 
 
 async def _body(request: Request, api: Api) -> dict[str, Any]:

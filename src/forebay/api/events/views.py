@@ -75,6 +75,7 @@ class RuleView(msgspec.Struct, kw_only=True):
     on_failure: str
     aggregate: Any
     budget_usd: float | None
+    notify: Annotated[Any, Meta(description="Of the configuration's rules not shown")]
 
 
 class RuleList(Page[RuleView], kw_only=True):
@@ -95,6 +96,7 @@ class SentView(msgspec.Struct, kw_only=True):
     """What an entry would send, or why it could not."""
 
     target: str | None = None
+    targets: list[str] | None = None
     model: str | None = None
     endpoint: str | None = None
     body: Any = None
@@ -142,4 +144,5 @@ def rule_view(rule: Rule, record: StoredRecord | None = None) -> RuleView:
         on_failure=rule.on_failure,
         aggregate=source.get("aggregate", "collect"),
         budget_usd=rule.budget_usd,
+        notify=None if record is None else source.get("notify"),
     )

@@ -1,6 +1,5 @@
 """The body of ``POST /v1/jobs`` and the Order that it becomes."""
 
-from collections import Counter
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -14,6 +13,7 @@ from forebay.domain.fanout import MOST_BRANCHES, Branch, FanoutArgs
 from forebay.domain.job import OnUnknown
 from forebay.domain.order import Order
 from forebay.domain.webhook import Include, JobWebhook
+from forebay.policy.branching import several
 from forebay.policy.json_text import DEEPEST, is_too_deep
 
 LONGEST_TIMEOUT_SECONDS = 86_400.0
@@ -158,28 +158,19 @@ def _fanout(request: JobRequest, *, is_stream: bool) -> FanoutArgs | None:
     if is_stream:
         message = "A fan-out has no stream: leave out `body.stream`"
         raise RequestError(message, param="body.stream", code="streaming_unsupported")
-    times: Counter[str] = Counter()
-    branches = []
-    for entry in request.targets:
-        times[entry] += 1
-        target, _, model = entry.partition("/")
-        name = entry if times[entry] == 1 else f"{entry}-{times[entry]}"
-        branches.append(
-            Branch(
-                name=name,
-                target=target,
-                model=model or request.model,
-                endpoint=request.endpoint,
-                timeout_seconds=None
-                if request.timeout is None
-                else read_duration(request.timeout, longest_seconds=LONGEST_TIMEOUT_SECONDS, param="timeout"),
-                max_attempts=5 if request.max_attempts is None else request.max_attempts,
-                on_unknown=request.on_unknown or OnUnknown.RETRY,
-                metadata=request.metadata or {},
-            )
-        )
+    shared = Branch(
+        name="",
+        model=request.model,
+        endpoint=request.endpoint,
+        timeout_seconds=None
+        if request.timeout is None
+        else read_duration(request.timeout, longest_seconds=LONGEST_TIMEOUT_SECONDS, param="timeout"),
+        max_attempts=5 if request.max_attempts is None else request.max_attempts,
+        on_unknown=request.on_unknown or OnUnknown.RETRY,
+        metadata=request.metadata or {},
+    )
     successes = request.join.successes if isinstance(request.join, Successes) else None
-    return FanoutArgs(branches=tuple(branches), successes=1 if request.join == "first" else successes)
+    return several(request.targets, shared, 1 if request.join == "first" else successes)
 
 
 def _webhook(notify: Notify | None) -> JobWebhook | None:

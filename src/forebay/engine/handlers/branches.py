@@ -8,7 +8,16 @@ from msgspec.structs import replace
 
 from forebay.domain.attempt import Usage
 from forebay.domain.errors import NotFound
-from forebay.domain.fanout import BRANCH_KEY, MOST_BRANCHES, NOT_NEEDED, Cursor, Entry, FanoutArgs
+from forebay.domain.fanout import (
+    BRANCH_KEY,
+    FANOUT,
+    MOST_BRANCHES,
+    NOT_NEEDED,
+    Cursor,
+    Document,
+    Entry,
+    FanoutArgs,
+)
 from forebay.domain.job import ErrorCode, Job, JobError, Status
 from forebay.domain.query import JobQuery, Parts
 from forebay.engine.intake import load_text
@@ -43,13 +52,14 @@ async def entries_of(names: Sequence[str], cursor: Cursor, children: Sequence[Jo
 
 
 async def body_of(child: Job, services: Services) -> msgspec.Raw:
-    """What a child answered."""
+    """What a child answered; of a fan-out, what its branches came to."""
     if child.result is None:
         return NULL
     try:
-        return msgspec.Raw((await load_text(child.result.body, services.blobs)).encode() or b"null")
+        text = (await load_text(child.result.body, services.blobs)).encode() or b"null"
     except NotFound:  # erased meanwhile
         return NULL
+    return msgspec.json.decode(text, type=Document).body if child.kind == FANOUT else msgspec.Raw(text)
 
 
 def standing_of(args: FanoutArgs, children: Sequence[Job], *, is_late: bool) -> Standing:
