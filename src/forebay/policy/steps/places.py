@@ -12,6 +12,8 @@ from forebay.policy.templates import compile_text
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
 DATABASES = ("sqlite", "duckdb", "postgresql", "postgres")
 _PARAMS = "params"
+_DETAIL = ("run", "trigger", "detail")
+_EVENT = "event"
 _MARK = "\0"
 
 
@@ -28,6 +30,9 @@ def render_place(template: str, scope: Mapping[str, Any], *, option: str = "path
     Raises: RequestError: a value leads out; TemplateFieldMissing.
     """
     compiled = compile_text(template)
+    if any(path[: len(_DETAIL)] == _DETAIL for path in compiled.paths) and _is_event(scope):
+        message = "takes what an event says through a parameter: `params: {file: \"{detail.file}\"}` of the trigger"
+        raise RequestError(message, param=option)
     place = compiled.render_text(scope)
     if "\0" in place:
         raise RequestError("a path has no character 0", param=option)
@@ -49,6 +54,12 @@ def database_url(options: Mapping[str, Any]) -> str:
     if scheme_of(url) not in DATABASES:
         raise RequestError("is sqlite:///FILE, duckdb:///FILE or postgresql://…", param="url")
     return url
+
+
+def _is_event(scope: Mapping[str, Any]) -> bool:
+    """Whether an event began the run: whoever may send one chose what it says."""
+    run = scope.get("run", {})
+    return isinstance(run, Mapping) and (run.get("trigger") or {}).get("type") == _EVENT
 
 
 def _before_params(template: str, scope: Mapping[str, Any]) -> str:
