@@ -31,7 +31,7 @@ def render_place(template: str, scope: Mapping[str, Any], *, option: str = "path
     """
     compiled = compile_text(template)
     if any(path[: len(_DETAIL)] == _DETAIL for path in compiled.paths) and _is_event(scope):
-        message = "takes what an event says through a parameter: `params: {file: \"{detail.file}\"}` of the trigger"
+        message = 'takes what an event says through a parameter: `params: {file: "{detail.file}"}` of the trigger'
         raise RequestError(message, param=option)
     place = compiled.render_text(scope)
     if "\0" in place:
