@@ -14,6 +14,7 @@ from forebay.models.serving.adapter import Refused
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 MOST_PIXELS = 40_000_000  # a page at 600 dpi has 35 million
 LONGEST_SIDE = 16_384
+MOST_RATIO = 4  # of the longer side to the shorter one
 _DATA_URL = re.compile(r"data:[\w.+/-]*(?:;[\w.+-]+=[\w.+-]*)*;base64,", re.ASCII)
 
 
@@ -49,6 +50,18 @@ def open_image(data: bytes) -> Image.Image:
         Image.DecompressionBombError,
     ) as error:
         raise _wrong(f"can't be read ({error})") from error
+
+
+def less_narrow(image: Image.Image) -> Image.Image:
+    """Widens a strip with white at its right or bottom, so that places stay what they are: a detector enlarges the
+    shorter side to a fixed length, and 1 x 500 pixels would become 736 x 368,000.
+    """
+    least = -(-max(image.size) // MOST_RATIO)
+    if min(image.size) >= least:
+        return image
+    wide = Image.new("RGB", (max(image.width, least), max(image.height, least)), "white")
+    wide.paste(image, (0, 0))
+    return wide
 
 
 def _upright(image: Image.Image) -> Image.Image:

@@ -20,7 +20,7 @@ from rapidocr.utils.output import RapidOCROutput
 from starlette.requests import Request
 
 from forebay.models.serving.adapter import Answer, Refused, Work, read_json
-from forebay.models.serving.images import decode_data_url, open_image
+from forebay.models.serving.images import decode_data_url, less_narrow, open_image
 from forebay.models.serving.reading_order import Line, text_of
 from forebay.models.settings import ServerSettings
 
@@ -103,7 +103,7 @@ class OcrAdapter:
         return Answer(msgspec.json.encode(_completion(self._name, content)))
 
     def _lines(self, image: Image.Image) -> list[Line]:
-        found = self._reader(image)
+        found = self._reader(less_narrow(image))
         if not isinstance(found, RapidOCROutput) or found.txts is None or found.boxes is None or found.scores is None:
             return []
         return [
