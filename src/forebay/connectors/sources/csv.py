@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 LONGEST_ROW_BYTES = 16 * 1024 * 1024
+BUFFER_BYTES = 2 * LONGEST_ROW_BYTES  # DuckDB's own choice would be 16 rows
 HEADER_BYTES = 1024 * 1024
 TEXT = "VARCHAR"
 
@@ -113,6 +114,7 @@ def _reader(shape: _Shape, paths: list[Path], options: ReadOptions) -> str:
         "columns": "{" + ", ".join(f"{literal(column)}: {literal(kind)}" for column, kind in types.items()) + "}",
         "force_not_null": "[" + ", ".join(literal(column) for column in whole) + "]",
         "max_line_size": str(LONGEST_ROW_BYTES),
+        "buffer_size": str(BUFFER_BYTES),
         "store_rejects": "true",
     }
     listed = ", ".join(literal(path) for path in paths)

@@ -3,9 +3,11 @@
 import hashlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
+from forebay.connectors.drivers import connector
 from forebay.connectors.sources.found import unreadable
-from forebay.connectors.sources.opening import named_files, tag_of
+from forebay.connectors.sources.opening import BUCKETS, named_files, tag_of
 from forebay.connectors.steps.modules import sources_of
 from forebay.connectors.steps.python import search_path
 from forebay.connectors.steps.report import template_path
@@ -16,7 +18,7 @@ from forebay.policy.steps.places import render_place, scheme_of
 from forebay.policy.steps.python import read_python
 from forebay.policy.steps.read import read_read
 from forebay.policy.steps.report import read_report
-from forebay.policy.steps.write import read_write
+from forebay.policy.steps.write import WriteMode, read_write
 
 ABSENT = "absent"
 Fingerprint = Callable[[StepWork, Workplace], str | None]
@@ -55,14 +57,20 @@ def _python(work: StepWork, place: Workplace) -> str | None:
 
 
 def _write(work: StepWork, place: Workplace) -> str | None:
-    return _made(read_write(work.step.options).path, work, place)
+    options = read_write(work.step.options)
+    if options.mode is WriteMode.APPEND:
+        return ""  # what was appended once is not appended again because the table has grown
+    return _made(options.path, work, place)
 
 
 def _made(path: str | None, work: StepWork, place: Workplace) -> str | None:
     """What stands where a step has written."""
-    if path is None or scheme_of(path):
+    if path is None:
         return None
     shown = render_place(path, work.scope)
+    if scheme_of(shown) in BUCKETS:
+        buckets: Any = connector("bucket sinks")
+        return _joined([(shown, buckets.tag_of(shown) or ABSENT)])
     try:
         return _joined([(shown, place.digests.of(Path(work.folder) / shown, place.stopper))])
     except OSError:

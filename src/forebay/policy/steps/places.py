@@ -46,10 +46,15 @@ def render_place(template: str, scope: Mapping[str, Any], *, option: str = "path
     return place
 
 
+def names_params(template: str) -> bool:
+    """Whether a template takes what callers give."""
+    return _PARAMS in compile_text(template).fields
+
+
 def database_url(options: Mapping[str, Any]) -> str:
     """The address of a database, among a step's options. Raises: RequestError: callers choose it, or it is none."""
     url = text(options, "url")
-    if _PARAMS in compile_text(url).fields:
+    if names_params(url):
         raise RequestError("does not take params: who starts a run does not choose the database", param="url")
     if scheme_of(url) not in DATABASES:
         raise RequestError("is sqlite:///FILE, duckdb:///FILE or postgresql://…", param="url")

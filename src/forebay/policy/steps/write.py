@@ -8,8 +8,8 @@ from forebay.domain.errors import RequestError
 from forebay.domain.record import Record
 from forebay.policy.steps.effects import only, text
 from forebay.policy.steps.forms import Form, form_of
-from forebay.policy.steps.places import database_url
-from forebay.policy.steps.values import choice, names, optional_text
+from forebay.policy.steps.places import database_url, names_params
+from forebay.policy.steps.values import choice, names
 
 WRITTEN = (Form.CSV, Form.JSONL, Form.PARQUET)
 
@@ -56,6 +56,6 @@ def _table(options: Mapping[str, Any]) -> WriteOptions:
     key = names(options, "key")
     if (mode is WriteMode.UPSERT) is not bool(key):
         raise RequestError("names the columns of an upsert, and goes with it alone", param="key")
-    if optional_text(options, "table") is None:
-        raise RequestError("is missing", param="table")
+    if names_params(text(options, "table")):
+        raise RequestError("does not take params: who starts a run does not choose the table", param="table")
     return WriteOptions(url=database_url(options), table=text(options, "table"), mode=mode, key=key)
