@@ -28,6 +28,12 @@ class Weather(BaseModel):
     degrees: float
 
 
+class City(BaseModel):
+    """What ``ask`` asks for."""
+
+    city: str
+
+
 def note(line: str) -> None:
     if path := os.environ.get(JOURNAL):
         with Path(path).open("a", encoding="utf-8") as file:
@@ -89,6 +95,13 @@ def told(ctx: Context) -> dict[str, Any]:
     meta = ctx.request_context.meta or {}
     known = {name: value for name, value in dict(meta).items() if name.startswith("forebay/")}
     return {"meta": known, "environment": sorted(os.environ), "pid": os.getpid()}
+
+
+@server.tool()
+async def ask(ctx: Context) -> str:
+    """Asks the user, of whom a job has none."""
+    answer = await ctx.elicit("Which city?", schema=City)
+    return f"{answer.action}"
 
 
 @server.tool()

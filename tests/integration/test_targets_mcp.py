@@ -5,7 +5,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, MutableMapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -156,6 +156,12 @@ async def test_a_tool_that_is_not_there_is_refused_for_good(toolbox: Toolbox) ->
 
 
 @shared
+async def test_a_question_to_the_user_is_refused_for_good_as_nobody_is_there(toolbox: Toolbox) -> None:
+    with pytest.raises(TargetRejected):
+        await toolbox.call("ask")
+
+
+@shared
 async def test_calls_share_one_session_and_none_waits_for_another(toolbox: Toolbox) -> None:
     waits = asyncio.create_task(toolbox.call("wait", name=f"together-{os.urandom(4).hex()}"))
     sums = await asyncio.gather(*(toolbox.call("add", a=number, b=1) for number in range(10)))
@@ -197,7 +203,7 @@ async def test_work_that_takes_long_is_waited_for(toolbox: Toolbox) -> None:
 
 @shared
 async def test_check_lists_the_tools(toolbox: Toolbox) -> None:
-    assert (await toolbox.target.check()).startswith("tools: Toolbox, 8 tools (add, weather, picture, fail")
+    assert (await toolbox.target.check()).startswith("tools: Toolbox, 9 tools (add, weather, picture, fail")
 
 
 async def test_the_target_may_name_the_tool_then_the_body_is_its_arguments(served: tuple[Agent, Path]) -> None:
@@ -261,13 +267,24 @@ async def test_a_child_has_none_of_our_environment_and_ends_with_its_target(
         os.kill(told["pid"], 0)
 
 
-async def test_what_a_child_says_on_stderr_is_in_our_log_without_its_secrets(tmp_path: Path) -> None:
+@pytest.fixture
+def whole_log() -> Iterator[list[MutableMapping[str, Any]]]:
+    """Every event of every level, whatever a command line that ran in this process had set up."""
+    before = structlog.get_config()
+    structlog.reset_defaults()
     with structlog.testing.capture_logs() as logs:
-        async with opened(child_spec(tmp_path), tmp_path / "journal") as box:
-            await box.call("complain", words=f"the key is {SECRET}")
-            await box.call("complain", words="x" * 200_000)
-            await box.call("complain", words="the last")
-    said = [entry["line"] for entry in logs if entry["event"] == "mcp_server_said"]
+        yield logs
+    structlog.configure(**before)
+
+
+async def test_what_a_child_says_on_stderr_is_in_our_log_without_its_secrets(
+    tmp_path: Path, whole_log: list[MutableMapping[str, Any]]
+) -> None:
+    async with opened(child_spec(tmp_path), tmp_path / "journal") as box:
+        await box.call("complain", words=f"the key is {SECRET}")
+        await box.call("complain", words="x" * 200_000)
+        await box.call("complain", words="the last")
+    said = [entry["line"] for entry in whole_log if entry["event"] == "mcp_server_said"]
     assert "the key is [set]" in said
     assert "the last" in said
     assert max(map(len, said)) == 1000

@@ -16,8 +16,9 @@ from forebay.engine.endpoints import notices_of
 from forebay.engine.form_files import find_files
 from forebay.engine.services import Bounds, Services
 from forebay.policy.events import subject_of
-from forebay.policy.form_fields import FILE_ENDPOINTS, names_files
+from forebay.policy.form_fields import FILE_ENDPOINTS, FILE_TYPES, names_files
 from forebay.policy.json_text import is_too_deep
+from forebay.policy.resolution import Resolution
 from forebay.policy.usage import estimate_request
 from forebay.ports import BlobStore
 
@@ -32,7 +33,7 @@ async def make_job(order: Order, services: Services, *, tenant: str = "default")
     """
     model = order.model or _model_of(order.body)
     resolution = services.resolver.resolve(target=order.target, model=model, endpoint=order.endpoint)
-    args, blobs = await _files(order, resolution.endpoint, services, tenant)
+    args, blobs = await _files(order, resolution, services, tenant)
     if order.hops:
         args = with_args(args, InferArgs(hops=order.hops))
     now = services.clock.now()
@@ -101,10 +102,14 @@ async def load_text(content: Content, blobs: BlobStore) -> str:
     return b"".join([chunk async for chunk in blobs.read(content.blob_id or "")]).decode()
 
 
-async def _files(order: Order, endpoint: str, services: Services, tenant: str) -> tuple[str | None, tuple[str, ...]]:
+async def _files(
+    order: Order, resolution: Resolution, services: Services, tenant: str
+) -> tuple[str | None, tuple[str, ...]]:
     """The job's arguments with the files that its body names, and their blobs. Raises: RequestError."""
-    is_form = endpoint in FILE_ENDPOINTS or infer_args(order.args).is_form
-    if not is_form or not names_files(order.body):
+    if not names_files(order.body):
+        return order.args, ()
+    is_form = resolution.endpoint in FILE_ENDPOINTS or infer_args(order.args).is_form
+    if not is_form and not all(services.specs[one.target].type in FILE_TYPES for one in resolution.candidates):
         return order.args, ()
     files = await find_files(order.body, services, tenant)
     return with_args(order.args, InferArgs(files=files)), tuple({file.blob_id: None for file in files.values()})

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from forebay.domain.target import TargetType
+
 #: Where a body value ``{"file_id": "file-…"}`` is a part of a form. Source: OpenAI's API reference (November 2026).
 FILE_ENDPOINTS = frozenset(
     {
@@ -18,6 +20,7 @@ FILE_ENDPOINTS = frozenset(
         "/v1/videos",
     }
 )
+FILE_TYPES = frozenset({TargetType.A2A})  # to these files go in whatever is sent
 _FILE_ID = "file_id"
 _OURS = "file-"
 

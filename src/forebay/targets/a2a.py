@@ -85,7 +85,7 @@ class A2aTarget:
             return await self._asked(_STATE.decode(call.pending), call)
         agent = await self._place.find()
         push = self._pushes.config_of(call.job_id) if self._pushes and agent.can_push else None
-        body = send_request(call, push)
+        body = await send_request(call, push)
         url = agent.base_url + SEND
         try:
             response = await self._http.post(url, self._call_headers(call), body, call.timeout_seconds)

@@ -4,17 +4,21 @@ The body is the request itself (``{"message": {"parts": […]}}``), or one of tw
 ``{"messages": […]}`` as chat models take it. ``configuration`` and ``metadata`` may stand beside each.
 """
 
+import base64
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
 import msgspec
 
 from forebay.domain.errors import TargetRejected
+from forebay.domain.form import FilePart
 from forebay.domain.inference import Call
 from forebay.domain.record import Record
 
 FORMS = ("message", "text", "messages")
 BESIDE = ("configuration", "metadata")
+FILE = "file_id"
+MOST_FILE_BYTES = 32 * 1024 * 1024  # of all files of a message: they stand in it as text
 MODEL = "model"  # set where the target lists models; A2A has no place for it
 PUSH = "taskPushNotificationConfig"
 USER = "ROLE_USER"
@@ -30,7 +34,7 @@ class PushConfig(Record, frozen=True, kw_only=True):
     token: str
 
 
-def send_request(call: Call, push: PushConfig | None) -> bytes:
+async def send_request(call: Call, push: PushConfig | None) -> bytes:
     """The request for a call. Its ``messageId`` is equal for what may be the same submission; one that the body names
     stays.
 
@@ -51,7 +55,8 @@ def send_request(call: Call, push: PushConfig | None) -> bytes:
     if push is not None:
         authentication = {"scheme": "Bearer", "credentials": push.token}
         configuration[PUSH] = {"url": push.url, "token": push.token, "authentication": authentication}
-    request: dict[str, Any] = {"message": _message(body, known[0], call), "configuration": configuration}
+    message = await _with_files(_message(body, known[0], call), call)
+    request: dict[str, Any] = {"message": message, "configuration": configuration}
     if "metadata" in body:
         request["metadata"] = _member(body, "metadata", {})
     return msgspec.json.encode(request)
@@ -100,8 +105,27 @@ def _part_of_chat(piece: Any, place: str) -> dict[str, Any]:
             return {"text": text}
         case {"type": "image_url", "image_url": {"url": str(url)}}:
             return _part_of_url(url, place)
+        case {"type": "file", "file": {"file_id": str(file_id)}}:
+            return {FILE: file_id}
         case _:
-            raise TargetRejected(f"{place}: an agent can be sent parts of type text and image_url")
+            raise TargetRejected(f"{place}: an agent can be sent parts of type text, image_url and file")
+
+
+async def _with_files(message: dict[str, Any], call: Call) -> dict[str, Any]:
+    """The message with the bytes of the files that its parts name. They stand in the call's form in the same order."""
+    files = [part for part in call.form or () if isinstance(part, FilePart)]
+    named = [place for place, part in enumerate(message["parts"]) if isinstance(part, dict) and FILE in part]
+    if len(files) != len(named):
+        raise TargetRejected('a file goes to an agent as a part, {"file_id": "file-…"}, and nowhere else')
+    if sum(file.bytes for file in files) > MOST_FILE_BYTES:
+        raise TargetRejected(f"an agent can be sent files of {MOST_FILE_BYTES} bytes together: send it their addresses")
+    parts = list(message["parts"])
+    for place, file in zip(named, files, strict=True):
+        content = b"".join([piece async for piece in file.pieces()])
+        rest = {name: value for name, value in parts[place].items() if name != FILE}
+        raw = base64.b64encode(content).decode()
+        parts[place] = {"raw": raw, "mediaType": file.content_type, "filename": file.filename, **rest}
+    return {**message, "parts": parts}
 
 
 def _part_of_url(url: str, place: str) -> dict[str, Any]:
