@@ -15,6 +15,7 @@ from forebay.cli.remote import print_json
 from forebay.cli.server_site import ServerSite
 from forebay.cli.service import STOPPING, StopSignals, run_on_uvloop
 from forebay.domain.errors import ConfigurationError
+from forebay.policy.expectation import Expectation
 from forebay.policy.requests import RequestOptions
 from forebay.runs.dry import expect
 from forebay.runs.inputs import Input, open_input
@@ -22,7 +23,7 @@ from forebay.runs.job import execute
 from forebay.runs.options import DEFAULT_MAX_ATTEMPTS, RunOptions
 from forebay.runs.patience import Stopped
 from forebay.runs.site import LocalSite, Site
-from forebay.runs.summary import Expectation, Summary
+from forebay.runs.summary import Summary
 from forebay.runs.table import KEY_VARIABLES
 
 EXAMPLE = "Example: forebay run reviews.csv -o labels.csv --prompt 'Classify: {review}' --model qwen2.5-coder-1.5b"

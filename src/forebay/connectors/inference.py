@@ -18,8 +18,8 @@ from forebay.connectors.tables import DuckTables
 from forebay.connectors.workplace import Workplace
 from forebay.domain.asking import Planned
 from forebay.domain.pipeline import StepOutput, TableRef
+from forebay.policy.expectation import Estimating
 from forebay.policy.output_text import decode_answer
-from forebay.policy.requests import Request
 from forebay.policy.steps.asking import Asked, Asker
 from forebay.ports.asking import Answers, BatchLines, Calls, Gathering, Span
 
@@ -42,8 +42,8 @@ class DuckRequests:
     async def calls(self, asked: Asked, table: TableRef, span: Span) -> Calls:
         return await self._tables.working(partial(_calls, asked, table, span))
 
-    async def sample(self, asked: Asked, table: TableRef, planned: Planned, limit: int) -> list[Request]:
-        return await self._tables.working(partial(_sample, asked, table, planned, limit))
+    async def estimate(self, asked: Asked, table: TableRef, planned: Planned, estimating: Estimating) -> None:
+        await self._tables.working(partial(_estimate, asked, table, planned, estimating))
 
     async def answers(self, lines: BatchLines) -> Answers:
         return await self._tables.working(partial(_answers, lines))
@@ -90,12 +90,13 @@ def _calls(asked: Asked, table: TableRef, span: Span, place: Workplace) -> Calls
     return Calls(blob=place.keep(path), lines=lines, records=records)
 
 
-def _sample(asked: Asked, table: TableRef, planned: Planned, limit: int, place: Workplace) -> list[Request]:
+def _estimate(asked: Asked, table: TableRef, planned: Planned, estimating: Estimating, place: Workplace) -> None:
     asker = Asker(asked)
     files = [place.local(table.blob_id), place.local(planned.blob_id)]
     with place.connection() as connection:
-        chosen = pending(connection, asked, table, files, 0)
-        return [asker.request(record) for _, record in islice(chosen, limit)]
+        chosen = (record for _, record in pending(connection, asked, table, files, 0))
+        while group := list(islice(chosen, asked.per_call)):
+            estimating.add(asker.sent(group))
 
 
 def _answers(lines: BatchLines, place: Workplace) -> Answers:

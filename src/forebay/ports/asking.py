@@ -8,7 +8,7 @@ from forebay.domain.content import BlobInfo
 from forebay.domain.fanout import How
 from forebay.domain.pipeline import StepOutput, TableRef
 from forebay.domain.record import Record
-from forebay.policy.requests import Request
+from forebay.policy.expectation import Estimating
 from forebay.policy.steps.asking import Asked
 
 
@@ -91,8 +91,8 @@ class RequestTables(Protocol):
         """Writes the next part of a plan's requests."""
         ...
 
-    async def sample(self, asked: Asked, table: TableRef, planned: Planned, limit: int) -> list[Request]:
-        """The first pending requests, each alone."""
+    async def estimate(self, asked: Asked, table: TableRef, planned: Planned, estimating: Estimating) -> None:
+        """Adds every pending request."""
         ...
 
     async def answers(self, lines: BatchLines) -> Answers:

@@ -6,7 +6,9 @@ from typing import Any
 import msgspec
 
 from forebay.domain.target import TargetSpec
+from forebay.policy.expectation import Estimating, Expectation
 from forebay.policy.pricing import PriceTable, maximal_cost_usd, prices_for
+from forebay.policy.requests import Request
 from forebay.policy.usage import estimate_request
 from forebay.runs.execution import Execution
 from forebay.runs.inputs import Input
@@ -15,11 +17,8 @@ from forebay.runs.partial import Nowhere
 from forebay.runs.prepared import Prepared, prepare
 from forebay.runs.progress import Silence
 from forebay.runs.site import Site
-from forebay.runs.summary import Expectation
 from forebay.runs.workbook import Workbook
 from forebay.targets.prices import ListPrices
-
-SHOWN_REQUESTS = 3
 
 
 async def expect(source: Input, options: RunOptions, site: Site) -> Expectation:
@@ -34,34 +33,19 @@ async def expect(source: Input, options: RunOptions, site: Site) -> Expectation:
 def _expectation(prepared: Prepared, prices: PriceTable) -> Expectation:
     renderer = prepared.plan.renderer
     spec = next((one for one in prepared.place.settings.targets if one.name in prepared.place.serving), None)
-    count = input_tokens = output_tokens = 0
-    cost: float | None = 0.0
-    shown: list[dict[str, Any]] = []
+    model = prepared.place.model
+    estimating = Estimating(lambda _, request: None if spec is None else _cost(spec, model, request, prices))
     for entry in prepared.workbook.pending() if renderer else ():
-        request = renderer.render(msgspec.json.decode(entry.record)) if renderer else None
-        if request is None:
-            continue
-        estimate = estimate_request(request.body, request.endpoint)
-        count += 1
-        input_tokens += estimate.input_tokens
-        output_tokens += estimate.output_tokens
-        price = None if spec is None else _cost(spec, prepared.place.model, request.body, request.endpoint, prices)
-        cost = None if cost is None or price is None else cost + price
-        if len(shown) < SHOWN_REQUESTS:
-            shown.append({"endpoint": request.endpoint, "body": msgspec.json.decode(request.body)})
-    return Expectation(
+        if renderer is not None:
+            estimating.add([renderer.render(msgspec.json.decode(entry.record))])
+    return estimating.expectation(
         records=prepared.plan.records,
         already_paid=prepared.workbook.count(is_success=True),
-        to_send=count,
         refused=prepared.workbook.count(is_success=False),
-        input_tokens=input_tokens,
-        output_tokens=output_tokens,
-        cost_usd=cost,
-        requests=shown,
     )
 
 
-def _cost(spec: TargetSpec, model: str | None, body: bytes, endpoint: str, prices: PriceTable) -> float | None:
-    named = model or msgspec.json.decode(body, type=dict[str, Any]).get("model")
+def _cost(spec: TargetSpec, model: str | None, request: Request, prices: PriceTable) -> float | None:
+    named = model or msgspec.json.decode(request.body, type=dict[str, Any]).get("model")
     found = prices_for(spec, named if isinstance(named, str) else None, prices)
-    return maximal_cost_usd(estimate_request(body, endpoint), found)
+    return maximal_cost_usd(estimate_request(request.body, request.endpoint), found)

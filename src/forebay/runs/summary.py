@@ -1,6 +1,4 @@
-"""What a run reports at its end, and what a dry run expects."""
-
-from typing import Any
+"""What a run reports at its end."""
 
 import msgspec
 
@@ -22,19 +20,6 @@ class Summary(Record, frozen=True, kw_only=True):
     output: str
     errors: str | None
     batch: str | msgspec.UnsetType | None = msgspec.UNSET  # of a detached run alone; None: there was nothing to do
-
-
-class Expectation(Record, frozen=True, kw_only=True):
-    """A dry run: nothing was sent. Tokens are estimated by length; the output by the bound each request names."""
-
-    records: int
-    already_paid: int
-    to_send: int
-    refused: int  # records that can't be asked: they lack what the template names
-    input_tokens: int
-    output_tokens: int
-    cost_usd: float | None  # at most, by list price; None: unknown
-    requests: list[dict[str, Any]]  # the first three, rendered
 
 
 def usage_view(usage: Usage | None) -> dict[str, int] | None:

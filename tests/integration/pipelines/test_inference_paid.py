@@ -9,6 +9,7 @@ import pytest
 
 from forebay.domain.asking import PAID, paid_memory
 from forebay.domain.job import Status
+from forebay.engine.handlers.inference import expect
 from tests.integration.pipelines.inference_house import House, Row, open_house, spec_of
 
 STEP = spec_of({"target": "t", "prompt": "say {text}"})
@@ -111,3 +112,18 @@ async def test_what_is_paid_is_one_table_after_every_run(house: House) -> None:
     memory = paid_memory(record.data)
     assert (len(memory.tables), memory.begun) == (1, ())
     assert record.blobs == memory.tables
+
+
+async def test_a_dry_run_tells_what_would_be_asked_and_asks_nothing(house: House) -> None:
+    await house.run(ROWS[:2], STEP)
+    house.asked()
+    rows = [*ROWS, {"id": 7, "text": None}]
+    expected = await expect(
+        house.work(await house.table(rows), spec_of({**STEP.options, "params": {}})), house.services
+    )
+    assert (expected.records, expected.already_paid, expected.to_send, expected.refused) == (7, 2, 5, 0)
+    assert [one["body"]["messages"][0]["content"] for one in expected.requests] == [
+        f"say word {number}" for number in (2, 3, 4)
+    ]
+    assert (expected.cost_usd, expected.output_tokens) == (None, 5 * 1024)
+    assert house.asked() == []

@@ -104,6 +104,8 @@ class Asker:
         self._prompt = None if options.prompt is None else compile_text(options.prompt)
         self._system = None if options.system is None else compile_text(options.system)
         self._alone = None if asked.fanout else make_renderer(options, self._endpoint, {})
+        branches = asked.fanout.branches if asked.fanout else ()
+        self._branches = [(branch.endpoint or "", compile_body(branch.body)) for branch in branches]
         self._fanout = msgspec.json.encode(asked.fanout, order="sorted") if asked.fanout else b""
         self._names = asked.names
         self._sees_all = asked.sees_all
@@ -127,6 +129,18 @@ class Asker:
         if self._sees_all:
             scope[RECORDS] = _numbered([record])
         return self._alone.render(scope)
+
+    def sent(self, records: Sequence[Mapping[str, Any]]) -> list[Request]:
+        """What is sent for the records of one call: of a fan-out, each branch's own request."""
+        if self._branches:
+            scope = {**self._asked.scope, **records[0]}
+            return [
+                Request(endpoint=endpoint, body=msgspec.json.encode(body.render(scope)))
+                for endpoint, body in self._branches
+            ]
+        if self._asked.per_call == 1:
+            return [self.request(records[0])]
+        return [Request(endpoint=self._endpoint, body=self.call(records))]
 
     def key(self, request: Request) -> str:
         """By what a request is known from run to run, however many records share its call."""

@@ -35,6 +35,11 @@ class Asks(Record, frozen=True, kw_only=True):
     is_once: bool = False
 
     @property
+    def model(self) -> str | None:
+        """What the request's own body names."""
+        return _own_model(self.asked.request)
+
+    @property
     def has_branches(self) -> bool:
         return self.how not in {None, How.COLLECT}
 

@@ -169,6 +169,7 @@ class Advance:
             tenant=self._job.tenant,
             hops=self._args.hops,
             uploads=self._args.uploads,
+            is_fresh=self._args.is_fresh,
         )
 
     def _output(self, name: str) -> StepOutput:
