@@ -73,14 +73,10 @@ class Withdrawals:
 
     async def _end_attempt(self, attempt: Attempt) -> None:
         """Completes it under the lease that began it, which is long over: nothing else changes."""
-        now = self._services.clock.now()
-        change = Change(
-            job_id=attempt.job_id,
-            fence=attempt.fence,
-            status=Status.QUEUED,
-            attempts=(broken_off(attempt, now=now),),
-        )
+        ended = broken_off(attempt, now=self._services.clock.now())
+        change = Change(job_id=attempt.job_id, fence=attempt.fence, status=Status.QUEUED, attempts=(ended,))
         await self._services.jobs.apply([change])
+        self._services.meters.attempt_ended(ended.target, ended.model, ended.outcome, None, None)
 
     async def _is_told(self, record: StoredRecord, submission: Submission) -> bool:
         target = self._services.targets.get(submission.target)

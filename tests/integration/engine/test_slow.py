@@ -7,11 +7,14 @@ import pytest
 from forebay.domain.attempt import Outcome
 from forebay.domain.errors import RemoteFailed, TargetError, TargetFailed, TargetTimeout, TargetUnavailable
 from forebay.domain.fanout import Branch, FanoutArgs
+from forebay.domain.inference import Call, InferenceResult
 from forebay.domain.job import ErrorCode, OnUnknown, Status
 from forebay.domain.order import Order
-from forebay.domain.target import Limits, Prices, TargetSpec, TargetType
+from forebay.domain.target import Limits, Prices, Route, RouteEntry, TargetSpec, TargetType
 from forebay.engine.fanouts import make_fanout
+from forebay.engine.services import Services
 from forebay.engine.withdrawals import Withdrawals
+from forebay.policy.resolution import Resolver
 from forebay.testing.targets import ScriptedTarget, answer, pending
 
 from .conftest import BODY, Engine, OpenEngine
@@ -256,3 +259,68 @@ async def test_a_lost_race_ends_the_work_of_who_lost_it(open_engine: OpenEngine)
     assert (await engine.get(job.id)).status is Status.SUCCEEDED
     await _withdrawals(engine)
     assert (slow.withdrawn, fast.withdrawn) == ([STATE], [])
+
+
+async def test_on_a_route_what_one_target_has_accepted_is_asked_of_that_one_alone(open_engine: OpenEngine) -> None:
+    away = [TargetUnavailable("refused") for _ in range(8)]
+    first = ScriptedTarget("first", [pending(STATE), *away, answer("done")])
+    other = ScriptedTarget("other", [answer("not asked for")])
+    entries = (RouteEntry(target="first"), RouteEntry(target="other"))
+    engine = await open_engine(first, other, routes=(Route(name="any", entries=entries),))
+    job_id = await engine.submit(target="any")
+    for _ in range(40):
+        await _step(engine, 60)
+    job = await engine.get(job_id)
+    assert (job.status, [attempt.target for attempt in job.attempts]) == (Status.SUCCEEDED, ["first"])
+    assert (other.calls, _submissions(first)) == ([], 1)
+
+
+async def test_a_target_that_is_not_configured_any_more_has_lost_its_work(open_engine: OpenEngine) -> None:
+    first, other = ScriptedTarget("first", [pending(STATE)]), ScriptedTarget("other", [answer("done")])
+    entries = (RouteEntry(target="first"), RouteEntry(target="other"))
+    engine = await open_engine(first, other, routes=(Route(name="any", entries=entries),))
+    job_id = await engine.submit(target="any")
+    await _step(engine)
+    fields = {name: getattr(engine.services, name) for name in engine.services.__dataclass_fields__}
+    specs = {name: spec for name, spec in engine.services.specs.items() if name != "first"}
+    routes = (Route(name="any", entries=entries[1:]),)
+    resolver = Resolver(tuple(specs.values()), routes)
+    engine.services = Services(
+        **{**fields, "targets": {"other": other}, "specs": specs, "routes": routes, "resolver": resolver}
+    )
+    for _ in range(4):
+        await _step(engine, 60)
+    job = await engine.get(job_id)
+    assert (job.status, [attempt.target for attempt in job.attempts]) == (Status.SUCCEEDED, ["first", "other"])
+    assert job.attempts_used == 1
+
+
+async def test_a_poll_goes_before_the_backlog_of_its_lane_and_holds_no_slot_between(open_engine: OpenEngine) -> None:
+    engine: Engine
+
+    def falls_due(_call: Call) -> InferenceResult:
+        engine.clock.advance(5)
+        return answer("other")
+
+    slow = ScriptedTarget("t", [pending(STATE), answer("other"), falls_due, answer("other")])
+    engine = await open_engine(slow, limits=Limits(concurrency=1))
+    job_id = await engine.submit()
+    await _step(engine)
+    backlog = [await engine.submit() for _ in range(20)]
+    await _step(engine)
+    assert [call.job_id for call in slow.calls[:4]] == [job_id, *backlog[:2], job_id]
+    assert len(slow.calls) == 22
+
+
+async def test_a_poll_costs_no_tokens_of_the_lanes_limit(open_engine: OpenEngine) -> None:
+    target = ScriptedTarget("t", [pending(STATE), *[pending(STATE)] * 20, answer("done")])
+    engine = await open_engine(target, limits=Limits(concurrency=4, tokens_per_minute=2_000))
+    body = '{"model":"t-model","max_tokens":900,"messages":[{"role":"user","content":"Hello"}]}'
+    job_id = await engine.submit(body=body)
+    worker = await engine.worker()
+    for _ in range(30):  # in these 5 minutes 10 submissions would be let through
+        await asyncio.wait_for(worker.run_until_idle(), 120)
+        engine.clock.advance(10)
+        await engine.services.jobs.renew(worker.worker)
+        await engine.services.jobs.recover()
+    assert (await engine.get(job_id)).status is Status.SUCCEEDED
