@@ -18,6 +18,7 @@ from forebay.domain.record import Record
 PIPELINE = "pipeline"  # the kinds of jobs
 STEP = "step"
 INFERENCE = "inference"
+RUN_KINDS = (PIPELINE, STEP, INFERENCE)
 RUN_BUDGET = "run_budget"  # the kind of the records of raised budgets
 MEMORY = "step_memory"  # the kind of the records that remember what a step has made: `<pipeline>/<step>`
 TABLE = "table"  # streams of segments of a step's job

@@ -18,6 +18,7 @@ from forebay.domain.job import Job
 from forebay.domain.query import JobQuery, Parts
 from forebay.engine.events import forget
 from forebay.engine.handlers.batch.erasing import erase_line
+from forebay.engine.handlers.pipeline.erasing import forget_run
 from forebay.engine.intake import INFER, load_text
 from forebay.engine.services import Services
 
@@ -57,7 +58,9 @@ async def erase(tenant: str, job_id: str, services: Services) -> Reply:
             if any(reply.lookup is Lookup.NOT_DEAD for reply in replies):  # a call that is being broken off
                 return Reply(id=job_id, lookup=Lookup.NOT_DEAD, status=job.status)
         await forget(job, services)
+    remembered = await forget_run(job, services)
     [reply] = await _erase([job], services)
+    await drop(remembered, services)
     return reply
 
 
@@ -75,9 +78,7 @@ async def _erase_copy(job: Job, services: Services) -> None:
 
 async def _below(group: Job, services: Services) -> AsyncIterator[list[Job]]:
     """All descendants, the deepest first."""
-    query = JobQuery(
-        tenant=group.tenant, parent_id=group.id, is_ascending=True, limit=PAGE, parts=Parts(body=True, result=True)
-    )
+    query = JobQuery(tenant=group.tenant, parent_id=group.id, is_ascending=True, limit=PAGE, parts=_CONTENT)
     while page := await services.jobs.find(query):
         for child in page:
             if child.is_group:

@@ -18,11 +18,13 @@ from forebay.domain.pipeline import (
     StepSpec,
     StepState,
     StepStatus,
+    TriggerType,
     run_args,
     run_cursor,
     run_id,
 )
 from forebay.engine.handlers.inference.standing import standing
+from forebay.engine.runs import PIPELINE_MARK
 from forebay.engine.services import Services
 from forebay.engine.views import ErrorView, UsageView, error_view, usage_view
 
@@ -94,6 +96,8 @@ class RunView(msgspec.Struct, kw_only=True):
 
 async def run_view(job: Job, services: Services) -> RunView:
     """The run as it is now; of its live steps their progress."""
+    if job.spec.args is None:
+        return _erased(job)
     args, cursor = run_args(job.spec.args), run_cursor(job.progress)
     live = await _live_steps(job, cursor, services)
     steps: dict[str, StepView] = {}
@@ -117,6 +121,24 @@ async def run_view(job: Job, services: Services) -> RunView:
         steps=steps,
         usage=_sum([state.outcome.usage for state in cursor.steps.values() if state.outcome]),
         cost_usd=sum(costs) if costs else None,
+        error=None if job.status is Status.SUCCEEDED else error_view(job.error),
+        created_at=job.created_at,
+        started_at=job.started_at,
+        finished_at=job.finished_at,
+    )
+
+
+def _erased(job: Job) -> RunView:
+    """What is left of a run whose words were erased."""
+    return RunView(
+        id=run_id(job.id),
+        pipeline=job.spec.metadata.get(PIPELINE_MARK, ""),
+        status=_STATUS.get(job.status, job.status),
+        trigger=TriggerView(type=TriggerType.MANUAL, name=None, fire_time=None),
+        params={},
+        steps={},
+        usage=usage_view(job.usage),
+        cost_usd=job.cost_usd,
         error=None if job.status is Status.SUCCEEDED else error_view(job.error),
         created_at=job.created_at,
         started_at=job.started_at,

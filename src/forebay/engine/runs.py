@@ -121,6 +121,8 @@ async def resume_run(
     """
     if job.status is Status.SUCCEEDED:
         raise Conflict(f"Run {run_id(job.id)!r} has succeeded: there is nothing to resume", code="run_succeeded")
+    if job.spec.args is None:
+        raise Conflict(f"Run {run_id(job.id)!r} was erased: nothing is left to go on with", code="erased")
     if budget_usd is not None or budget_tokens is not None:
         await _raise_budget(job, RunBudget(budget_usd=budget_usd, budget_tokens=budget_tokens), services)
     if job.is_terminal:

@@ -147,7 +147,7 @@ class JobStore(Protocol):
 
     async def erase(self, tenant: str, job_ids: Sequence[str]) -> list[Reply]:
         """Deletes body, result, stream, segments (but the ledger's), what errors say and blob references of ended jobs;
-        the rows and their ledgers stay. ``not_dead`` for live ones.
+        of a run's jobs their arguments and progress too. The rows and their ledgers stay. ``not_dead`` for live ones.
         """
         ...
 

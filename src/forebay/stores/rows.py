@@ -74,6 +74,12 @@ def encode_fixed(job: Job) -> str:
     ).decode()
 
 
+def without_args(text: str) -> str:
+    """The same without what the job was told to do: of a run's jobs that has their users' words."""
+    job = decode_fixed(text)
+    return encode_fixed(msgspec.structs.replace(job, spec=msgspec.structs.replace(job.spec, args=None)))
+
+
 def decode_fixed(text: str) -> Job:
     """The job as it was added, with the state of a new one."""
     return _decode_fixed(text)

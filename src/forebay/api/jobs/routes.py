@@ -129,7 +129,8 @@ def _kept(job: Job) -> RequestError | None:
     if job.kind == MESSAGE_BATCH:
         message = f"Job {job.id!r} is a message batch, which never changes once it has ended; make a new one"
         return Conflict(message, code="is_batch")
-    if job.status in DEAD and job.body is None and job.kind not in OWN_KINDS:
+    is_erased = job.spec.args is None if job.kind in OWN_KINDS else job.body is None
+    if job.status in DEAD and is_erased:
         return Conflict(f"The request of job {job.id!r} was erased: nothing is left to send again", code="erased")
     return None
 

@@ -6,12 +6,13 @@ from typing import NamedTuple
 from forebay.domain.change import Lookup, Reply, Verdict
 from forebay.domain.content import Segment
 from forebay.domain.job import DEAD, Ending, Status
+from forebay.domain.pipeline import RUN_KINDS
 from forebay.stores.postgres.adding import CANCELLED_ERROR
 from forebay.stores.postgres.ending import End, ask_groups, end_leaves, hasten
 from forebay.stores.postgres.joins import settle
 from forebay.stores.postgres.placing import enqueue
 from forebay.stores.postgres.transaction import Row, Tx
-from forebay.stores.rows import decode_fixed
+from forebay.stores.rows import decode_fixed, without_args
 
 #: What an erasure deletes: requests, answers, and sentences that may quote them.
 _CONTENT = (
@@ -103,6 +104,8 @@ async def erase(tx: Tx, named: Named) -> list[Reply]:
     if ended:
         for name in _CONTENT:
             await tx.bulk(name, ended)
+        for row in await tx.bulk("change.plans", ended, list(RUN_KINDS)):
+            await tx.run("change.drop_plan", row[0], without_args(row[1]))
     erased = set(ended)
     lookups = [Lookup.DONE if job_id in erased else Lookup.NOT_DEAD for job_id in named.job_ids]
     return await _replies(tx, named, lookups)

@@ -3,10 +3,13 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import msgspec
+
 from forebay.domain.change import Lookup, Reply, Verdict
 from forebay.domain.content import Segment
 from forebay.domain.job import DEAD, Ending, Status
-from forebay.stores.rows import decode_fixed
+from forebay.domain.pipeline import RUN_KINDS
+from forebay.stores.rows import decode_fixed, without_args
 from forebay.stores.sqlite.adding import CANCELLED_ERROR
 from forebay.stores.sqlite.ending import End, ask_groups, end_leaves, hasten
 from forebay.stores.sqlite.joins import settle
@@ -23,6 +26,9 @@ _CONTENT = (
     "change.drop_words",
     "change.drop_reasons",
 )
+
+
+_RUNS = msgspec.json.encode(RUN_KINDS).decode()
 
 
 class Named(NamedTuple):
@@ -95,10 +101,13 @@ def retry(tx: Tx, named: Named) -> list[Reply]:
 
 
 def erase(tx: Tx, named: Named) -> list[Reply]:
-    ended = [look.id for look in _look(tx, named.tenant, named.job_ids).values() if Status(look.status).is_terminal]
+    looks = _look(tx, named.tenant, named.job_ids)
+    ended = [look.id for look in looks.values() if Status(look.status).is_terminal]
     if ended:
         for name in _CONTENT:
             tx.bulk(name, ended)
+        for row in tx.bulk("change.plans", ended, _RUNS):
+            tx.run("change.drop_plan", row[0], without_args(row[1]))
     erased = set(ended)
     lookups = [Lookup.DONE if job_id in erased else Lookup.NOT_DEAD for job_id in named.job_ids]
     return _replies(tx, named, lookups)

@@ -7,7 +7,8 @@ from forebay.domain.answer import Taking
 from forebay.domain.attempt import Outcome, Usage
 from forebay.domain.change import Lookup, Tally
 from forebay.domain.content import Content, Segment
-from forebay.domain.job import ErrorCode, JobError, Status, Taken
+from forebay.domain.job import ErrorCode, JobError, Spec, Status, Taken
+from forebay.domain.pipeline import RUN_KINDS
 from forebay.domain.query import Parts
 from forebay.testing.conformance.world import DAY, SOME_ERROR, TELL, World, result
 
@@ -189,6 +190,21 @@ class Erasing:
         row = await world.row(job.id, Parts(attempts=True))
         assert row.error == JobError(code=ErrorCode.TARGET_REJECTED, message="")
         assert [(one.outcome, one.error) for one in row.attempts] == [(Outcome.REJECTED, None)]
+
+    @pytest.mark.parametrize("kind", RUN_KINDS)
+    async def test_an_erased_job_of_a_run_keeps_neither_what_it_was_told_nor_how_far_it_was(
+        self, world: World, kind: str
+    ) -> None:
+        job = await world.add(kind=kind, is_group=True, spec=Spec(args='{"secret": "\\u0000"}', timeout_seconds=7.0))
+        await world.answer(await world.take(), progress='{"secret": 1}')
+        await world.jobs.erase("default", [job.id])
+        row = await world.row(job.id)
+        assert (row.spec, row.progress) == (Spec(timeout_seconds=7.0), None)
+        other = await world.add(kind="batch", is_group=True, spec=Spec(args="{}"))
+        await world.answer(await world.take(), progress='{"version": 1}')
+        await world.jobs.erase("default", [other.id])
+        row = await world.row(other.id)
+        assert (row.spec.args, row.progress) == ("{}", '{"version": 1}')
 
     async def test_erasing_is_idempotent(self, world: World) -> None:
         job = await world.add()

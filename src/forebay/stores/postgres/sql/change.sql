@@ -50,6 +50,14 @@ DELETE FROM segments WHERE job_id = ANY($1::text[]) AND name <> 'ledger';
 -- What a target said as it refused may quote the prompt; the code stays.
 UPDATE jobs SET error_message = '' WHERE id = ANY($1::text[]) AND error_message <> '';
 
+-- name: plans
+-- What the jobs of runs were told to do: primary keys.
+SELECT id, fixed FROM jobs WHERE id = ANY($1::text[]) AND kind = ANY($2::text[]);
+
+-- name: drop_plan
+-- Primary key. A run's cursor has what its steps made.
+UPDATE jobs SET fixed = $2, progress = NULL WHERE id = $1;
+
 -- name: drop_reasons
 UPDATE attempts SET error = NULL WHERE job_id = ANY($1::text[]) AND error IS NOT NULL;
 

@@ -41,6 +41,15 @@ DELETE FROM segments WHERE job_id IN (SELECT value FROM jsonb_each(?1)) AND name
 -- What a target said as it refused may quote the prompt; the code stays.
 UPDATE jobs SET error_message = '' WHERE id IN (SELECT value FROM jsonb_each(?1)) AND error_message <> '';
 
+-- name: plans
+-- What the jobs of runs were told to do: primary keys.
+SELECT id, fixed FROM jobs
+WHERE id IN (SELECT value FROM jsonb_each(?1)) AND kind IN (SELECT value FROM jsonb_each(?2));
+
+-- name: drop_plan
+-- Primary key. A run's cursor has what its steps made.
+UPDATE jobs SET fixed = ?2, progress = NULL WHERE id = ?1;
+
 -- name: drop_reasons
 UPDATE attempts SET error = NULL WHERE job_id IN (SELECT value FROM jsonb_each(?1)) AND error IS NOT NULL;
 
