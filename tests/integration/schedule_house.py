@@ -55,15 +55,13 @@ class House:
     async def scheduler(self, *pipelines: Pipeline) -> Scheduler:
         return Scheduler(await self.server(*pipelines))
 
-    async def runs(self, **fields: Any) -> list[Job]:
+    async def runs(self) -> list[Job]:
         """All runs, the oldest first."""
-        query = JobQuery(tenant="default", kinds=frozenset({PIPELINE}), limit=20_000, is_ascending=True, **fields)
-        return await self.servers[0].jobs.find(query)
+        return await runs_of(self.servers[0])
 
-    async def fire_times(self, start: float) -> list[float | None]:
+    async def fire_times(self, start: float) -> list[float]:
         """When the runs' firings were, in seconds after ``start``."""
-        times = [args_of(run).trigger.fire_time for run in await self.runs()]
-        return [None if at is None else at - start for at in times]
+        return [at - start for at in await fire_times_of(self.servers[0])]
 
     async def end_runs(self) -> int:
         """Ends every run that is queued as succeeded."""
@@ -77,6 +75,17 @@ class House:
 
 def args_of(run: Job) -> RunArgs:
     return run_args(run.spec.args)
+
+
+async def runs_of(services: Services) -> list[Job]:
+    """All runs of the store, the oldest first."""
+    query = JobQuery(tenant="default", kinds=frozenset({PIPELINE}), limit=20_000, is_ascending=True)
+    return await services.jobs.find(query)
+
+
+async def fire_times_of(services: Services) -> list[float]:
+    """When the runs' firings were."""
+    return [at for run in await runs_of(services) if (at := args_of(run).trigger.fire_time) is not None]
 
 
 @asynccontextmanager

@@ -213,7 +213,7 @@ async def test_during_a_roll_out_both_configurations_fire_their_own(file_house: 
         file_house.clock.advance(100)
         await old.step()
         await new.step()
-    assert sorted(at for at in await file_house.fire_times(start) if at) == [600, 1000, 1200, 1800, 2000]
+    assert sorted(await file_house.fire_times(start)) == [600, 1000, 1200, 1800, 2000]
 
 
 async def test_a_schedule_that_was_removed_and_comes_back_begins_from_then(file_house: House) -> None:
@@ -238,7 +238,7 @@ async def test_a_clock_that_is_set_forth_and_back_fires_nothing_twice_and_does_n
     ahead = len(await file_house.runs())
     await tick(scheduler, file_house, -DAY, 1800, 1800)
     await tick(scheduler, file_house, 3600)
-    times = [at for at in await file_house.fire_times(start) if at]
+    times = await file_house.fire_times(start)
     assert len(times) == len(set(times))
     assert {3600, 7200, 10_800} <= set(times)
     assert len(times) - ahead <= 2

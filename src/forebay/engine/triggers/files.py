@@ -60,9 +60,8 @@ class FileTrigger:
         """Something may have changed there."""
         self._is_hinted = True
 
-    async def step(self) -> int:
+    async def step(self, now: float) -> int:
         """Returns how many runs were begun, or found begun. Raises: StoreUnavailable."""
-        now = await self._services.jobs.now()
         if now < self._look_at - LIST_SECONDS:  # the clock was set back
             self._look_at = now
         if not (self._is_hinted or self._waiting or now >= self._look_at):

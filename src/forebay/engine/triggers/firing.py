@@ -17,7 +17,7 @@ from forebay.engine.services import Services
 
 log = structlog.get_logger(__name__)
 FIRED = frozenset({TriggerType.CRON, TriggerType.RATE, TriggerType.AT, TriggerType.FILES, TriggerType.EVENT})
-MOST_LIVE = 100  # runs of a pipeline that are looked at
+MOST_LIVE = 32  # runs of a pipeline that are looked at together
 PENDING_SECONDS = 60.0  # so long a turn that was taken holds without its run
 TURNS = (1.0, 30.0)  # seconds between two looks of a run that waits for those before it
 
@@ -44,10 +44,16 @@ def waiting(pipeline: Pipeline, firing: Firing) -> Pipeline:
 
 async def replace_older(pipeline: Pipeline, job_id: str, services: Services, *, tenant: str) -> None:
     """Cancels the live runs before this one. Of two at once the younger stays, whoever asks first."""
-    older = [job.id for job in await live_runs(pipeline.name, services, tenant) if job.id < job_id]
-    if older:
-        log.info("runs_replaced", pipeline=pipeline.name, runs=len(older))
-        await services.jobs.cancel(tenant, older)
+    after: str | None = None
+    while True:
+        live = await live_runs(pipeline.name, services, tenant, after=after)
+        older = [job.id for job in live if job.id < job_id]
+        if older:
+            log.info("runs_replaced", pipeline=pipeline.name, runs=len(older))
+            await services.jobs.cancel(tenant, older)
+        if len(older) < MOST_LIVE:
+            return
+        after = older[-1]
 
 
 async def seconds_until_turn(job: Job, args: RunArgs, services: Services) -> float | None:
@@ -59,8 +65,8 @@ async def seconds_until_turn(job: Job, args: RunArgs, services: Services) -> flo
     return min(max(float(before), TURNS[0]), TURNS[1]) if before else None
 
 
-async def live_runs(pipeline: str, services: Services, tenant: str) -> list[Job]:
-    """The runs of a pipeline that have not ended, the oldest first; those of a `call` are their callers'."""
+async def live_runs(pipeline: str, services: Services, tenant: str, *, after: str | None = None) -> list[Job]:
+    """The first runs of a pipeline that have not ended, the oldest first; those of a `call` are their callers'."""
     query = JobQuery(
         tenant=tenant,
         parent_id=ROOTS_ONLY,
@@ -69,6 +75,7 @@ async def live_runs(pipeline: str, services: Services, tenant: str) -> list[Job]
         metadata={PIPELINE_MARK: pipeline},
         limit=MOST_LIVE,
         is_ascending=True,
+        after=after,
     )
     return await services.jobs.find(query)
 

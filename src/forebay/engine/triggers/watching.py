@@ -39,7 +39,10 @@ class FileTriggers:
 
     async def step(self) -> int:
         """Looks where it is time and begins runs; returns how many. Raises: StoreUnavailable."""
-        return sum([await trigger.step() for trigger in self._triggers])
+        if not self._triggers:
+            return 0
+        now = await self._services.jobs.now()
+        return sum([await trigger.step(now) for trigger in self._triggers])
 
     def hint(self) -> None:
         """Something may have changed."""
