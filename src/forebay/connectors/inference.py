@@ -12,7 +12,7 @@ from forebay.connectors.duck import literal, name
 from forebay.connectors.inference_answers import count_shared, read_answers
 from forebay.connectors.inference_files import parquet
 from forebay.connectors.inference_gather import gather, write_kept
-from forebay.connectors.inference_plan import check_columns, pending, write_lines, write_plan
+from forebay.connectors.inference_plan import check_columns, contents_of, pending, write_lines, write_plan
 from forebay.connectors.parquet import keep_table
 from forebay.connectors.tables import DuckTables
 from forebay.connectors.workplace import Workplace
@@ -84,7 +84,9 @@ def _calls(asked: Asked, table: TableRef, span: Span, place: Workplace) -> Calls
     files = [place.local(one) for one in (table.blob_id, span.planned.blob_id, *span.again)]
     path = place.path("calls.json")
     with place.connection() as connection, path.open("wb") as file:
-        chosen = pending(connection, asked, table, files, span.start)
+        contents = contents_of(asked, place)
+        found = pending(connection, asked, table, files, span.start)
+        chosen = ((key, contents.filled(record)) for key, record in found)
         room = (span.most_lines, span.most_bytes)
         lines, records = write_lines(Asker(asked), chosen, file, room, is_alone=bool(span.again))
     return Calls(blob=place.keep(path), lines=lines, records=records)
@@ -94,7 +96,8 @@ def _estimate(asked: Asked, table: TableRef, planned: Planned, estimating: Estim
     asker = Asker(asked)
     files = [place.local(table.blob_id), place.local(planned.blob_id)]
     with place.connection() as connection:
-        chosen = (record for _, record in pending(connection, asked, table, files, 0))
+        contents = contents_of(asked, place)
+        chosen = (contents.filled(record) for _, record in pending(connection, asked, table, files, 0))
         while group := list(islice(chosen, asked.per_call)):
             estimating.add(asker.sent(group))
 

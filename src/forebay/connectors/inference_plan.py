@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import msgspec
 
+from forebay.connectors.contents import Contents
 from forebay.connectors.duck import literal, name
 from forebay.connectors.inference_files import LinesFile, parquet, rows_of
 from forebay.connectors.workplace import Workplace
@@ -69,7 +70,7 @@ def write_plan(place: Workplace, asked: Asked, table: TableRef, paid: tuple[str,
     earlier = [place.local(blob_id) for blob_id in paid]
     with place.connection() as connection:
         with known.open("wb") as known_file, closing(refused):
-            _know(connection, asked, table, place.local(table.blob_id), known_file, refused)
+            _know(connection, asked, table, place, known_file, refused)
         keys = f"SELECT DISTINCT key FROM {parquet(earlier)}" if paid else "SELECT NULL::VARCHAR AS key WHERE false"
         connection.execute(f"CREATE TABLE paid AS {keys}")
         connection.execute(
@@ -95,6 +96,13 @@ def pending(
     )
     for key, record in rows_of(connection, query + (f" OFFSET {start}" if failures else "")):
         yield key, decode_answer(record)
+
+
+def contents_of(asked: Asked, place: Workplace) -> Contents:
+    """Fills in what the templates name of files that records refer to."""
+    request = asked.request
+    bodies = () if asked.fanout is None else [branch.body for branch in asked.fanout.branches]
+    return Contents([request.prompt, request.system, request.body, *bodies], place)
 
 
 def write_lines(
@@ -128,12 +136,17 @@ def _shared(asker: Asker, group: Sequence[tuple[str, Mapping[str, Any]]]) -> byt
 
 
 def _know(
-    connection: "DuckDBPyConnection", asked: Asked, table: TableRef, records: Path, known: BinaryIO, refused: LinesFile
+    connection: "DuckDBPyConnection",
+    asked: Asked,
+    table: TableRef,
+    place: Workplace,
+    known: BinaryIO,
+    refused: LinesFile,
 ) -> None:
-    asker = Asker(asked)
-    for rn, text in rows_of(connection, _records(asked, table, records)):
+    asker, contents = Asker(asked), contents_of(asked, place)
+    for rn, text in rows_of(connection, _records(asked, table, place.local(table.blob_id))):
         try:
-            key = asker.key(asker.request(decode_answer(text)))
+            key = asker.key(asker.request(contents.filled(decode_answer(text))))
         except RequestError as error:
             told = {"rn": rn, "code": error.code, "message": error.message}
             refused.write(told)

@@ -15,7 +15,7 @@ from forebay.domain.attempt import Usage
 from forebay.domain.content import Segment
 from forebay.domain.errors import NotFound, NotSupported, RequestError
 from forebay.domain.job import LIVE, ErrorCode, Job, JobError, Join, Result
-from forebay.domain.pipeline import Counts, StepOutcome, StepOutput, step_work
+from forebay.domain.pipeline import Counts, StepOutcome, StepOutput, step_work, with_contents
 from forebay.domain.query import JobQuery
 from forebay.engine.context import Context
 from forebay.engine.handlers.budget import PRICE_UNKNOWN
@@ -268,7 +268,11 @@ class Inference:
             reused=paid,
         )
         return StepOutcome(
-            output=output, counts=counts, usage=cursor.usage, cost_usd=cursor.cost_usd, calls=cursor.calls
+            output=with_contents(output, self._work.inputs),
+            counts=counts,
+            usage=cursor.usage,
+            cost_usd=cursor.cost_usd,
+            calls=cursor.calls,
         )
 
     @property
