@@ -51,8 +51,10 @@ class ObedientAgent(AgentExecutor):
         if words.startswith("say"):
             await event_queue.enqueue_event(new_text_message(f"you said: {words}"))
             return
-        task = context.current_task or new_task_from_user_message(message)
-        await event_queue.enqueue_event(task)
+        task = context.current_task
+        if task is None:
+            task = new_task_from_user_message(message)
+            await event_queue.enqueue_event(task)
         updater = TaskUpdater(event_queue, task.id, task.context_id)
         await self._work(words, updater)
 

@@ -171,6 +171,18 @@ async def test_every_other_state_is_an_error_with_the_agents_words_and_its_task(
             assert b'"t-1"' in (caught.value.body or b"")
 
 
+@pytest.mark.parametrize("state", ["TASK_STATE_INPUT_REQUIRED", "TASK_STATE_AUTH_REQUIRED"])
+async def test_a_task_that_is_answered_may_be_shown_as_it_was_before_and_is_asked_for(state: str) -> None:
+    body = json.dumps({"message": {"parts": [{"text": "Rome"}], "taskId": "t-1"}}).encode()
+    async with agent({SEND: {"task": task(state)}, POLL: task("TASK_STATE_COMPLETED")}) as (raw, target):
+        pending = (await target.call(replace(call_of(), body=body))).pending
+        assert pending is not None
+        assert (await target.call(replace(call_of(), body=b"", pending=pending.state))).pending is None
+        raw.answers[POLL] = task(state)
+        with pytest.raises(TargetRejected, match="before it goes on"):
+            await target.call(replace(call_of(), body=b"", pending=pending.state))
+
+
 @pytest.mark.parametrize(
     ("answer", "error"),
     [
@@ -213,6 +225,17 @@ async def test_a_task_that_the_agent_does_not_know_is_lost_and_a_proxys_page_is_
         with pytest.raises(TargetFailed) as caught:
             await target.call(pending)
         assert not isinstance(caught.value, RemoteFailed)
+
+
+async def test_a_card_that_is_wrong_for_a_while_costs_no_work_that_is_under_way() -> None:
+    async with agent({CARD: card("http://127.0.0.1:9/a2a"), POLL: task("TASK_STATE_COMPLETED")}) as (raw, target):
+        pending = replace(call_of(), body=b"", pending='{"task":"t-1","since":0}')
+        with pytest.raises(TargetFailed) as caught:
+            await target.call(pending)
+        assert not isinstance(caught.value, RemoteFailed)
+        del raw.answers[CARD]
+        raw.answers["GET /tasks/t-1"] = raw.answers[POLL]  # without a card its address is its interface
+        assert (await target.call(pending)).status_code == 200
 
 
 async def test_a_tasks_id_is_one_step_of_the_path_whatever_the_agent_chose() -> None:

@@ -145,6 +145,17 @@ async def test_what_a_job_cannot_answer_is_a_dead_letter_with_the_agents_words(
     assert body_of(job)["id"]
 
 
+async def test_a_question_is_answered_by_a_job_whose_message_names_the_task(tmp_path: Path, agent: Agent) -> None:
+    async with opened(tmp_path, agent) as system, system.worker():
+        asked = body_of(await ended(system, await submit(system, "ask")))
+        message = {"parts": [{"text": "now: Rome"}], "taskId": asked["id"], "contextId": asked["contextId"]}
+        job = await make_job(Order(body=json.dumps({"message": message}), target="agent"), system.services)
+        [added] = await system.services.jobs.add([job])
+        answered = await ended(system, added.id)
+    assert answered.status is Status.SUCCEEDED
+    assert body_of(answered)["id"] == asked["id"]
+
+
 async def test_the_task_of_an_agent_that_was_killed_is_done_again_when_it_is_back(tmp_path: Path) -> None:
     with running_agent(AGENT, free_port()) as mortal:
         async with opened(tmp_path, mortal) as system, system.worker():

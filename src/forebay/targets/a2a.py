@@ -23,12 +23,14 @@ from forebay.targets.a2a_push import Pushes
 from forebay.targets.a2a_wire import (
     CANCEL,
     HEADERS,
+    INTERRUPTED,
     SEND,
     SEND_ANSWER,
     TASK,
     UNDER_WAY,
     State,
     Task,
+    continues_task,
     is_told,
     task_path,
 )
@@ -94,7 +96,8 @@ class A2aTarget:
         if response.status in _MISSING:
             self._place.forget()
         check_status(response, self.name, self._spec.api_key)
-        return self._sent(response, call, is_pushed=push is not None)
+        waits = INTERRUPTED if continues_task(body) else frozenset()
+        return self._sent(response, call, TaskState(task="", since=time.time(), is_pushed=push is not None), waits)
 
     async def withdraw(self, state: str) -> None:
         """Asks the agent to cancel the task; one that has ended, or that it does not know, it leaves as it is."""
@@ -117,13 +120,13 @@ class A2aTarget:
         headers = call_headers(self._headers, call)
         headers["forebay-job-id"] = call.job_id
         headers["forebay-attempt"] = str(call.attempt)
-        headers["idempotency-key"] = call.job_id
+        headers["idempotency-key"] = call.idempotency_key or call.job_id
         if call.hops:
             headers[HOPS_HEADER] = str(call.hops)
         return headers
 
-    def _sent(self, response: Response, call: Call, *, is_pushed: bool) -> InferenceResult:
-        """What the agent answered to the message."""
+    def _sent(self, response: Response, call: Call, state: TaskState, waits: frozenset[State]) -> InferenceResult:
+        """What the agent answered to the message. ``waits``: states in which a task may still be for a moment."""
         try:
             answer = SEND_ANSWER.decode(response.body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
@@ -134,13 +137,16 @@ class A2aTarget:
         if message:
             return self._result(response, message, call)
         task = self._task(response, body)
-        if task.status.state in UNDER_WAY:
-            return self._pending(response, TaskState(task=task.id, since=time.time(), is_pushed=is_pushed))
+        if task.status.state in UNDER_WAY | waits:
+            return self._pending(response, msgspec.structs.replace(state, task=task.id))
         return self._outcome(response, task, body, call)
 
     async def _asked(self, state: TaskState, call: Call) -> InferenceResult:
         """How a task stands. Raises: RemoteFailed: the agent does not know it any more, or it failed."""
-        agent = await self._place.find()
+        try:
+            agent = await self._place.find()
+        except TargetRejected as exc:  # a card that is wrong for a while costs no work that is under way
+            raise TargetFailed(exc.message, status_code=exc.status_code) from exc
         response = await self._http.get(agent.base_url + task_path(state.task), self._headers, call.timeout_seconds)
         if response.status in _MISSING and is_told(response.body):
             message = f"target {self.name!r}: the agent does not know the task {state.task[:100]!r} any more"

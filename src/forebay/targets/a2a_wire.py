@@ -39,6 +39,7 @@ class State(StrEnum):
 
 
 UNDER_WAY = frozenset({State.SUBMITTED, State.WORKING})
+INTERRUPTED = frozenset({State.INPUT_REQUIRED, State.AUTH_REQUIRED})
 
 
 class Part(msgspec.Struct, gc=False):
@@ -133,8 +134,26 @@ class Push(msgspec.Struct, rename="camel"):
     artifact_update: dict[str, msgspec.Raw] | None = None
 
 
+class Continuing(msgspec.Struct, rename="camel"):
+    """A message's task, where it belongs to one that is there."""
+
+    task_id: str = ""
+
+
+class SendRequest(msgspec.Struct):
+    """What is read of a request of our own."""
+
+    message: Continuing
+
+
 _TOLD = msgspec.json.Decoder(Told)
+_REQUEST = msgspec.json.Decoder(SendRequest)
 _PUSH = msgspec.json.Decoder(Push)
+
+
+def continues_task(request: bytes) -> bool:
+    """Whether a message answers a question of a task: the task may be shown as it was before."""
+    return b'"taskId"' in request and bool(_REQUEST.decode(request).message.task_id)
 
 
 def is_still_under_way(news: bytes) -> bool:
