@@ -15,6 +15,7 @@ from forebay.cli.failures import DONE, FAILED
 from forebay.cli.logging import set_up_logging
 from forebay.cli.options import options_of, refuse_server
 from forebay.cli.remote import moment, print_json
+from forebay.cli.schedule_checks import schedule_checks
 from forebay.domain.change import Depth, Worker
 from forebay.domain.errors import ForebayError
 from forebay.domain.health import Check, Level
@@ -38,7 +39,7 @@ def register(app: typer.Typer) -> None:
 
 
 def doctor(context: typer.Context) -> None:
-    """Check what hurts: store, server, disk, blobs, clock, queues, workers. Exit 1 if a check failed."""
+    """Check what hurts: store, server, disk, blobs, clock, queues, schedules, workers. Exit 1 if a check failed."""
     options = options_of(context)
     refuse_server(options, "doctor")
     settings = options.settings()
@@ -82,10 +83,11 @@ async def _of_the_system(settings: Settings, shown: str, skew_seconds: float = 0
             checks.append(Check(name="blobs", level=Level.OK, message=system.services.blobs.store_id))
             jobs = system.services.jobs
             depths, workers = await jobs.depths(), await jobs.workers()
+            of_schedules = await schedule_checks(system.services, await jobs.now())
     except ForebayError as error:
         return [*checks, Check(name="store", level=Level.FAIL, message=str(error))]
     now = time.time() + skew_seconds
-    checks += [*_of_queues(depths, now), *_of_windows(settings.targets, now)]
+    checks += [*_of_queues(depths, now), *_of_windows(settings.targets, now), *of_schedules]
     return [*checks, *_of_workers(workers, now), *_unserved(depths, workers, now)]
 
 
