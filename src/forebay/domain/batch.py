@@ -51,6 +51,7 @@ class BatchArgs(Record, frozen=True, kw_only=True):
     metadata: dict[str, str] = {}  # of every line's job
     budgets: tuple[Ceiling, ...] = ()  # that lines spend from, beside the batch's own
     fanout: FanoutArgs | None = None  # every line is a message to several targets
+    hops: int = 0  # events that led here
     line_seconds: float | None = None  # from a line's job's making to its deadline, where that is earlier
     is_each_alone: bool = False  # a line whose model nobody serves fails alone, and not the whole batch
 

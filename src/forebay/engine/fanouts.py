@@ -26,14 +26,6 @@ SUMMING_SECONDS = 600.0  # likewise, where a target sums up
 LEEWAY_SHARE = 0.1  # of the time until the join's deadline, at most, below another group
 
 
-def join_by(now: float, deadline: float) -> float:
-    """When a fan-out below a group must join, so that it has ended by the group's deadline."""
-    return now + (deadline - now) / (1 + LEEWAY_SHARE)
-
-
-NESTED_SHARE = 0.95  # of the time that a group has, for a fan-out within it: what that has by then is not lost
-
-
 async def make_fanout(order: Order, services: Services, *, tenant: str = "default", within: float | None = None) -> Job:
     """Makes the group of an order with ``fanout``; its branches are made when it runs. Its body is the event, or what
     every branch is sent; its deadline is the join's. ``within``: when the group joins that it is a child of.
@@ -47,11 +39,10 @@ async def make_fanout(order: Order, services: Services, *, tenant: str = "defaul
     until = order.deadline or start + services.bounds.default_deadline_seconds
     leeway = LEEWAY_SECONDS if args.aggregation.branch is None else SUMMING_SECONDS
     if within is not None:
-        until = min(until, now + (within - now) * NESTED_SHARE)
-        leeway = min(leeway, max(within - until, 0.0))
-    above = infer_args(order.args)
+        until = min(until, join_by(now, within))
     if order.parent_id:  # which has little time itself, maybe
-        leeway = min(leeway, (until - start) * LEEWAY_SHARE)
+        leeway = min(leeway, max(until - start, 0.0) * LEEWAY_SHARE)
+    above = infer_args(order.args)
     notices = await notices_of(order, Subject.JOB, services, tenant)
     return Job(
         id=services.ids.new("job"),
@@ -83,6 +74,11 @@ async def make_fanout(order: Order, services: Services, *, tenant: str = "defaul
         body=await store_text(order.body, services.blobs),
         on_end=notices,
     )
+
+
+def join_by(now: float, deadline: float) -> float:
+    """When a fan-out below a group must join, so that what it has by the group's deadline is not lost."""
+    return now + (deadline - now) / (1 + LEEWAY_SHARE)
 
 
 def _check(args: FanoutArgs, text: str, services: Services) -> None:

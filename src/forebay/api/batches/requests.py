@@ -59,7 +59,7 @@ def parse_batch(data: bytes) -> BatchRequest:
     return request
 
 
-async def order_of(request: BatchRequest, identity: Identity, api: Api, caller: Caller) -> BatchOrder:
+async def order_of(request: BatchRequest, identity: Identity, api: Api, caller: Caller, *, hops: int = 0) -> BatchOrder:
     """The order that a request makes. An input file that does not exist fails the batch, not the request."""
     record = await api.services.records.get(caller.tenant, FILE, request.input_file_id)
     data = file_data(record) if record is not None else None
@@ -71,6 +71,7 @@ async def order_of(request: BatchRequest, identity: Identity, api: Api, caller: 
             endpoint=request.endpoint,
             completion_window=request.completion_window,
             output_expires_after=_output_expiry(request.output_expires_after),
+            hops=hops,
         ),
         lifespan_seconds=window_seconds(request.completion_window),
         budget_usd=budget_usd(request.metadata),

@@ -15,6 +15,7 @@ from forebay.api.bodies import read_body
 from forebay.api.context import Api, Caller, api_of, caller_of
 from forebay.api.errors import JSON
 from forebay.api.files.content import Content, from_byte, progress_headers
+from forebay.api.hops import hops_of
 from forebay.api.idempotency import REPLAYED, identify
 from forebay.api.jobs.listing import read_limit
 from forebay.api.paging import Page, page_response, read_cursor
@@ -44,7 +45,7 @@ async def create(request: Request) -> Response:
     identity = identify(request, body, body_key=parsed.idempotency_key, passed=passed)
     if known := await known_batch(identity, api, caller):
         return await _response(await load_batch(batch_id(known), api, caller), api, headers=REPLAYED)
-    order = await order_of(parsed, identity, api, caller)
+    order = await order_of(parsed, identity, api, caller, hops=hops_of(request))
     return await _admit(replace(order, args=replace(order.args, passed=passed)), api, caller)
 
 

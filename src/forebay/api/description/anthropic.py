@@ -5,7 +5,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from forebay.api.description.operation import ID, KEY, Operation, limit, query
+from forebay.api.description.operation import HOPS, ID, KEY, Operation, limit, query
 from forebay.api.description.operation import STRING as NAMED
 from forebay.api.message_batches.routes import JSONL, MOST_LISTED, MessageBatchDeleted, MessageBatchList
 from forebay.api.message_batches.views import MessageBatchView
@@ -44,7 +44,7 @@ ANTHROPIC_OPERATIONS = (
         tag=_TAG,
         request=MessageBatchCreate,
         answer=MessageBatchView,
-        parameters=(KEY,),
+        parameters=(KEY, HOPS),
         refusals=(400, 409, 413, 503),
     ),
     Operation(

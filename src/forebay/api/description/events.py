@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from forebay.api.description.operation import AFTER, STRING, Operation, Parameter, limit, query
+from forebay.api.description.operation import AFTER, HOPS, STRING, Operation, Parameter, limit, query
 from forebay.api.events.routes import ReplayRequest
 from forebay.api.events.rules import TestRequest
 from forebay.api.events.views import DeletedRule, EventList, ReceiptList, RuleList, RuleView, TestView
@@ -20,6 +20,7 @@ EVENT_OPERATIONS = (
         request=dict[str, Any] | list[dict[str, Any]],
         answer=ReceiptList,
         status=202,
+        parameters=(HOPS,),
         refusals=(400, 413, 503),
     ),
     Operation(

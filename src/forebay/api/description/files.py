@@ -8,7 +8,7 @@ from msgspec import Meta
 from forebay.api.batches.requests import ENDPOINTS, BatchRequest
 from forebay.api.batches.routes import BatchList
 from forebay.api.batches.views import BatchView
-from forebay.api.description.operation import AFTER, FORM, ID, JSONL, KEY, STRING, Operation, limit, query
+from forebay.api.description.operation import AFTER, FORM, HOPS, ID, JSONL, KEY, STRING, Operation, limit, query
 from forebay.api.files.routes import FileDeleted, FileList, FileView
 
 
@@ -84,7 +84,7 @@ FILE_OPERATIONS = (
         tag=_BATCHES,
         request=BatchRequest,
         answer=BatchView,
-        parameters=(KEY,),
+        parameters=(KEY, HOPS),
         refusals=(400, 409, 503),
     ),
     Operation(

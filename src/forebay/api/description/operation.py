@@ -58,6 +58,12 @@ PREFER = Parameter(
     schema=STRING,
     description="`respond-async[, wait=N]`: 202 and the job after N seconds",
 )
+HOPS = Parameter(
+    name="forebay-hops",
+    place="header",
+    schema={"type": "string", "pattern": "^[0-9]{1,6}$"},
+    description="How many events, each set off by the one before, led to this request: bounds cycles of rules",
+)
 AFTER = query("after", STRING, "The last id of the page before")
 
 

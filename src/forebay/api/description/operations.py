@@ -15,6 +15,7 @@ from forebay.api.description.keys import KEY_OPERATIONS
 from forebay.api.description.operation import (
     AFTER,
     EVENTS,
+    HOPS,
     ID,
     KEY,
     NDJSON,
@@ -108,7 +109,7 @@ _JOBS = (
         request=JobRequest,
         answer=JobView,
         status=202,
-        parameters=(KEY,),
+        parameters=(KEY, HOPS),
         refusals=(400, 404, 409, 413, 503),
     ),
     Operation(
@@ -129,7 +130,7 @@ _JOBS = (
         media_type=NDJSON,
         answer=(Accepted, Refused),
         answer_type=NDJSON,
-        parameters=(KEY,),
+        parameters=(KEY, HOPS),
         refusals=(400, 503),
     ),
     Operation(
@@ -233,7 +234,7 @@ _MODEL_ENDPOINTS = tuple(
         tag="model endpoints",
         request=ModelRequest,
         answer=bytes,
-        parameters=(KEY, PREFER),
+        parameters=(KEY, PREFER, HOPS),
         refusals=(202, 400, 404, 409, 413, 502, 503, 504),
         is_form_too=path in FILE_ENDPOINTS,
     )

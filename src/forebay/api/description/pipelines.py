@@ -1,6 +1,6 @@
 """What pipelines and runs take and give, for ``/openapi.json``."""
 
-from forebay.api.description.operation import AFTER, KEY, STRING, Operation, Parameter, limit, query
+from forebay.api.description.operation import AFTER, HOPS, KEY, STRING, Operation, Parameter, limit, query
 from forebay.api.pipelines.routes import PARQUET, ResumeRequest, RunRequest
 from forebay.api.pipelines.views import PipelineList, RunList
 from forebay.domain.job import Status
@@ -30,7 +30,7 @@ PIPELINE_OPERATIONS = (
         request=RunRequest,
         answer=RunView,
         status=202,
-        parameters=(_NAME, KEY),
+        parameters=(_NAME, KEY, HOPS),
         refusals=(400, 404, 409, 413, 429, 503),
     ),
     Operation(

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from forebay.api.description.operation import ID, KEY, PREFER, STRING, Operation, limit, query
+from forebay.api.description.operation import HOPS, ID, KEY, PREFER, STRING, Operation, limit, query
 from forebay.domain.response import ENDPOINT, State
 
 _INCLUDE = query("include", STRING, "What else is to be told; everything that is known always is")
@@ -73,7 +73,7 @@ RESPONSE_OPERATIONS = (
         tag="responses",
         request=ResponseRequest,
         answer=bytes,  # a Response or its events
-        parameters=(KEY, PREFER),
+        parameters=(KEY, PREFER, HOPS),
         refusals=(202, 400, 404, 409, 413, 502, 503, 504),
     ),
     Operation(

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from forebay.api.description.operation import AFTER, ID, KEY, Operation, limit, query
+from forebay.api.description.operation import AFTER, HOPS, ID, KEY, Operation, limit, query
 from forebay.api.videos.routes import DEFAULT_LIMIT, HIGHEST_LIMIT, VideoDeleted, VideoList
 from forebay.api.videos.views import VideoView
 from forebay.domain.video import ENDPOINT
@@ -35,7 +35,7 @@ VIDEO_OPERATIONS = (
         request=VideoRequest,
         is_form_too=True,
         answer=VideoView,
-        parameters=(KEY,),
+        parameters=(KEY, HOPS),
         refusals=(400, 404, 409, 413),
     ),
     Operation(

@@ -21,6 +21,7 @@ from forebay.api.graphql.errors import NO_QUERY, PARSE_FAILED, formatted, reques
 from forebay.api.graphql.operation import Operation
 from forebay.api.graphql.scalars import encoded
 from forebay.api.graphql.schema import schema
+from forebay.api.hops import hops_of
 from forebay.domain.errors import ForebayError, NotSupported, RequestError
 from forebay.policy.json_text import DEEPEST, is_too_deep
 
@@ -60,7 +61,7 @@ async def graphql(request: Request) -> Response:
 
 
 async def _answered(asked: Asked, request: Request, media_type: str) -> Response:
-    operation = Operation(api=api_of(request), caller=caller_of(request))
+    operation = Operation(api=api_of(request), caller=caller_of(request), hops=hops_of(request))
     try:
         result = await schema().execute(
             asked.query,

@@ -23,6 +23,7 @@ class Operation:
     api: Api
     caller: Caller
     presented: str | None = None
+    hops: int = 0
     connection_params: dict[str, Any] = field(default_factory=dict)  # of `connection_init`, until it was answered
     _held_bytes: int = field(default=0, init=False)
 

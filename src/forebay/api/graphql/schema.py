@@ -68,7 +68,9 @@ async def _submit(info: Info, input: JobInput) -> Job:  # noqa: A002 - an argume
     data = msgspec.json.encode(given(input))
     request = parse_request(data)
     identity = _identity(request.idempotency_key, data)
-    admitted = await admit(order_of(request, identity, api.services.clock.now()), identity, api, caller)
+    admitted = await admit(
+        order_of(request, identity, api.services.clock.now(), hops=info.context.hops), identity, api, caller
+    )
     return job_node(admitted.job or await load(admitted.id, api, caller))
 
 

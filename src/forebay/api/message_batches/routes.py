@@ -12,6 +12,7 @@ from forebay.api.batches.admission import admit_batch, ask_to_cancel, identified
 from forebay.api.context import Api, Caller, api_of, caller_of
 from forebay.api.errors import JSON
 from forebay.api.files.content import Content, progress_headers
+from forebay.api.hops import hops_of
 from forebay.api.idempotency import REPLAYED, identify
 from forebay.api.jobs.listing import read_limit
 from forebay.api.message_batches.input import BatchInput
@@ -71,6 +72,7 @@ async def create(request: Request) -> Response:
         passed=passed,
         requests=given.count,
         is_each_alone=True,
+        hops=hops_of(request),
     )
     order = identified(BatchOrder(args=args, lifespan_seconds=LIFESPAN_SECONDS, kind=MESSAGE_BATCH), identity)
     added = await admit_batch(order, api, caller)

@@ -8,6 +8,7 @@ from starlette.requests import Request
 from forebay.api.admission import Admitted, admit, known_job
 from forebay.api.bodies import decode, read_body
 from forebay.api.context import Api, Caller
+from forebay.api.hops import hops_of
 from forebay.api.idempotency import Identity, identify
 from forebay.api.inference import Preference
 from forebay.api.jobs.requests import check_metadata, parse_head
@@ -37,6 +38,7 @@ class Asked(Record, frozen=True, kw_only=True):
     identity: Identity
     preference: Preference
     passed: Passed | None
+    hops: int = 0
 
     @property
     def is_background(self) -> bool:
@@ -63,7 +65,8 @@ async def read_asked(request: Request, api: Api) -> Asked:
     if metadata is not None:
         check_metadata(_metadata(metadata))
     preference = Preference(request.headers.getlist("prefer"))
-    return Asked(data=data, request=body, identity=identity, preference=preference, passed=passed)
+    hops = hops_of(request)
+    return Asked(data=data, request=body, identity=identity, preference=preference, passed=passed, hops=hops)
 
 
 async def admit_asked(asked: Asked, api: Api, caller: Caller) -> Admitted:
@@ -138,6 +141,7 @@ def _order(asked: Asked, body: str, args: ResponseArgs) -> Order:
         origin=identity.origin,
         args=with_args(encode_args(args), InferArgs(passed=asked.passed)),
         on_end=() if args.is_stored else (NOTICE,),
+        hops=asked.hops,
     )
 
 

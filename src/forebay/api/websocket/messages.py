@@ -10,6 +10,7 @@ from forebay.api.errors import ErrorBody, error_body, problem_of
 from forebay.api.jobs.requests import Name
 from forebay.api.views import JobView
 from forebay.domain.errors import RequestError
+from forebay.domain.hops import MOST_DIGITS
 
 MOST_WATCHED = 10_000  # jobs of one socket
 LONGEST_REF = 255
@@ -31,9 +32,10 @@ class Auth(Action, tag="auth"):
 
 
 class Submit(Action, tag="submit"):
-    """``job`` is what ``POST /v1/jobs`` takes."""
+    """``job`` is what ``POST /v1/jobs`` takes. ``hops``: what its header would say; None: what the socket's did."""
 
     job: msgspec.Raw
+    hops: Annotated[int, Meta(ge=0, lt=10**MOST_DIGITS)] | None = None
 
 
 class Watch(Action, tag="watch"):

@@ -14,6 +14,7 @@ from starlette.types import Receive, Scope, Send
 from forebay.api.admission import admit
 from forebay.api.context import Api, Caller, api_of, require
 from forebay.api.errors import problem_of, problem_response
+from forebay.api.hops import hops_of
 from forebay.api.idempotency import Identity, fingerprint_of, scoped_key
 from forebay.api.jobs.requests import JobRequest, order_of, parse_request
 from forebay.api.keys.ring import presented_key
@@ -52,6 +53,11 @@ async def socket(scope: Scope, receive: Receive, send: Send) -> None:
         refusal = RequestError(message, code="invalid_value")
         await problem_response(problem_of(refusal), connection)(scope, receive, send)
         return
+    try:
+        hops = hops_of(connection)
+    except RequestError as refusal:
+        await problem_response(problem_of(refusal), connection)(scope, receive, send)
+        return
     await receive()  # `websocket.connect`
     await send({"type": "websocket.accept"})
     out = Outgoing(send)
@@ -59,7 +65,7 @@ async def socket(scope: Scope, receive: Receive, send: Send) -> None:
     try:
         caller = await presence.open(receive)
         trust(scope)
-        session = Session(api_of(connection), presence, caller, out)
+        session = Session(api_of(connection), presence, caller, out, hops=hops)
         try:
             await session.run(receive)
         finally:
@@ -79,10 +85,11 @@ async def upgrade_required(_: Request) -> Response:
 class Session:
     """One client's socket, from its first message to its last."""
 
-    __slots__ = ("_api", "_caller", "_has_begun", "_out", "_presence", "_tasks", "_watched")
+    __slots__ = ("_api", "_caller", "_has_begun", "_hops", "_out", "_presence", "_tasks", "_watched")
 
-    def __init__(self, api: Api, presence: Presence, caller: Caller, out: Outgoing) -> None:
+    def __init__(self, api: Api, presence: Presence, caller: Caller, out: Outgoing, *, hops: int = 0) -> None:
         self._api = api
+        self._hops = hops
         self._presence = presence
         self._caller = caller
         self._out = out
@@ -142,7 +149,8 @@ class Session:
         try:
             try:
                 request, identity = self._parsed(bytes(submit.job))
-                order = order_of(request, identity, self._api.services.clock.now())
+                hops = self._hops if submit.hops is None else submit.hops
+                order = order_of(request, identity, self._api.services.clock.now(), hops=hops)
                 admitted = await admit(order, identity, self._api, self._caller)
             finally:
                 self._watched.reserved -= 1

@@ -112,6 +112,7 @@ async def _send(
         keep_call=True,
         parent_id=batch.id,
         fanout=args.fanout,
+        hops=args.hops,
     )
     make = make_job if args.fanout is None else make_fanout
     try:
