@@ -81,5 +81,7 @@ class DuckTables:
                 return work(Workplace(folder, self._shop, stopper, loop))
         except Stopped:
             return RequestError("the step was stopped", code=STEP_FAILED)
+        except OSError as exc:
+            return RequestError(f"the step's work can't be kept on the disk: {exc.strerror or exc}", code=STEP_FAILED)
         except Exception as exc:  # noqa: BLE001 - it is raised again where the work is waited for
             return exc

@@ -50,7 +50,7 @@ async def table_house(folder: Path) -> AsyncIterator[TableHouse]:
     clock = FakeClock()
     blobs = await open_blobs(folder / "blobs", clock=clock, ids=IdSource(clock.now))
     data, work = folder / "data", folder / "work"
-    data.mkdir()
+    data.mkdir(parents=True)
     tables = DuckTables(blobs, work)
     yield TableHouse(tables, blobs, data)
     await tables.close()
