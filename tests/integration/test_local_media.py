@@ -194,6 +194,7 @@ async def test_what_one_model_speaks_another_one_hears_word_for_word() -> None:
             ({"input": ""}, "invalid_value"),
             ({"input": "x" * 4097}, "invalid_value"),
             ({"input": "日本"}, "invalid_value"),
+            ({"input": "1" * 4000}, "invalid_value"),
             ({"input": "x", "voice": "alloy"}, "invalid_value"),
             ({"input": "x", "speed": 5}, "invalid_value"),
             ({"input": "x", "response_format": "ogg"}, "invalid_value"),
@@ -204,6 +205,7 @@ async def test_what_one_model_speaks_another_one_hears_word_for_word() -> None:
         for form, code in (
             (form_of(b""), "invalid_audio"),
             (form_of(b"no sound at all"), "invalid_audio"),
+            (form_of(wav[:20] + b"\x01\xde" + wav[22:]), "invalid_audio"),  # of a codec that nobody has
             (form_of(base64.b64decode(data_url(page()).partition(",")[2])), "invalid_audio"),
             (form_of(wav, language="de"), "invalid_value"),
             (form_of(wav, response_format="docx"), "invalid_value"),

@@ -43,7 +43,10 @@ class SpeechAdapter:
         return partial(self._answer, asked)
 
     def _answer(self, asked: SpeechRequest) -> Answer:
-        samples = self._model(asked.input, speed=asked.speed, seed=SEED)
+        try:
+            samples = self._model(asked.input, speed=asked.speed, seed=SEED)
+        except (LookupError, ValueError, OverflowError) as error:  # its grammar meets a number of a thousand digits
+            raise Refused(f"input can't be turned into sounds ({error})", param="input") from error
         if not len(samples):
             raise Refused("input has nothing that can be spoken", param="input")
         return Answer(*encoded(samples, self._model.sample_rate, asked.response_format))

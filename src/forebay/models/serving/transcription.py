@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 import msgspec
+from av.error import FFmpegError
 from faster_whisper import WhisperModel
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
@@ -50,14 +51,19 @@ class TranscriptionAdapter:
     def _answer(self, asked: Asked) -> Answer:
         file = io.BytesIO(asked.file)
         seconds_of(file)
-        segments, told = self._model.transcribe(
-            file,
-            language="en",
-            beam_size=1,
-            temperature=asked.temperature,
-            initial_prompt=asked.prompt,
-            word_timestamps=asked.with_words,
-        )
+        try:
+            segments, told = self._model.transcribe(
+                file,
+                language="en",
+                beam_size=1,
+                temperature=asked.temperature,
+                initial_prompt=asked.prompt,
+                word_timestamps=asked.with_words,
+            )
+        except FFmpegError as error:  # its container is sound, what is in it isn't
+            raise Refused(
+                f"the file can't be decoded ({error.strerror})", param="file", code="invalid_audio"
+            ) from error
         return _shown(list(segments), told.duration, asked)
 
 
