@@ -1,5 +1,6 @@
 """Events that start pipelines: once, told in the receipt, bounded where they go round."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -90,6 +91,25 @@ async def test_events_are_not_skipped_while_a_run_is_live_but_wait(server: Serve
         await send(server, id=str(number))
     waits = [await seconds_until_turn(run, args_of(run), server.services) for run in await runs(server)]
     assert waits == [None, 1.0, 2.0]
+
+
+async def test_runs_that_wait_begin_one_after_the_other_whichever_worker_has_them(tmp_path: Path) -> None:
+    one_by_one = replace(pipeline("turns", on={"event": {"source": ["crm"]}}), steps=(ROUND,))
+    async with running_server(tmp_path, pipelines=[one_by_one]) as server:
+        for number in range(6):
+            await send(server, id=str(number))
+        workers = [WorkerProcess(server.services, WorkerOptions()) for _ in range(2)]
+        for _ in range(80):
+            server.clock.advance(1)
+            for worker in workers:
+                await server.services.jobs.renew(worker.worker)
+            await server.services.jobs.recover()
+            await asyncio.gather(*[worker.run_until_idle() for worker in workers])
+        found = await runs(server)
+        begun = [await server.services.jobs.find(JobQuery(tenant="default", parent_id=run.id)) for run in found]
+    assert {run.status.value for run in found} == {"succeeded"}
+    ends = [run.finished_at or 0 for run in found]
+    assert all(end < step.created_at for end, [step] in zip(ends, begun[1:], strict=False))
 
 
 async def test_under_replace_an_event_ends_the_run_before(server: Server) -> None:

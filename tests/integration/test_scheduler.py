@@ -14,6 +14,7 @@ from forebay.domain.schedule import SCHEDULE, TURN, schedule_data
 from forebay.engine.scheduler import Scheduler, scheduling
 from forebay.engine.triggers.firing import seconds_until_turn
 from forebay.engine.triggers.states import change_state
+from forebay.testing.clock import FakeClock
 from forebay.testing.doubting import DoubtingJobs
 from tests.integration.schedule_house import House, allowing, args_of, opened_house, pipeline
 
@@ -61,6 +62,20 @@ async def test_two_servers_that_tick_at_once_fire_once(house: House) -> None:
         house.clock.advance(3600)
         await asyncio.gather(*[one.step() for one in servers for _ in range(2)])
     assert await house.fire_times(start) == [3600, 7200, 10_800]
+
+
+async def test_a_server_whose_own_clock_is_wrong_fires_by_the_stores(house: House) -> None:
+    ahead, start = FakeClock(house.clock.now() + 5 * DAY), house.clock.now()
+    wrong = Scheduler(await house.server(allowing(on=HOURLY), clock=ahead))
+    right = await house.scheduler(allowing(on=HOURLY))
+    for scheduler in (wrong, right):
+        await scheduler.step()
+    for _ in range(4):
+        house.clock.advance(1800)
+        ahead.advance(1800)
+        await wrong.step()
+        await right.step()
+    assert await house.fire_times(start) == [3600, 7200]
 
 
 async def test_a_server_that_died_before_it_noted_the_firing_is_followed_by_one_that_fires_nothing_more(
