@@ -127,13 +127,24 @@ def work_folder(parent: Path | None) -> Iterator[Path]:
     base = parent or Path(tempfile.gettempdir())
     base.mkdir(parents=True, exist_ok=True)
     _remove_left_behind(base)
-    folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=base))
+    folder, lock = _locked_folder(base)
     try:
-        with (folder / _LOCK).open("wb") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with lock:
             yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _locked_folder(base: Path) -> tuple[Path, IO[bytes]]:
+    """A new folder and its lock. Between the making of the two somebody may have taken it for one left behind."""
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=base))
+        with suppress(FileNotFoundError):
+            lock = (folder / _LOCK).open("wb")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if _is_at(lock, folder / _LOCK):
+                return folder, lock
+            lock.close()
 
 
 def _remove_left_behind(base: Path) -> None:

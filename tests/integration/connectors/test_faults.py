@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -80,6 +81,19 @@ async def test_a_cancelled_step_breaks_its_statement_off(house: TableHouse) -> N
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
+
+
+def test_no_folder_that_is_being_made_is_taken_for_one_left_behind(tmp_path: Path) -> None:
+    def work() -> int:
+        there = 0
+        for _ in range(100):
+            with work_folder(tmp_path) as folder:
+                there += folder.exists()
+        return there
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sum(work.result() for work in [pool.submit(work) for _ in range(4)]) == 400
+    assert list(tmp_path.glob(f"{PREFIX}*")) == []
 
 
 def test_a_folder_of_a_killed_process_is_removed_and_one_at_work_is_not(tmp_path: Path) -> None:
