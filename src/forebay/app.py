@@ -34,9 +34,11 @@ from forebay.settings import BucketPlace, Settings
 from forebay.stores.drivers import store_driver
 from forebay.stores.sqlite import open_store
 from forebay.targets.a2a_push import Pushes
-from forebay.targets.build import build_targets
+from forebay.targets.build import Surroundings, build_targets
 from forebay.targets.prices import ListPrices
 from forebay.targets.python_function import PythonTarget
+
+CONNECTIONS = 8  # to a data source, where the target declares no concurrency
 
 
 class SystemClock:
@@ -113,7 +115,10 @@ async def open_system(settings: Settings, *, clock: Clock | None = None) -> Asyn
         secrets = Secrets(settings.secret_key, secret_path(settings.store.path) if settings.store.path else None)
         pushes = Pushes(settings.public_url, secrets) if settings.public_url else None
         building = build_targets(
-            specs, local=local, prices=prices, library=settings.http_client, pushes=pushes, sources=Connectors()
+            specs,
+            around=Surroundings(local=local, sources=Connectors(), pushes=pushes),
+            prices=prices,
+            library=settings.http_client,
         )
         targets = await stack.enter_async_context(building)
         specs = [target.spec if isinstance(target := targets[spec.name], PythonTarget) else spec for spec in specs]
@@ -207,8 +212,15 @@ async def open_storage(
 
 
 def _with_slots(spec: TargetSpec) -> TargetSpec:
-    """A local model takes as many calls at once as its server has slots: nothing has to be learned."""
-    if spec.type is not TargetType.LOCAL or spec.model is None or spec.limits.concurrency is not None:
+    """A local model takes as many calls at once as its server has slots, and a data source as many as we have
+    connections to it: nothing has to be learned.
+    """
+    if spec.limits.concurrency is not None:
         return spec
-    limits = msgspec.structs.replace(spec.limits, concurrency=find_model(spec.model).slots)
-    return msgspec.structs.replace(spec, limits=limits)
+    if spec.type is TargetType.LOCAL and spec.model is not None:
+        slots = find_model(spec.model).slots
+    elif spec.type in {TargetType.SQL, TargetType.SEARCH}:
+        slots = CONNECTIONS
+    else:
+        return spec
+    return msgspec.structs.replace(spec, limits=msgspec.structs.replace(spec.limits, concurrency=slots))

@@ -12,7 +12,7 @@ from forebay.domain.inference import Call, InferenceResult
 from forebay.domain.target import ResponsesMode, TargetSpec, TargetType
 from forebay.policy.responses_stream import events_in
 from forebay.ports import Target
-from forebay.targets.build import build_target, build_targets
+from forebay.targets.build import Surroundings, build_target, build_targets
 from forebay.targets.clients import HttpLibrary, open_http
 from forebay.targets.http import HttpClient
 from forebay.testing.mock_model import MockModel
@@ -228,7 +228,7 @@ async def test_a_local_model_is_asked_for_chat_alone() -> None:
                 return mock.base_url, ""
 
         spec = TargetSpec(name="local", type=TargetType.LOCAL, model="small")
-        async with build_targets([spec], local=Starter()) as targets:
+        async with build_targets([spec], around=Surroundings(local=Starter())) as targets:
             answered = json.loads((await called(targets["local"])).body)
         assert answered["output"][0]["content"][0]["text"] == "echo: x"
         assert mock.calls["by_endpoint"] == {"/chat/completions": 1}

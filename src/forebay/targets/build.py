@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from typing import assert_never
 
 from forebay.domain.errors import ConfigurationError
@@ -24,18 +25,23 @@ from forebay.targets.python_function import PythonTarget
 from forebay.targets.search import SearchTarget
 from forebay.targets.sql import SqlTarget
 
-DATA_TYPES = frozenset({TargetType.SQL, TargetType.SEARCH})
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What targets use of the process around them, beside HTTP; None: it is not to be had there."""
+
+    local: LocalServer | None = None
+    sources: DataSources | None = None
+    pushes: Pushes | None = None
 
 
 @asynccontextmanager
 async def build_targets(
     specs: Iterable[TargetSpec],
     *,
-    local: LocalServer | None = None,
+    around: Surroundings | None = None,
     prices: PriceTable | None = None,
     library: HttpLibrary = DEFAULT_LIBRARY,
-    sources: DataSources | None = None,
-    pushes: Pushes | None = None,
 ) -> AsyncIterator[dict[str, Target]]:
     """Builds every target on one HTTP client; leaving closes them.
 
@@ -51,11 +57,7 @@ async def build_targets(
         stack.push_async_callback(http.close)
         targets: dict[str, Target] = {}
         for spec in specs:
-            if spec.type in DATA_TYPES:
-                targets[spec.name] = target = build_data_target(spec, sources)
-                stack.push_async_callback(target.close)
-                continue
-            targets[spec.name] = target = build_target(spec, http, table=table, local=local, pushes=pushes)
+            targets[spec.name] = target = build_target(spec, http, table=table, around=around)
             stack.push_async_callback(target.close)
         yield targets
 
@@ -72,10 +74,10 @@ def build_target(
     http: HttpClient,
     *,
     table: PriceTable | None = None,
-    local: LocalServer | None = None,
-    pushes: Pushes | None = None,
+    around: Surroundings | None = None,
 ) -> Target:
     """Builds one target. Raises: ConfigurationError."""
+    around = around or Surroundings()
     table = table or ListPrices()
     match spec.type:
         case TargetType.OPENAI:
@@ -87,23 +89,22 @@ def build_target(
         case TargetType.PYTHON:
             return PythonTarget(spec, table)
         case TargetType.LOCAL:
-            if local is None:
+            if around.local is None:
                 raise ConfigurationError(f"targets.{spec.name}: local models can't be started here")
-            return LocalTarget(spec, http, table, local)
+            return LocalTarget(spec, http, table, around.local)
         case TargetType.FOREBAY:
             return ForebayTarget(spec, http)
         case TargetType.A2A:
-            return A2aTarget(spec, http, table, pushes)
+            return A2aTarget(spec, http, table, around.pushes)
         case TargetType.MCP:
             return open_tool(spec)
         case TargetType.SQL | TargetType.SEARCH:
-            return build_data_target(spec, None)
+            return _data_target(spec, around.sources)
         case _:
             assert_never(spec.type)
 
 
-def build_data_target(spec: TargetSpec, sources: DataSources | None) -> Target:
-    """Builds a target that answers from data. Raises: ConfigurationError."""
+def _data_target(spec: TargetSpec, sources: DataSources | None) -> Target:
     if sources is None:
         raise ConfigurationError(f"targets.{spec.name}: data sources can't be opened here")
     return SqlTarget(spec, sources) if spec.type is TargetType.SQL else SearchTarget(spec, sources)

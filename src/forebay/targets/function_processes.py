@@ -88,6 +88,7 @@ class ProcessCalls:
     """At most ``size`` processes for one function."""
 
     def __init__(self, function: str, size: int, name: str) -> None:
+        self.size = size
         self._function = function
         self._pool = DaemonPool(size, f"target-{name}")
         self._lock = threading.Lock()

@@ -73,10 +73,16 @@ class PythonTarget:
 
     @property
     def spec(self) -> TargetSpec:
-        """The declaration, with the modality that the function is marked with where it has none of its own."""
-        if self._spec.modality != TargetMark().modality:
-            return self._spec
-        return msgspec.structs.replace(self._spec, modality=self._mark.modality)
+        """The declaration, with what it leaves to the function: the modality that it is marked with, and how many
+        calls there may be at once.
+        """
+        spec = self._spec
+        if spec.modality == TargetMark().modality:
+            spec = msgspec.structs.replace(spec, modality=self._mark.modality)
+        if isinstance(self._calls, ProcessCalls) and spec.limits.concurrency is None:
+            limits = msgspec.structs.replace(spec.limits, concurrency=self._calls.size)
+            spec = msgspec.structs.replace(spec, limits=limits)
+        return spec
 
     async def call(self, call: Call, sink: StreamSink | None = None) -> InferenceResult:  # noqa: ARG002 - it has none
         request = InferenceRequest(

@@ -323,7 +323,8 @@ async def test_sync_functions_have_processes_unless_they_are_declared_otherwise(
     assert isinstance(target_of("awaits", run_in=None)._calls, AsyncCalls)
     assert await answer(target_of("marked", run_in=RunIn.PROCESS)) != [os.getpid()]
     assert target_of("marked", run_in=None).spec.modality == "image"
-    assert target_of("pid", run_in=None).spec.modality == "text"
+    plain = target_of("pid", run_in=None).spec
+    assert (plain.modality, plain.limits.concurrency) == ("text", max(4, os.cpu_count() or 1))
 
 
 def test_a_mark_with_another_place_to_run_in_is_refused() -> None:

@@ -8,7 +8,7 @@ from forebay.domain.errors import ConfigurationError, TargetTimeout, TargetUnava
 from forebay.domain.inference import Call
 from forebay.domain.target import TargetSpec, TargetType
 from forebay.targets.aiohttp_client import AiohttpClient
-from forebay.targets.build import build_target, build_targets
+from forebay.targets.build import Surroundings, build_target, build_targets
 from forebay.testing.mock_model import MockModel, MockOptions
 
 SPEC = TargetSpec(name="local", type=TargetType.LOCAL, model="smollm2")
@@ -41,7 +41,7 @@ def call_of(timeout_seconds: float = 60, endpoint: str = "/v1/chat/completions")
 async def test_the_first_call_starts_the_model_and_costs_nothing(endpoint: str) -> None:
     async with MockModel(MockOptions(api_key="k")) as mock:
         starter = Starter(mock.base_url)
-        async with build_targets([SPEC], local=starter) as targets:
+        async with build_targets([SPEC], around=Surroundings(local=starter)) as targets:
             assert not starter.asked
             result = await targets["local"].call(call_of(endpoint=endpoint))
     assert starter.asked == ["smollm2"]
@@ -51,7 +51,7 @@ async def test_the_first_call_starts_the_model_and_costs_nothing(endpoint: str) 
 async def test_a_server_that_was_started_again_elsewhere_is_found() -> None:
     async with MockModel() as first, MockModel() as second:
         starter = Starter(first.base_url)
-        async with build_targets([SPEC], local=starter) as targets:
+        async with build_targets([SPEC], around=Surroundings(local=starter)) as targets:
             await targets["local"].call(call_of())
             starter.base_url = second.base_url
             await targets["local"].call(call_of())
@@ -60,13 +60,13 @@ async def test_a_server_that_was_started_again_elsewhere_is_found() -> None:
 
 @pytest.mark.parametrize("failure", [ConfigurationError("not pulled"), TargetUnavailable("does not start")])
 async def test_a_model_that_is_not_there_is_unavailable(failure: Exception) -> None:
-    async with build_targets([SPEC], local=Starter(failure=failure)) as targets:
+    async with build_targets([SPEC], around=Surroundings(local=Starter(failure=failure))) as targets:
         with pytest.raises(TargetUnavailable, match=str(failure)):
             await targets["local"].call(call_of())
 
 
 async def test_a_start_that_takes_too_long_is_a_timeout() -> None:
-    async with build_targets([SPEC], local=Starter(is_slow=True)) as targets:
+    async with build_targets([SPEC], around=Surroundings(local=Starter(is_slow=True))) as targets:
         with pytest.raises(TargetTimeout):
             await targets["local"].call(call_of(timeout_seconds=0.05))
 
@@ -81,7 +81,7 @@ async def test_a_start_that_takes_too_long_is_a_timeout() -> None:
 )
 def test_a_declaration_that_lacks_something_is_refused(spec: TargetSpec) -> None:
     with pytest.raises(ConfigurationError, match=r"targets\.x"):
-        build_target(spec, AiohttpClient(), local=Starter())
+        build_target(spec, AiohttpClient(), around=Surroundings(local=Starter()))
 
 
 @pytest.mark.parametrize(
@@ -96,4 +96,4 @@ def test_a_declaration_that_lacks_something_is_refused(spec: TargetSpec) -> None
 )
 def test_each_type_serves_its_endpoints(kind: TargetType, endpoint: str, *, expected: bool) -> None:
     spec = TargetSpec(name="x", type=kind, base_url="http://h/v1", model="m", url="http://h/x")
-    assert build_target(spec, AiohttpClient(), local=Starter()).serves(endpoint) is expected
+    assert build_target(spec, AiohttpClient(), around=Surroundings(local=Starter())).serves(endpoint) is expected
