@@ -65,5 +65,9 @@ def record_id(job_id: str, number: int) -> str:
     return f"{job_id}.{number}"
 
 
+def job_id_of(record: StoredRecord) -> str:
+    return record.id.rpartition(".")[0]
+
+
 def submission_of(record: StoredRecord) -> Submission:
     return _SUBMISSION.decode(record.data)

@@ -20,7 +20,7 @@ from forebay.domain.errors import (
     TargetUnavailable,
 )
 from forebay.domain.job import ErrorCode, Job, Status
-from forebay.domain.pending import PENDING, Submission, submission_of
+from forebay.domain.pending import PENDING, Submission, job_id_of, submission_of
 from forebay.domain.query import Parts
 from forebay.domain.stored import StoredRecord
 from forebay.engine.services import Services
@@ -51,7 +51,7 @@ class Withdrawals:
         if not records:
             self._waits.clear()
             return True
-        jobs = await services.jobs.get(None, [_job_id(record) for record in records], Parts(attempts=True))
+        jobs = await services.jobs.get(None, [job_id_of(record) for record in records], Parts(attempts=True))
         over = [(record, job) for record, job in zip(records, jobs, strict=True) if _is_over(record, job)]
         await asyncio.gather(*(self._close(record, job) for record, job in over))
         return self._after is None
@@ -91,15 +91,11 @@ class Withdrawals:
             _, pause = self._waits.get(record.id, (0.0, FIRST_PAUSE_SECONDS / 2))
             pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
             self._waits[record.id] = (self._services.clock.now() + pause, pause)
-            log.info("withdrawal_failed", target=submission.target, job_id=_job_id(record), reason=str(error))
+            log.info("withdrawal_failed", target=submission.target, job_id=job_id_of(record), reason=str(error))
             return False
         except TargetError as error:  # it refuses to hear of it
-            log.info("withdrawal_refused", target=submission.target, job_id=_job_id(record), reason=str(error))
+            log.info("withdrawal_refused", target=submission.target, job_id=job_id_of(record), reason=str(error))
         return True
-
-
-def _job_id(record: StoredRecord) -> str:
-    return record.id.rpartition(".")[0]
 
 
 def _is_over(record: StoredRecord, job: Job | None) -> bool:

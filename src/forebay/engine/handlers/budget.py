@@ -10,7 +10,7 @@ from forebay.domain.attempt import Outcome
 from forebay.domain.infer_args import Ceiling, infer_args
 from forebay.domain.inference import Call
 from forebay.domain.job import ErrorCode, Job, JobError, Status
-from forebay.domain.pending import PENDING
+from forebay.domain.pending import PENDING, job_id_of
 from forebay.domain.query import JobQuery, Parts
 from forebay.domain.target import TargetSpec
 from forebay.engine.services import Services
@@ -113,6 +113,12 @@ class Budget:
                 self._hold(wanted)
                 return None
             if not await self._may_come_back(refused):
+                # What another process gave back between the charge and the look at its calls is there now.
+                is_known = self._budgets.is_used_up(refused)
+                if not is_known and await self._charge(self._charges(wanted)) is None:
+                    self._hold(wanted)
+                    return None
+                self._budgets.use_up(refused)
                 return Failed(error=JobError(code=ErrorCode.BUDGET_EXCEEDED, message=refused.refusal))
             left = until - asyncio.get_running_loop().time()
             if left <= 0:
@@ -188,15 +194,17 @@ class Budget:
             is_called = job.attempts and job.attempts[-1].outcome is Outcome.RUNNING
             if is_called and names & {one.name for one in ceilings_of(job)}:
                 return True
-        if self._budgets.is_under_way(charge.sum):  # it began while the store was asked
-            return True
-        self._budgets.use_up(charge)
-        return False
+        return self._budgets.is_under_way(charge.sum)  # it began while the store was asked
 
     async def _is_pending(self) -> bool:
         """Whether work of this budget goes on elsewhere."""
-        match = {"budget": self.name}
-        return bool(await self._services.records.list(self._job.tenant, PENDING, limit=1, match=match))
+        services, tenant = self._services, self._job.tenant
+        if not infer_args(self._job.spec.args).budgets:
+            return bool(await services.records.list(tenant, PENDING, limit=1, match={"budget": self.name}))
+        names = {one.name for one in self._ceilings}
+        records = await services.records.list(tenant, PENDING, limit=SIBLINGS)
+        jobs = await services.jobs.get(tenant, [job_id_of(record) for record in records]) if records else []
+        return any(job is not None and names & {one.name for one in ceilings_of(job)} for job in jobs)
 
 
 def ceilings_of(job: Job) -> tuple[Ceiling, ...]:
