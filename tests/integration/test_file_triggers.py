@@ -271,6 +271,14 @@ async def test_a_file_of_which_no_run_can_be_made_is_told_and_stops_no_other(hou
     assert await problem(after) is None
 
 
+async def test_a_file_whose_name_is_no_text_is_told_and_stops_no_other(house: House) -> None:
+    watching, services = await watcher(house)
+    csv(house, os.fsdecode(b"\xff.csv"))
+    csv(house)
+    assert await settle(watching, house, 2) == 1
+    assert "not UTF-8" in (await problem(services) or "")
+
+
 async def test_without_a_hint_it_looks_now_and_then(house: House) -> None:
     watching, _ = await watcher(house)
     await watching.step()

@@ -14,6 +14,7 @@ from forebay.runs.options import RunOptions
 from forebay.runs.outputs import write_lines, write_output
 from forebay.runs.partial import PartialOutput, errors_path
 from forebay.runs.patience import Patience, connected
+from forebay.runs.place import closed_sentence
 from forebay.runs.prepared import Prepared, prepare
 from forebay.runs.progress import Reporter
 from forebay.runs.rows import Members, encode, members_of
@@ -39,6 +40,8 @@ async def execute(
         workbook = stack.enter_context(Workbook())
         prepared = await asyncio.to_thread(prepare, source, options, site, workbook)
         partial = stack.enter_context(PartialOutput(prepared.output))
+        if (closed := closed_sentence(prepared.place, time.time())) is not None:
+            reporter.say(closed)
         patience = Patience(reporter, stop)
         async with connected(site, prepared.place, prepared.options, patience) as backend:
             work = Execution(prepared, backend, partial, reporter, stop)

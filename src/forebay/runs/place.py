@@ -4,6 +4,7 @@ import hashlib
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from forebay.domain.target import Limits, TargetSpec, TargetType
 from forebay.models import CATALOGUE, ModelCache, cache_folder, endpoints_of
 from forebay.policy.pricing import prices_for
 from forebay.policy.resolution import MESSAGES, Resolver, normal_endpoint
+from forebay.policy.windows import is_open, opens_at
 from forebay.runs.options import RunOptions
 from forebay.settings import Settings, StoreSettings, with_target
 from forebay.targets.prices import ListPrices
@@ -33,6 +35,16 @@ class Place(Record, frozen=True, kw_only=True):
     endpoint: str
     serving: frozenset[str]  # the targets that the run's worker serves
     identity: str
+
+
+def closed_sentence(place: Place, now: float) -> str | None:
+    """What is to be said where none of the run's targets is in its time window: the run waits for hours."""
+    specs = [spec for spec in place.settings.targets if spec.name in place.serving]
+    if not specs or any(is_open(spec.windows, now) for spec in specs):
+        return None
+    first = min(specs, key=lambda spec: opens_at(spec.windows, now))
+    at = datetime.fromtimestamp(opens_at(first.windows, now), UTC).astimezone().strftime("%Y-%m-%d %H:%M")
+    return f"target {first.name!r} is called in its time windows alone: the run waits until {at}"
 
 
 def choose_place(options: RunOptions, settings: Settings, *, names_models: bool) -> Place:

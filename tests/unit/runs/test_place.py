@@ -3,12 +3,14 @@
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from forebay.domain.errors import ConfigurationError
 from forebay.domain.target import Route, RouteEntry, TargetSpec, TargetType
 from forebay.policy.requests import RequestOptions
+from forebay.policy.windows import read_windows
 from forebay.runs.options import RunOptions
-from forebay.runs.place import choose_place, private_store
+from forebay.runs.place import choose_place, closed_sentence, private_store
 from forebay.settings import Settings, StoreSettings
 
 STORE = StoreSettings(url="sqlite:///s.db", path=Path("s.db"))
@@ -76,3 +78,14 @@ def test_the_private_store_stands_beside_the_output_and_keeps_its_results() -> N
     assert private.store.path == Path("folder/out.csv.forebay.db").resolve()
     assert private.blobs.parent == private.store.path.parent
     assert private.result_ttl_seconds > 365 * 86_400
+
+
+def test_a_run_whose_targets_are_all_closed_says_until_when_it_waits() -> None:
+    night = replace(spec("night", "a"), windows=read_windows("22:00-06:00"))
+    route = Route(name="best", entries=(RouteEntry(target="night"), RouteEntry(target="day")))
+    known = settings(night, spec("day", "b"), routes=(route,))
+    noon, midnight = 1_800_014_400.0, 1_800_057_600.0
+    alone = choose_place(options("a"), known, names_models=False)
+    assert "'night'" in (closed_sentence(alone, noon) or "")
+    assert closed_sentence(alone, midnight) is None
+    assert closed_sentence(choose_place(options("best"), known, names_models=False), noon) is None

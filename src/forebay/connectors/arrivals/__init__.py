@@ -14,12 +14,15 @@ BUCKETS = ("s3://", "gs://")
 class Places:
     """See Arrivals. Credentials of object stores are those of the environment."""
 
+    def __init__(self) -> None:
+        self._folders = local.Folders()
+
     async def look(self, pattern: str, folder: str) -> AsyncIterator[list[Arrival]]:
         if pattern.startswith(BUCKETS):
             buckets: Any = connector("arrivals in buckets")
             pages: AsyncIterator[list[Arrival]] = buckets.look(pattern)
         else:
-            pages = local.look(pattern.removeprefix("file://"), folder)
+            pages = self._folders.look(pattern.removeprefix("file://"), folder)
         async for page in pages:
             yield page
 
@@ -28,7 +31,7 @@ class Places:
             buckets: Any = connector("arrivals in buckets")
             tag: str | None = await buckets.digest(arrival)
             return tag
-        return await local.digest(arrival)
+        return await self._folders.digest(arrival)
 
     async def changes(self, places: Sequence[tuple[str, str]]) -> AsyncIterator[None]:
         here = [(path.removeprefix("file://"), folder) for path, folder in places if not path.startswith(BUCKETS)]

@@ -5,35 +5,56 @@ import glob
 import hashlib
 import os
 import stat
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import TypeVar, cast
 
 import structlog
 from watchfiles import awatch
 
 from forebay.domain.arrival import Arrival
-from forebay.domain.errors import RequestError
+from forebay.domain.errors import ForebayError, RequestError
 from forebay.domain.pipeline import SOURCE_FAILED
 from forebay.policy.wildcards import fixed_folder, is_deep, is_wild
+from forebay.threads import DaemonPool
 
 log = structlog.get_logger(__name__)
+T = TypeVar("T")
+THREADS = 4
 PAGE = 1000
 PIECE_BYTES = 1024 * 1024
 GATHERED_MS = 200  # changes within are one hint
 LOOK_AGAIN_SECONDS = 5.0  # for folders that are not there yet, or are another one now
 
 
-async def look(pattern: str, folder: str) -> AsyncIterator[list[Arrival]]:
-    """See Arrivals. Hidden files are named by a pattern that begins with a dot."""
-    found = await asyncio.to_thread(_opened, pattern, folder)
-    while page := await asyncio.to_thread(lambda: list(islice(found, PAGE))):
-        yield page
+class Folders:
+    """Looks into folders in threads that hold up no end of the process, where a drive does not answer."""
 
+    def __init__(self) -> None:
+        self._pool = DaemonPool(THREADS, "folders")
 
-async def digest(arrival: Arrival) -> str | None:
-    """The sha256 of its content; None: it has changed or is gone."""
-    return await asyncio.to_thread(_digest, arrival)
+    async def look(self, pattern: str, folder: str) -> AsyncIterator[list[Arrival]]:
+        """See Arrivals. Hidden files are named by a pattern that begins with a dot."""
+        found = await self._call(lambda: _opened(pattern, folder))
+        while page := await self._call(lambda: list(islice(found, PAGE))):
+            yield page
+
+    async def digest(self, arrival: Arrival) -> str | None:
+        """The sha256 of its content; None: it has changed or is gone."""
+        return await self._call(lambda: _digest(arrival))
+
+    async def _call(self, work: Callable[[], T]) -> T:
+        def run() -> tuple[T | None, Exception | None]:
+            try:
+                return work(), None
+            except (ForebayError, OSError, ValueError) as error:  # the pool's calls must not raise
+                return None, error
+
+        result, error = await self._pool.run(run)
+        if error is not None:
+            raise error
+        return cast("T", result)
 
 
 async def changes(places: Sequence[tuple[str, str]]) -> AsyncIterator[None]:

@@ -92,7 +92,9 @@ class FileTrigger:
                     there.add(file_id)
                     if file_id in self._refused:
                         continue
-                    if file_id not in seen:
+                    if not _is_text(arrival.path):
+                        self._refused[file_id] = f"{arrival.path!a}: its name is not UTF-8"
+                    elif file_id not in seen:
                         self._note(file_id, arrival, now)
                     elif seen[file_id] - now < KEPT_SECONDS / 2:
                         old.append(file_id)
@@ -241,6 +243,15 @@ class FileTrigger:
 def _id(trigger: Trigger, arrival: Arrival) -> str:
     said = f"{arrival.path}\0{arrival.bytes}\0{arrival.version}"
     return f"{trigger.name}/{hashlib.sha256(said.encode(errors='surrogateescape')).hexdigest()[:40]}"
+
+
+def _is_text(path: str) -> bool:
+    """Whether a run can be told of it: names of files may be any bytes."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _data(arrival: Arrival) -> str:

@@ -35,7 +35,8 @@ class FileTriggers:
             return
         async with asyncio.TaskGroup() as group:
             group.create_task(self._listen(), name="file_changes")
-            group.create_task(self._step_for_ever(), name="files")
+            for trigger in self._triggers:  # each by itself: a drive that does not answer holds up no other
+                group.create_task(self._step_for_ever(trigger), name="files")
 
     async def step(self) -> int:
         """Looks where it is time and begins runs; returns how many. Raises: StoreUnavailable."""
@@ -49,10 +50,10 @@ class FileTriggers:
         for trigger in self._triggers:
             trigger.hint()
 
-    async def _step_for_ever(self) -> None:
+    async def _step_for_ever(self, trigger: FileTrigger) -> None:
         while True:
             try:
-                await self.step()
+                await trigger.step(await self._services.jobs.now())
             except StoreUnavailable as unavailable:
                 log.error("store_unavailable", verb="files", reason=str(unavailable))  # noqa: TRY400
             except Exception:
