@@ -4,7 +4,7 @@ import asyncio
 import base64
 import json
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from forebay.settings import Settings, load_settings
 from forebay.testing.ports import free_port
 
 from .a2a_agent import PICTURE
-from .agent_process import ROOT, running_agent
+from .agent_process import ROOT, Agent, running_agent
 from .mcp_tools import JOURNAL
 
 CONFIGURATION = """
@@ -27,15 +27,13 @@ targets:
   researcher: {{type: a2a, url: "{agent}"}}
   tools: {{type: mcp, command: "{python}", args: [-m, tests.integration.mcp_tools],
            env: {{PYTHONPATH: "{root}", {journal}: "{folder}/journal"}}}}
-  adder: {{type: mcp, command: "{python}", args: [-m, tests.integration.mcp_tools], tool: weather,
-           env: {{PYTHONPATH: "{root}"}}}}
 rules:
   - name: incident
     pattern: {{source: [pump]}}
     send:
       cause: {{target: researcher, body: {{text: "{{detail.words}}"}}}}
       chart: {{target: tools, body: {{tool: picture, arguments: {{}}}}}}
-      place: {{target: adder, body: {{city: "{{detail.city}}"}}}}
+      place: {{target: tools, body: {{tool: weather, arguments: {{city: "{{detail.city}}"}}}}}}
       wrong: {{target: tools, max_attempts: 1, body: {{tool: fail, arguments: {{reason: "{{detail.city}}"}}}}}}
 """
 
@@ -44,6 +42,12 @@ def configured(folder: Path, agent: str) -> Settings:
     text = CONFIGURATION.format(agent=agent, python=sys.executable, root=ROOT, folder=folder, journal=JOURNAL)
     (folder / "forebay.yaml").write_text(text)
     return load_settings(folder / "forebay.yaml", {})
+
+
+@pytest.fixture(scope="module")
+def agent() -> Iterator[Agent]:
+    with running_agent("tests.integration.a2a_agent", free_port()) as running:
+        yield running
 
 
 @asynccontextmanager
@@ -65,63 +69,60 @@ async def get(http: aiohttp.ClientSession, path: str) -> Any:
         return await reply.json()
 
 
-async def test_an_event_goes_to_an_agent_and_tools_and_their_answers_are_one(tmp_path: Path) -> None:
-    with running_agent("tests.integration.a2a_agent", free_port()) as agent:
-        settings = configured(tmp_path, agent.url)
-        async with served(settings) as http:
-            event = {"source": "pump", "detail-type": "noise", "detail": {"words": "now, a report", "city": "Rome"}}
-            async with http.post("/v1/events", json=event) as reply:
-                [receipt] = (await reply.json())["data"]
-            [matched] = receipt["matched"]
-            while (job := await get(http, f"/v1/jobs/{matched['job_id']}?wait=30"))["finished_at"] is None:
-                pass
-            assert job["status"] == "succeeded"
-            body = job["result"]["body"]
-            assert {name: entry["status"] for name, entry in body.items()} == {
-                "cause": "succeeded",
-                "chart": "succeeded",
-                "place": "succeeded",
-                "wrong": "failed",
-            }
-            assert body["cause"]["body"]["status"]["state"] == "TASK_STATE_COMPLETED"
-            assert body["place"]["body"]["structuredContent"] == {"city": "Rome", "degrees": 21.5}
-            for file in (
-                body["cause"]["body"]["artifacts"][0]["parts"][1]["file"],
-                body["chart"]["body"]["content"][1]["file"],
-            ):
-                async with http.get(f"/v1/files/{file['file_id']}/content") as reply:
-                    assert (reply.status, await reply.read()) == (200, PICTURE)
+async def test_an_event_goes_to_an_agent_and_tools_and_their_answers_are_one(tmp_path: Path, agent: Agent) -> None:
+    settings = configured(tmp_path, agent.url)
+    async with served(settings) as http:
+        event = {"source": "pump", "detail-type": "noise", "detail": {"words": "now, a report", "city": "Rome"}}
+        async with http.post("/v1/events", json=event) as reply:
+            [receipt] = (await reply.json())["data"]
+        [matched] = receipt["matched"]
+        while (job := await get(http, f"/v1/jobs/{matched['job_id']}?wait=30"))["finished_at"] is None:
+            pass
+        assert job["status"] == "succeeded"
+        body = job["result"]["body"]
+        assert {name: entry["status"] for name, entry in body.items()} == {
+            "cause": "succeeded",
+            "chart": "succeeded",
+            "place": "succeeded",
+            "wrong": "failed",
+        }
+        assert body["cause"]["body"]["status"]["state"] == "TASK_STATE_COMPLETED"
+        assert body["place"]["body"]["structuredContent"] == {"city": "Rome", "degrees": 21.5}
+        for file in (
+            body["cause"]["body"]["artifacts"][0]["parts"][1]["file"],
+            body["chart"]["body"]["content"][1]["file"],
+        ):
+            async with http.get(f"/v1/files/{file['file_id']}/content") as reply:
+                assert (reply.status, await reply.read()) == (200, PICTURE)
 
 
-async def test_a_file_that_was_uploaded_goes_to_an_agent_with_its_bytes(tmp_path: Path) -> None:
-    with running_agent("tests.integration.a2a_agent", free_port()) as agent:
-        async with served(configured(tmp_path, agent.url)) as http:
-            form = aiohttp.FormData({"purpose": "user_data"})
-            form.add_field("file", PICTURE, filename="pump.png", content_type="image/png")
-            async with http.post("/v1/files", data=form) as reply:
-                file_id = (await reply.json())["id"]
-            message = {"parts": [{"text": "now with a picture"}, {"file_id": file_id}]}
-            async with http.post("/v1/jobs", json={"target": "researcher", "body": {"message": message}}) as reply:
-                job_id = (await reply.json())["id"]
-            while (job := await get(http, f"/v1/jobs/{job_id}?wait=30"))["finished_at"] is None:
-                pass
-            assert job["status"] == "succeeded"
-            async with http.post(
-                "/v1/jobs", json={"target": "researcher", "body": {"message": {"parts": [{"file_id": "file-none"}]}}}
-            ) as reply:
-                assert (reply.status, (await reply.json())["error"]["code"]) == (400, "file_not_found")
-        [seen] = (await agent.seen("now with a picture"))["messages"]
+async def test_a_file_that_was_uploaded_goes_to_an_agent_with_its_bytes(tmp_path: Path, agent: Agent) -> None:
+    async with served(configured(tmp_path, agent.url)) as http:
+        form = aiohttp.FormData({"purpose": "user_data"})
+        form.add_field("file", PICTURE, filename="pump.png", content_type="image/png")
+        async with http.post("/v1/files", data=form) as reply:
+            file_id = (await reply.json())["id"]
+        message = {"parts": [{"text": "now with a picture"}, {"file_id": file_id}]}
+        async with http.post("/v1/jobs", json={"target": "researcher", "body": {"message": message}}) as reply:
+            job_id = (await reply.json())["id"]
+        while (job := await get(http, f"/v1/jobs/{job_id}?wait=30"))["finished_at"] is None:
+            pass
+        assert job["status"] == "succeeded"
+        async with http.post(
+            "/v1/jobs", json={"target": "researcher", "body": {"message": {"parts": [{"file_id": "file-none"}]}}}
+        ) as reply:
+            assert (reply.status, (await reply.json())["error"]["code"]) == (400, "file_not_found")
+    [seen] = (await agent.seen("now with a picture"))["messages"]
     raw = base64.b64encode(PICTURE).decode()
     assert seen["parts"][1] == {"raw": raw, "mediaType": "image/png", "filename": "pump.png"}
 
 
 def test_targets_check_tells_who_the_agent_is_and_lists_the_tools(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, agent: Agent, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with running_agent("tests.integration.a2a_agent", free_port()) as agent:
-        configured(tmp_path, agent.url)
-        assert execute(["--json", "targets", "check", "researcher", "tools"]) == 0
+    configured(tmp_path, agent.url)
+    assert execute(["--json", "targets", "check", "researcher", "tools"]) == 0
     one, other = json.loads(capsys.readouterr().out)["data"]
     assert (one["ok"], one["message"]) == (True, "researcher: Obedient (obeying), pushes")
     assert other["message"].startswith("tools: Toolbox, 9 tools (add, weather,")

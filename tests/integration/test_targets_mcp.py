@@ -241,30 +241,13 @@ async def test_a_child_that_dies_fails_the_calls_that_it_had_and_is_started_agai
         with pytest.raises(TargetFailed, match="ended in the middle of the call"):
             await other
         assert given(await box.call("add", a=1, b=1))["result"] == 2
-        assert len([line for line in box.lines() if line.startswith("start")]) == 2
-
-
-async def test_a_child_that_died_between_two_calls_costs_the_next_at_most_a_failed_attempt(tmp_path: Path) -> None:
-    async with opened(child_spec(tmp_path), tmp_path / "journal") as box:
-        pid = given(await box.call("told"))["pid"]
-        os.kill(pid, signal.SIGKILL)
+        [_, pid] = [int(line.split()[1]) for line in box.lines() if line.startswith("start")]
+        os.kill(pid, signal.SIGKILL)  # between two calls: the next may be a failed attempt, and no more
         try:
             result = await box.call("add", a=1, b=1)
         except TargetError:
             result = await box.call("add", a=1, b=1)
         assert given(result)["result"] == 2
-
-
-async def test_a_child_has_none_of_our_environment_and_ends_with_its_target(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("FOREBAY_SECRET_KEY", "of the server alone")
-    async with opened(child_spec(tmp_path), tmp_path / "journal") as box:
-        told = given(await box.call("told"))
-    assert {"SECRET_OF_OURS", JOURNAL, "PATH"} <= set(told["environment"])
-    assert not [name for name in told["environment"] if name.startswith("FOREBAY")]
-    with pytest.raises(ProcessLookupError):
-        os.kill(told["pid"], 0)
 
 
 @pytest.fixture
@@ -277,13 +260,19 @@ def whole_log() -> Iterator[list[MutableMapping[str, Any]]]:
     structlog.configure(**before)
 
 
-async def test_what_a_child_says_on_stderr_is_in_our_log_without_its_secrets(
-    tmp_path: Path, whole_log: list[MutableMapping[str, Any]]
+async def test_a_child_has_none_of_our_environment_ends_with_its_target_and_its_words_are_in_our_log(
+    tmp_path: Path, whole_log: list[MutableMapping[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("FOREBAY_SECRET_KEY", "of the server alone")
     async with opened(child_spec(tmp_path), tmp_path / "journal") as box:
+        told = given(await box.call("told"))
         await box.call("complain", words=f"the key is {SECRET}")
         await box.call("complain", words="x" * 200_000)
         await box.call("complain", words="the last")
+    assert {"SECRET_OF_OURS", JOURNAL, "PATH"} <= set(told["environment"])
+    assert not [name for name in told["environment"] if name.startswith("FOREBAY")]
+    with pytest.raises(ProcessLookupError):
+        os.kill(told["pid"], 0)
     said = [entry["line"] for entry in whole_log if entry["event"] == "mcp_server_said"]
     assert "the key is [set]" in said
     assert "the last" in said
