@@ -102,7 +102,7 @@ def contents_of(asked: Asked, place: Workplace) -> Contents:
     """Fills in what the templates name of files that records refer to."""
     request = asked.request
     bodies = () if asked.fanout is None else [branch.body for branch in asked.fanout.branches]
-    return Contents([request.prompt, request.system, request.body, *bodies], place)
+    return Contents([request.prompt, request.system, request.body, *bodies], asked.contents, place)
 
 
 def write_lines(

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from forebay.domain.pipeline import StepKind, StepOutcome, StepSpec, StepWork, segments_of
+from forebay.engine.intake import store_bytes
 from tests.integration.pipelines.inference_house import SCOPE, House, open_house, spec_of
 
 PICTURES = {"a.png": b"\x89PNG\x00one", "b.jpg": b"\xff\xd8\x00two"}
@@ -48,3 +49,12 @@ async def test_each_picture_is_sent_and_paid_once_and_stays_with_the_answers(hou
                 for kind, data in zip(("image/png", "image/jpeg"), PICTURES.values(), strict=True)
             )
         house.model.calls.clear()
+
+
+async def test_a_record_that_names_another_blob_than_those_that_were_read_is_rejected(house: House) -> None:
+    secret = await store_bytes(b"another tenant's", house.services.blobs)
+    forged = {"blob_id": secret.blob_id, "start": 0, "bytes": 16, "content_type": "text/plain", "filename": "x"}
+    job = await house.ended(await house.job([{"name": "x", "file": forged}], spec_of({"target": "t", "body": BODY})))
+    outcome = await house.outcome(job)
+    [rejected] = await house.rows(outcome.output.rejected)
+    assert (rejected["error"]["code"], house.model.calls) == ("file_not_found", [])

@@ -35,6 +35,7 @@ class Asked(Record, frozen=True, kw_only=True):
     scope: dict[str, Any] = {}
     per_call: int = 1
     fanout: FanoutArgs | None = None
+    contents: tuple[str, ...] = ()  # blobs of files that its records may refer to
 
     @property
     def form(self) -> Form:

@@ -54,6 +54,12 @@ class Asks(Record, frozen=True, kw_only=True):
 
 def asks_of(work: StepWork, services: Services) -> Asks:
     """Reads a step's options and chooses whom it asks. Raises: RequestError: it can't be asked as it stands."""
+    asks = _asks(work, services)
+    contents = tuple(one.blob_id for output in work.inputs.values() for one in output.contents)
+    return msgspec.structs.replace(asks, asked=msgspec.structs.replace(asks.asked, contents=contents))
+
+
+def _asks(work: StepWork, services: Services) -> Asks:
     kind, options = work.step.kind, work.step.options
     if kind is StepKind.FANOUT:
         several = read_fanout(options)
