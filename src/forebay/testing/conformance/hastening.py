@@ -1,5 +1,7 @@
 """``hasten``: what waits for a time is due now, and nothing else changes."""
 
+import asyncio
+
 from forebay.domain.job import Status
 from forebay.testing.conformance.world import World
 
@@ -26,6 +28,20 @@ class Hastening:
         assert await world.jobs.hasten("default", [job.id, job.id]) == [job.id]
         assert await world.jobs.hasten("default", [job.id]) == []
         assert len(await world.claim()) == 1
+
+    async def test_each_job_is_claimed_once_while_many_make_it_due(self, world: World) -> None:
+        jobs = [await world.add(due_at=world.clock.now() + 60) for _ in range(40)]
+        ids = [job.id for job in jobs]
+        hastened, found, *_ = await asyncio.gather(
+            asyncio.gather(*(world.jobs.hasten("default", ids[start:]) for start in (0, 10, 20, 30))),
+            asyncio.gather(*(world.claim(name, slots=5) for name in ("one", "two", "three"))),
+            world.recover(),
+        )
+        assert sorted(job_id for one in hastened for job_id in one) == sorted(ids)
+        taken = [claimed.job.id for one in found for claimed in one]
+        while more := await world.claim("four", slots=20):
+            taken += [claimed.job.id for claimed in more]
+        assert sorted(taken) == sorted(ids)
 
     async def test_jobs_that_wait_for_no_time_stay_as_they_are(self, world: World) -> None:
         ended = await world.add()
