@@ -1,13 +1,18 @@
 """What all work with DuckDB shares: names and texts in its SQL, and what its errors mean."""
 
+import json
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
+
+import msgspec
 
 from forebay.connectors.drivers import connector
 from forebay.domain.errors import RequestError
 from forebay.domain.pipeline import STEP_FAILED
 
 REASON_CHARACTERS = 500
+_FLOATS = ("FLOAT", "DOUBLE")
 
 
 def name(text: str) -> str:
@@ -26,6 +31,23 @@ def free_name(wanted: str, taken: Iterable[str]) -> str:
     while wanted.lower() in names:
         wanted += "_"
     return wanted
+
+
+def decode_row(text: str) -> Any:
+    """A value that DuckDB has written as JSON. Its numbers that are none (NaN, Infinity) become null."""
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        return json.loads(text, parse_constant=lambda _: None)
+
+
+def finite(column: str, kind: str) -> str:
+    """A column without numbers that JSON does not have."""
+    if kind in _FLOATS:
+        return f"CASE WHEN isfinite({name(column)}) THEN {name(column)} END"
+    if kind.endswith("]") and kind.partition("[")[0] in _FLOATS and kind.count("[") == 1:
+        return f"list_transform({name(column)}, lambda x: CASE WHEN isfinite(x) THEN x END)"
+    return name(column)
 
 
 def refusal(error: Exception, *, code: str = STEP_FAILED, folder: Path | None = None) -> RequestError:

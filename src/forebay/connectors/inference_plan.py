@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 import msgspec
 
 from forebay.connectors.contents import Contents
-from forebay.connectors.duck import literal, name
+from forebay.connectors.duck import decode_row, literal, name
 from forebay.connectors.inference_files import LinesFile, parquet, rows_of
 from forebay.connectors.workplace import Workplace
 from forebay.domain.errors import RequestError
 from forebay.domain.pipeline import TableRef
 from forebay.policy.nearest import hint
-from forebay.policy.output_text import decode_answer
 from forebay.policy.steps.asking import Asked, Asker
 
 if TYPE_CHECKING:
@@ -95,7 +94,7 @@ def pending(
         f" JOIN {parquet([plan])} AS plan USING (rn) WHERE {chosen} ORDER BY plan.rn"
     )
     for key, record in rows_of(connection, query + (f" OFFSET {start}" if failures else "")):
-        yield key, decode_answer(record)
+        yield key, decode_row(record)
 
 
 def contents_of(asked: Asked, place: Workplace) -> Contents:
@@ -146,7 +145,7 @@ def _know(
     asker, contents = Asker(asked), contents_of(asked, place)
     for rn, text in rows_of(connection, _records(asked, table, place.local(table.blob_id))):
         try:
-            key = asker.key(asker.request(contents.filled(decode_answer(text))))
+            key = asker.key(asker.request(contents.filled(decode_row(text))))
         except RequestError as error:
             told = {"rn": rn, "code": error.code, "message": error.message}
             refused.write(told)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from forebay.connectors.drivers import connector
-from forebay.connectors.duck import literal, name
+from forebay.connectors.duck import free_name, literal, name
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -31,7 +31,8 @@ def structure_of(
         f" maximum_object_size = {longest}) WHERE json_type(json) = 'OBJECT'"
     )
     ((text,),) = connection.execute(query).fetchall()
-    return msgspec.json.decode(text, type=Structure) if text else {}
+    found = msgspec.json.decode(text) if text else {}
+    return found if isinstance(found, dict) else {}  # no object has a member
 
 
 def types_of(structure: Structure, columns: Iterable[str], integer: str = "BIGINT") -> dict[str, str]:
@@ -40,10 +41,20 @@ def types_of(structure: Structure, columns: Iterable[str], integer: str = "BIGIN
 
 
 def lines_query(paths: list[Path], types: dict[str, str], *, longest: int = LONGEST_LINE_BYTES) -> str:
-    """The query of all lines as rows; each must be an object."""
-    columns = ", ".join(f"{literal(column)}: {literal(kind)}" for column, kind in types.items())
-    options = f"format = 'newline_delimited', columns = {{{columns}}}, maximum_object_size = {longest}"
-    return f"SELECT * FROM read_json({listed(paths)}, {options})"
+    """The query of all lines as rows; each must be an object. Names that SQL does not tell apart get another one."""
+    if _are_apart(types):
+        columns = ", ".join(f"{literal(column)}: {literal(kind)}" for column, kind in types.items())
+        options = (
+            f"format = 'newline_delimited', records = true, columns = {{{columns}}}, maximum_object_size = {longest}"
+        )
+        return f"SELECT * FROM read_json({listed(paths)}, {options})"
+    taken: list[str] = []
+    members = []
+    for column, kind in types.items():
+        taken.append(free_name(column or "column", taken))
+        members.append(f"{_member(column, kind)} AS {name(taken[-1])}")
+    source = f"read_ndjson_objects({listed(paths)}, maximum_object_size = {longest})"
+    return f"SELECT {', '.join(members)} FROM {source}"
 
 
 def is_beyond_integers(error: Exception) -> bool:
@@ -56,9 +67,22 @@ def listed(paths: list[Path]) -> str:
     return "[" + ", ".join(literal(path) for path in paths) + "]"
 
 
+def _are_apart(types: Iterable[str]) -> bool:
+    names = [column.lower() for column in types]
+    return "" not in names and len(set(names)) == len(names)
+
+
+def _member(column: str, kind: str) -> str:
+    """A member of an object by its exact name."""
+    pointer = literal("/" + column.replace("~", "~0").replace("/", "~1"))
+    return f"json->>{pointer}" if kind == "VARCHAR" else f"CAST(json->{pointer} AS {kind})"
+
+
 def _type(shape: object, integer: str) -> str:
     """DuckDB's structure of values as a type; text where it knows none."""
     match shape:
+        case dict() if not _are_apart(shape):
+            return "JSON"
         case dict():
             members = ", ".join(f"{name(key)} {_type(inner, integer)}" for key, inner in shape.items())
             return f"STRUCT({members})" if members else "JSON"

@@ -62,7 +62,9 @@ def _without_end(query: str) -> str:
 
 def _refused(query: str, tree: dict[str, Any]) -> RequestError:
     if tree["error_type"] == "not implemented":
-        return _wrong("must be a SELECT; a PIVOT has to name its values: PIVOT t ON column IN (1, 2) USING …")
+        is_pivot = "pivot" in query.lower()
+        way_out = "; a PIVOT has to name its values: PIVOT t ON column IN (1, 2) USING …" if is_pivot else ""
+        return _wrong(f"must be a SELECT{way_out}")
     position = tree.get("position")
     place = "" if position is None else f"{_place(query, int(position))}: "
     return _wrong(place + str(tree["error_message"]).partition("\n")[0])

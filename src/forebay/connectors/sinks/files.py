@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from forebay.connectors.duck import literal, name
+from forebay.connectors.duck import finite, literal, name
 from forebay.connectors.parquet import group_rows
 from forebay.domain.pipeline import TableRef
 from forebay.policy.steps.forms import Form
@@ -22,6 +22,7 @@ def write_file(connection: "DuckDBPyConnection", source: Path, table: TableRef, 
             columns = ", ".join(_cell(column, kind) for column, kind in table.columns.items())
             options = "FORMAT csv, HEADER true"
         case Form.JSONL:
+            columns = ", ".join(f"{finite(column, kind)} AS {name(column)}" for column, kind in table.columns.items())
             options = "FORMAT json"
         case _:
             options = f"FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {group_rows(connection, [source])}"

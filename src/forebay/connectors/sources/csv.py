@@ -2,7 +2,7 @@
 
 import codecs
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +13,7 @@ from forebay.connectors.digests import PIECE_BYTES
 from forebay.connectors.duck import literal, name, refusal
 from forebay.connectors.sources.found import Found, unreadable
 from forebay.connectors.sources.rejects import Reject
+from forebay.connectors.workplace import Workplace
 from forebay.domain.errors import RequestError
 from forebay.domain.pipeline import SOURCE_FAILED
 from forebay.policy.csv_dialect import delimiter_of, header_fields, named_columns
@@ -119,6 +120,21 @@ def _reader(shape: _Shape, paths: list[Path], options: ReadOptions) -> str:
     }
     listed = ", ".join(literal(path) for path in paths)
     return f"read_csv([{listed}], {', '.join(f'{key} = {value}' for key, value in arguments.items())})"
+
+
+def with_one_newline(found: Found, place: Workplace) -> Found:
+    """A copy in which every line ends alike: DuckDB reads no file that mixes them."""
+    path = place.path("lines.csv")
+    with found.path.open("rb") as source, path.open("wb") as target:
+        for line in source:
+            place.stopper.check()
+            target.write(line[:-2] + b"\n" if line.endswith(b"\r\n") else line)
+    return replace(found, path=path)
+
+
+def is_about_newlines(error: duckdb.Error) -> bool:
+    """Whether it says that a file mixes the ends of lines."""
+    return isinstance(error, duckdb.InvalidInputException) and "invalid state" in str(error)
 
 
 def check_types(connection: "DuckDBPyConnection", options: ReadOptions) -> None:

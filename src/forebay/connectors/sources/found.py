@@ -4,7 +4,6 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from forebay.connectors.digests import hash_file
 from forebay.connectors.workplace import Workplace
 from forebay.domain.errors import RequestError
 from forebay.domain.pipeline import SOURCE_FAILED, InputFile
@@ -48,7 +47,7 @@ def open_local(named: Named, path: Path, place: Workplace) -> Found:
     """Hashes a file of this machine, which is read where it is. Raises: RequestError."""
     stat = _stat(path, named.shown)
     try:
-        digest = hash_file(path, place.stopper)
+        digest = place.digests.of(path, place.stopper)
     except OSError as exc:
         raise unreadable(named.shown, exc) from exc
     link = place.path("source")

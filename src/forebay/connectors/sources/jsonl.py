@@ -10,11 +10,13 @@ from forebay.connectors.json_lines import LONGEST_LINE_BYTES, lines_query, liste
 from forebay.connectors.sources.found import Found
 from forebay.connectors.sources.rejects import Reject
 from forebay.connectors.workplace import Workplace
-from forebay.policy.json_text import why_not_json
+from forebay.policy.json_text import is_too_deep, why_not_json
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
+DEEPEST = 100  # DuckDB follows 128
+_NOTHING = "nothing"  # the column of records without a member
 _MARK = b"\xef\xbb\xbf"
 _NO_OBJECT = """
 SELECT number FROM (
@@ -24,15 +26,17 @@ WHERE json IS NULL OR json_type(json) <> 'OBJECT'"""
 
 
 def jsonl_rejects(
-    connection: "DuckDBPyConnection", files: list[Found], place: Workplace
+    connection: "DuckDBPyConnection", files: list[Found], place: Workplace, *, is_deep: bool
 ) -> tuple[list[Found], list[Reject]]:
-    """The files without their bad lines (copies where there were any), and the bad lines. Raises: duckdb.Error."""
+    """The files without their bad lines (copies where there were any), and the bad lines; ``is_deep``: some are nested
+    deeper than DuckDB follows. Raises: duckdb.Error.
+    """
     kept: list[Found] = []
     rejects: list[Reject] = []
     for found in files:
         query = _NO_OBJECT.format(files=listed([found.path]), longest=LONGEST_LINE_BYTES)
         bad = {number for (number,) in connection.execute(query).fetchall()}
-        if bad:
+        if bad or is_deep:
             copy = place.path("lines.jsonl")
             rejects += _separate(found, bad, copy)
             kept.append(Found(shown=found.shown, path=copy, file=found.file, origin=found.origin, stat=found.stat))
@@ -46,8 +50,8 @@ def jsonl_query(connection: "DuckDBPyConnection", files: list[Found], integer: s
     paths = [found.path for found in files]
     structure = structure_of(connection, paths)
     if not structure:
-        return "SELECT NULL::VARCHAR AS text WHERE false"
-    return lines_query(paths, types_of(structure, list(structure), integer))
+        structure = {_NOTHING: "NULL"}  # records without a member are records
+    return lines_query(paths, types_of(structure, structure, integer))
 
 
 def _separate(found: Found, bad: set[int], copy: Path) -> Iterator[Reject]:
@@ -61,6 +65,8 @@ def _separate(found: Found, bad: set[int], copy: Path) -> Iterator[Reject]:
             number += 1
             marked = stripped.removeprefix(_MARK)
             why = _why(marked) if number in bad else None
+            if why is None and is_too_deep(marked, DEEPEST):
+                why = f"nested deeper than {DEEPEST}"
             if why is None:
                 good.write(marked + b"\n")
             else:

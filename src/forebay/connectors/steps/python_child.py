@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 import duckdb
 import msgspec
 
-from forebay.connectors.duck import free_name, literal
+from forebay.connectors.duck import decode_row, free_name, literal
 from forebay.domain.record import Record
 from forebay.domain.step_function import MARK, StepMark, StepTable, Takes
 
@@ -138,7 +138,7 @@ class _Calls:
             found = connection.execute(f"SELECT to_json({row}) FROM read_parquet({source}) AS {row}")
             while rows := found.fetchmany(ROWS_AT_ONCE):
                 for (text,) in rows:
-                    yield msgspec.json.decode(text)
+                    yield decode_row(text)
 
 
 def _loaded(named: str) -> Callable[..., Any]:

@@ -9,7 +9,13 @@ import duckdb
 from forebay.connectors.duck import literal, refusal
 from forebay.connectors.json_lines import is_beyond_integers, lines_query, listed
 from forebay.connectors.parquet import FEWEST_ROWS, MOST_ROWS, copy_out, group_rows, keep_table
-from forebay.connectors.sources.csv import check_types, csv_query, csv_rejects
+from forebay.connectors.sources.csv import (
+    check_types,
+    csv_query,
+    csv_rejects,
+    is_about_newlines,
+    with_one_newline,
+)
 from forebay.connectors.sources.databases import read_database
 from forebay.connectors.sources.documents import COLUMNS, REFERENCE, write_documents
 from forebay.connectors.sources.found import Found
@@ -94,15 +100,34 @@ def _files(files: list[Found], options: ReadOptions, place: Workplace, result: P
 
 
 def _csv(files: list[Found], options: ReadOptions, place: Workplace, result: Path) -> Read:
-    with place.connection(threads=THREADS) as connection:
+    with place.connection() as connection:
         check_types(connection, options)
+    try:
+        return _rows_of_csv(files, options, place, result)
+    except duckdb.Error as exc:
+        if not is_about_newlines(exc):
+            raise
+    return _rows_of_csv([with_one_newline(found, place) for found in files], options, place, result)
+
+
+def _rows_of_csv(files: list[Found], options: ReadOptions, place: Workplace, result: Path) -> Read:
+    with place.connection(threads=THREADS) as connection:
         copy_out(connection, csv_query(files, options), result, rows=MOST_ROWS)
         return Read(rejects=list(csv_rejects(connection, files)))
 
 
 def _jsonl(files: list[Found], _options: ReadOptions, place: Workplace, result: Path) -> Read:
+    try:
+        return _rows_of_jsonl(files, place, result, is_deep=False)
+    except duckdb.Error as exc:
+        if "recursion depth" not in str(exc):
+            raise
+    return _rows_of_jsonl(files, place, result, is_deep=True)
+
+
+def _rows_of_jsonl(files: list[Found], place: Workplace, result: Path, *, is_deep: bool) -> Read:
     with place.connection(threads=THREADS) as connection:
-        kept, rejects = jsonl_rejects(connection, files, place)
+        kept, rejects = jsonl_rejects(connection, files, place, is_deep=is_deep)
         try:
             copy_out(connection, jsonl_query(connection, kept, "BIGINT"), result, rows=MOST_ROWS)
         except duckdb.Error as exc:

@@ -9,7 +9,7 @@ from jinja2 import StrictUndefined
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from markupsafe import Markup, escape
 
-from forebay.connectors.duck import free_name, literal
+from forebay.connectors.duck import decode_row, free_name, literal
 from forebay.connectors.workplace import Workplace
 from forebay.domain.pipeline import TableRef
 from forebay.policy.plots import Plot, bars, lines
@@ -39,7 +39,7 @@ class ReportTable:
             found = connection.execute(f"SELECT to_json({row}) FROM read_parquet({source}) AS {row} LIMIT {MOST_ROWS}")
             while size < MOST_ROW_BYTES and (texts := found.fetchmany(ROWS_AT_ONCE)):
                 size += sum(len(text) for (text,) in texts)
-                rows += [msgspec.json.decode(text) for (text,) in texts]
+                rows += [decode_row(text) for (text,) in texts]
         return cls(rows=rows, count=table.rows, columns=tuple(table.columns))
 
     @property

@@ -1,7 +1,7 @@
 """Steps of kind ``sql``: one SELECT over the inputs, which reaches nothing else."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 import msgspec
@@ -12,6 +12,8 @@ from forebay.connectors.statements import read_statement
 from forebay.connectors.workplace import Workplace
 from forebay.domain.pipeline import Counts, StepOutcome, StepOutput, StepWork
 from forebay.policy.steps.sql import read_sql
+
+_WIDE = ("HUGEINT", "UHUGEINT")
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -32,12 +34,25 @@ def run_sql(work: StepWork, place: Workplace) -> StepOutcome:
                 _value(connection, called, output)
         _close_off(connection, [*files.values(), result])
         try:
-            copy_out(connection, statement.text, result, parameters, rows=rows)
+            try:
+                copy_out(connection, _in_parquet(connection, statement.text, parameters), result, parameters, rows=rows)
+            except duckdb.ConversionException:
+                text = _in_parquet(connection, statement.text, parameters, "DECIMAL(38, 0)")
+                copy_out(connection, text, result, parameters, rows=rows)
         except duckdb.Error as exc:
             raise refusal(exc, folder=place.folder) from exc
     table = keep_table(place, result)
     entered = sum(output.table.rows for output in work.inputs.values() if output.table is not None)
     return StepOutcome(output=StepOutput(table=table), counts=Counts(entered=entered, succeeded=table.rows))
+
+
+def _in_parquet(
+    connection: "DuckDBPyConnection", text: str, parameters: dict[str, Any], integer: str = "BIGINT"
+) -> str:
+    """Sums of integers have 128 bits, which Parquet would keep as floating numbers."""
+    described = connection.execute(f"DESCRIBE {text}", parameters).fetchall()
+    wide = [f"CAST({name(row[0])} AS {integer}) AS {name(row[0])}" for row in described if row[1] in _WIDE]
+    return f"SELECT * REPLACE ({', '.join(wide)}) FROM (\n{text}\n)" if wide else text
 
 
 def _value(connection: "DuckDBPyConnection", called: str, output: StepOutput) -> None:

@@ -3,9 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-import msgspec
-
-from forebay.connectors.duck import free_name, literal
+from forebay.connectors.duck import decode_row, free_name, literal
 from forebay.connectors.steps.chunk import run_chunk
 from forebay.connectors.steps.dedupe import run_dedupe
 from forebay.connectors.steps.fingerprints import fingerprint_of
@@ -41,4 +39,4 @@ def first_rows(place: Workplace, table: TableRef, limit: int) -> list[dict[str, 
     with place.connection() as connection:
         query = f"SELECT to_json({row}) FROM (SELECT * FROM read_parquet({source}) LIMIT {int(limit)}) AS {row}"
         rows = connection.execute(query).fetchall()
-    return [msgspec.json.decode(text) for (text,) in rows]
+    return [decode_row(text) for (text,) in rows]
