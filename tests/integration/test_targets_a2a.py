@@ -273,6 +273,15 @@ async def test_the_key_goes_to_no_other_origin_than_the_configured_one() -> None
     assert raw.lines == [CARD]
 
 
+@pytest.mark.parametrize("host", ["localhost", "0.0.0.0", "127.0.0.2", "[::1]", "LOCALHOST"])
+async def test_an_agent_of_this_machine_may_call_itself_by_another_name_of_it(host: str) -> None:
+    async with agent({SEND: {"message": {"parts": []}}}) as (raw, target):
+        port = raw.answers[CARD]["supportedInterfaces"][0]["url"].split(":")[2].removesuffix("/a2a")
+        raw.answers[CARD] = card(f"http://{host}:{port}/a2a/")
+        await target.call(call_of())
+        assert raw.lines == [CARD, SEND], "at the address that was configured"
+
+
 async def test_an_interface_elsewhere_is_right_where_it_is_configured() -> None:
     answers = {CARD: card("http://127.0.0.1:9/a2a"), "POST /other/message:send": {"message": {"parts": []}}}
     async with agent(answers, base_url="ORIGIN/other/") as (raw, target):

@@ -4,7 +4,8 @@ The target's key goes to that interface alone, and never to another origin than 
 """
 
 import asyncio
-from urllib.parse import urlsplit
+from ipaddress import ip_address
+from urllib.parse import quote, urlsplit
 
 import msgspec
 
@@ -20,6 +21,7 @@ CARD_SECONDS = 3_600.0  # after which a card is read again: an agent may move, o
 CARD_TIMEOUT_SECONDS = 30.0
 _MISSING = frozenset({404, 405, 410})
 _JSON = ".json"
+_LOOPBACK = "localhost"
 
 
 class Agent(Record, frozen=True, kw_only=True):
@@ -94,8 +96,10 @@ class AgentPlace:
                 f"target {self._spec.name!r}: the agent's card names an interface of another origin, where the key "
                 f"would go: if it is right, write it as targets.{self._spec.name}.base_url"
             )
-        base = chosen.url.rstrip("/")
-        return f"{base}/{chosen.tenant}" if chosen.tenant else base
+        # The host as it was configured: a card of this machine may say `0.0.0.0`, or `localhost` where that is another.
+        place, configured = urlsplit(chosen.url), urlsplit(self._url)
+        base = place._replace(netloc=configured.netloc, query="", fragment="").geturl().rstrip("/")
+        return f"{base}/{quote(chosen.tenant, safe='')}" if chosen.tenant else base
 
 
 def _is_spoken(interface: Interface) -> bool:
@@ -107,10 +111,22 @@ def _shown(interface: Interface) -> str:
 
 
 def _origin(url: str) -> tuple[str, str, int | None]:
-    """Scheme, host and port; of no URL, something that equals none."""
+    """Scheme, host and port; of no URL, something that equals none. All names of this machine are one."""
     try:
         parts = urlsplit(url)
         port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
     except ValueError:
         return ("", url, None)
-    return (parts.scheme, (parts.hostname or "").lower(), port)
+    host = (parts.hostname or "").lower()
+    return (parts.scheme, _LOOPBACK if _is_loopback(host) else host, port)
+
+
+def _is_loopback(host: str) -> bool:
+    """Whether a host's name is this machine's own, in one of the ways that servers call themselves."""
+    if host == _LOOPBACK:
+        return True
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return False
+    return address.is_loopback or address.is_unspecified
