@@ -30,6 +30,14 @@ async def test_rows_go_from_csv_through_sql_to_parquet(house: TableHouse) -> Non
     assert list(written.parent.iterdir()) == [written]
 
 
+async def test_the_first_rows_of_those_that_a_struct_s_field_chooses_are_found(house: TableHouse) -> None:
+    house.file("in.jsonl", "\n".join(f'{{"id": {n}, "output": {{"label": "{"ab"[n % 2]}"}}}}' for n in range(12)))
+    read = await house.run("read", path="in.jsonl")
+    query = "SELECT id FROM step WHERE output.label = 'b' ORDER BY id DESC, id LIMIT 2"
+    chosen = await house.run("sql", {"step": read.output}, query=query)
+    assert [row["id"] for row in await house.rows(chosen.output.table)] == [11, 9]
+
+
 async def test_equal_inputs_give_equal_tables(house: TableHouse) -> None:
     house.file("in.csv", "id,k\n" + "".join(f"{i},{i % 7}\n" for i in range(5000)))
     query = "SELECT k, count(*) AS n, list(id) AS ids FROM load GROUP BY k"
