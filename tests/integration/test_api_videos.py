@@ -168,3 +168,23 @@ async def test_what_is_not_served_of_videos_is_refused_by_name(house: House, cli
     with pytest.raises(openai.BadRequestError) as caught:
         await client.videos.remix(video.id, prompt="at night")
     assert caught.value.code == "not_supported"
+
+
+async def test_how_far_it_is_shows_in_the_jobs_events(tmp_path: Path) -> None:
+    async with running_house(tmp_path, MockOptions(video_polls=5)) as house:
+        job = {"endpoint": "/v1/videos", "model": "mock", "body": {"model": "mock", "prompt": PROMPT}}
+        async with house.http.post("/v1/jobs", json=job) as reply:
+            job_id = (await reply.json())["id"]
+        told = []
+        async with asyncio.timeout(120), house.http.get(f"/v1/jobs/{job_id}/events") as stream:
+            async for line in stream.content:
+                if line.startswith(b"data: "):
+                    told.append(json.loads(line[6:]))
+    types = [event["type"] for event in told]
+    assert types[:2] == ["job.queued", "attempt.started"]
+    assert types[-2:] == ["attempt.finished", "job.succeeded"]
+    progress = [event["progress"] for event in told if event["type"] == "job.progress"]
+    assert progress, "it is told while it is made"
+    assert {one["total"] for one in progress} == {100}
+    assert [one["succeeded"] for one in progress] == sorted({one["succeeded"] for one in progress})
+    assert types.count("attempt.started") == 1, "a poll is no attempt"
