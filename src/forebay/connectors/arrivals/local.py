@@ -5,13 +5,15 @@ import glob
 import hashlib
 import os
 import stat
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import NamedTuple, TypeVar, cast
 
 import structlog
-from watchfiles import awatch
+from watchfiles import watch
 
 from forebay.domain.arrival import Arrival
 from forebay.domain.errors import ForebayError, RequestError
@@ -58,31 +60,68 @@ class Folders:
 
 
 async def changes(places: Sequence[tuple[str, str]]) -> AsyncIterator[None]:
-    """Hints, for as long as it is asked; a folder that comes, goes or is replaced is watched anew."""
+    """Hints, for as long as it is asked; a folder that comes, goes or is replaced is watched anew.
+
+    A thread does it: to begin with a large folder takes a while.
+    """
     is_recursive = any(is_deep(pattern) or pattern.endswith("/") for pattern, _ in places)
     bases = sorted({_base(pattern, folder) for pattern, folder in places})
-    while True:
-        watched = _identities(bases)
-        if watched:
-            try:
-                async for _ in awatch(
-                    *watched,
-                    watch_filter=None,
-                    debounce=GATHERED_MS,
-                    rust_timeout=int(LOOK_AGAIN_SECONDS * 1000),
-                    yield_on_timeout=True,
-                    recursive=is_recursive,
-                    ignore_permission_denied=True,
-                ):
-                    yield
-                    if _identities(bases) != watched:
-                        break
-            except OSError as error:  # the system's bound on watches, or a folder that has just gone
-                log.warning("files_not_watched", folders=len(watched), reason=str(error))
-                await asyncio.sleep(LOOK_AGAIN_SECONDS)
-        else:
-            await asyncio.sleep(LOOK_AGAIN_SECONDS)
-        yield  # a folder came or went
+    loop, heard, stop = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
+
+    def tell() -> None:
+        with suppress(RuntimeError):  # the loop has ended: nobody asks
+            loop.call_soon_threadsafe(heard.set)
+
+    watching = Watching(bases=bases, is_recursive=is_recursive, stop=stop, tell=tell)
+    threading.Thread(target=_watch, args=(watching,), name="file-changes", daemon=True).start()
+    try:
+        while True:
+            await heard.wait()
+            heard.clear()
+            yield
+    finally:
+        stop.set()
+
+
+class Watching(NamedTuple):
+    """What a thread watches, until when, and whom it tells."""
+
+    bases: Sequence[str]
+    is_recursive: bool
+    stop: threading.Event
+    tell: Callable[[], None]
+
+
+def _watch(watching: Watching) -> None:
+    while not watching.stop.is_set():
+        watched = _identities(watching.bases)
+        try:
+            if watched:
+                _watch_these(watched, watching)
+            else:
+                watching.stop.wait(LOOK_AGAIN_SECONDS)
+        except (OSError, RuntimeError) as error:  # the system's bound on watches, or a folder that has just gone
+            log.warning("files_not_watched", folders=len(watched), reason=str(error))
+            watching.stop.wait(LOOK_AGAIN_SECONDS)
+        watching.tell()
+
+
+def _watch_these(watched: dict[str, tuple[int, int]], watching: Watching) -> None:
+    """Returns when a folder came, went or is another one."""
+    for found in watch(
+        *watched,
+        watch_filter=None,
+        debounce=GATHERED_MS,
+        stop_event=watching.stop,
+        rust_timeout=int(LOOK_AGAIN_SECONDS * 1000),
+        yield_on_timeout=True,
+        recursive=watching.is_recursive,
+        ignore_permission_denied=True,
+    ):
+        if found:
+            watching.tell()
+        if _identities(watching.bases) != watched:
+            return
 
 
 def _opened(pattern: str, folder: str) -> Iterator[Arrival]:

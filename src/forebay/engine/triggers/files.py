@@ -26,6 +26,7 @@ log = structlog.get_logger(__name__)
 WHOLE_SECONDS = 2.0  # so long a file of this machine has been the same
 LOOK_SECONDS = 10.0  # between two looks at a folder that tells of its changes
 LIST_SECONDS = 30.0  # … at a prefix of an object store
+REST_SHARE = 10.0  # of what a look took, until a hint is heeded: a folder may be large, and change all the time
 KEPT_SECONDS = 30 * 86_400.0
 RENEWED_AT_ONCE = 200
 AT_ONCE = 32  # runs that are begun side by side: they share commits
@@ -52,6 +53,7 @@ class FileTrigger:
         self._waiting: dict[str, Arrival] = {}
         self._look_at = 0.0
         self._is_hinted = True
+        self._rest_until = 0.0
         self._refused: dict[str, str] = {}  # of these no run can be made; a start tries again, with its configuration
         self._error: str | None = None
         self._news: dict[str, object] = {}  # to be kept of the trigger
@@ -63,15 +65,16 @@ class FileTrigger:
     async def step(self, now: float) -> int:
         """Returns how many runs were begun, or found begun. Raises: StoreUnavailable."""
         if now < self._look_at - LIST_SECONDS:  # the clock was set back
-            self._look_at = now
-        if not (self._is_hinted or self._waiting or now >= self._look_at):
+            self._look_at = self._rest_until = now
+        is_time = now >= self._look_at or (self._is_hinted and now >= self._rest_until)
+        if not (is_time or self._waiting):
             return 0
         _, state = await state_of(self._trigger, self._services, now, tenant=self._tenant)
         if state.is_paused:
             return 0
         if self._seen is None:
             self._error = state.last_error  # as the process before told it
-        if self._is_hinted or now >= self._look_at:
+        if is_time:
             await self._look(now)
         begun = await self._begin(now) if self._waiting else 0
         if self._news:
@@ -81,7 +84,7 @@ class FileTrigger:
 
     async def _look(self, now: float) -> None:
         self._is_hinted = False
-        seen = await self._known()
+        seen, began_at = await self._known(), self._services.clock.now()
         there: set[str] = set()
         old: list[str] = []
         problem: str | None = None
@@ -105,8 +108,9 @@ class FileTrigger:
             self._waiting = {file_id: arrival for file_id, arrival in self._waiting.items() if file_id in there}
             self._refused = {file_id: reason for file_id, reason in self._refused.items() if file_id in there}
         self._look_at = now + (LOOK_SECONDS if self._is_local else LIST_SECONDS)
+        self._rest_until = now + REST_SHARE * max(0.0, self._services.clock.now() - began_at)
         if self._growing:
-            self._look_at = min(self._look_at, now + WHOLE_SECONDS)
+            self._look_at = max(self._rest_until, min(self._look_at, now + WHOLE_SECONDS))
         self._tell(problem or next(iter(self._refused.values()), None))
         await self._renew(old[:RENEWED_AT_ONCE], now)
 
