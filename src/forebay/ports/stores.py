@@ -66,7 +66,13 @@ class Watch(Protocol):
 
 
 class JobStore(Protocol):
-    """The durable record of all work. Times in lease and due decisions are the store's own clock."""
+    """The durable record of all work. Times in lease and due decisions are the store's own clock.
+
+    A verb that raises StoreUnavailable may be done all the same, where the reply to its commit was lost (a failover).
+    Asking again does nothing twice: ``add`` goes by id and key, ``begin`` by number and fence, ``apply`` by the fence
+    (``lease_lost`` may then be one's own first try). Leases of a ``claim`` that nobody heard of are handed back by the
+    store itself.
+    """
 
     @property
     def facts(self) -> StoreFacts: ...
@@ -206,8 +212,10 @@ class JobStore(Protocol):
         """The store's own clock, the same for every process on it."""
         ...
 
-    async def append(self, job_id: str, fence: int, texts: Sequence[str]) -> Verdict:
-        """Adds chunks to the job's stream, numbered on, fenced; signals ``job:<id>``."""
+    async def append(self, job_id: str, fence: int, texts: Sequence[str], *, first: int | None = None) -> Verdict:
+        """Adds chunks to the job's stream, fenced, numbered on, or from ``first`` on: then those that have their
+        numbers already are left as they are, so that asking again adds nothing twice. Signals ``job:<id>``.
+        """
         ...
 
     async def read(self, job_id: str, after: int = -1, limit: int = 1000) -> list[Chunk]:

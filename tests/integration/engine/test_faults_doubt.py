@@ -9,11 +9,14 @@ from typing import Any
 import pytest
 
 from forebay.domain.attempt import Outcome
+from forebay.domain.change import Want
 from forebay.domain.fanout import Branch, FanoutArgs
 from forebay.domain.job import Status
+from forebay.domain.lane import target_queue
 from forebay.domain.order import Order
 from forebay.engine.context import UNSENT
 from forebay.engine.fanouts import make_fanout
+from forebay.engine.handlers.streams import ChunkSink
 from forebay.engine.patience import until_stored
 from forebay.engine.worker import WorkerOptions, WorkerProcess
 from forebay.ports import Clock
@@ -22,7 +25,7 @@ from forebay.testing.clock import FakeClock
 from forebay.testing.conformance.world import OpenedStore
 from forebay.testing.doubting import DoubtingJobs
 from forebay.testing.system import open_services, scripted_spec
-from forebay.testing.targets import ScriptedTarget
+from forebay.testing.targets import ScriptedTarget, answer
 from tests.integration.postgres_house import empty_place, opened_at, server
 
 from .conftest import BODY, Engine
@@ -131,3 +134,28 @@ async def _runs(engine: Engine, worker: WorkerProcess, job_id: str) -> bool:
     await engine.services.jobs.recover()
     await worker.run_until_idle()
     return await moves_on(engine, job_id)
+
+
+@pytest.mark.parametrize("open_it", [_sqlite, _postgres])
+async def test_a_stream_whose_writes_are_in_doubt_has_nothing_twice(open_it: Open, tmp_path: Path) -> None:
+    async with _engine(open_it, tmp_path, ScriptedTarget("t")) as (engine, jobs):
+        job_id = await engine.submit(is_stream=True)
+        jobs.lose("append", TIMES)
+        worker = await engine.worker()
+        await worker.run_until_idle()
+        assert (await engine.get(job_id)).status is Status.SUCCEEDED
+        assert jobs.lost == {"append": TIMES}
+        assert [chunk.text for chunk in await jobs.read(job_id)] == [f"data: {answer().body.decode()}\n\n"]
+
+
+async def test_what_comes_while_a_write_of_a_stream_is_in_doubt_stands_behind_it(tmp_path: Path) -> None:
+    async with _engine(_sqlite, tmp_path, ScriptedTarget("t")) as (engine, jobs):
+        job_id = await engine.submit(is_stream=True)
+        worker = await engine.worker()
+        [claimed] = await jobs.claim(worker.worker, [Want(queue=target_queue("t"), lane="t", slots=1)])
+        sink = ChunkSink(job_id, claimed.fence, engine.services)
+        jobs.lose("append")
+        await sink.write("one")
+        await sink.write("two")
+        assert await sink.close()
+        assert [chunk.text for chunk in await jobs.read(job_id)] == ["one", "two"]

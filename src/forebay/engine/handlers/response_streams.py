@@ -64,12 +64,12 @@ async def open_sink(job: Job, fence: int, services: Services) -> Sink:
 
     Raises: LeaseLost: another worker has the job.
     """
-    chunks = ChunkSink(job.id, fence, services)
     if job.spec.endpoint != ENDPOINT or response_of(job) is None:
-        return chunks
+        return ChunkSink(job.id, fence, services)
     if not begins_again(job):
-        return ResponseSink(chunks, FIRST)
-    last = await _last_event(job, services) if job.attempt_count else None
+        return ResponseSink(ChunkSink(job.id, fence, services), FIRST)
+    chunk, last = await _last_event(job, services) if job.attempt_count else (-1, None)
+    chunks = ChunkSink(job.id, fence, services, first=chunk + 1)
     sink = ResponseSink(chunks, FIRST if last is None else last["sequence_number"] + 1)
     if last is not None and last["type"] not in {CUT, IN_PROGRESS}:
         await sink.add(cut_event(response_id(job.id), job.attempt_count))
@@ -78,12 +78,13 @@ async def open_sink(job: Job, fence: int, services: Services) -> Sink:
     return sink
 
 
-async def _last_event(job: Job, services: Services) -> dict[str, Any] | None:
+async def _last_event(job: Job, services: Services) -> tuple[int, dict[str, Any] | None]:
+    """With the number of the chunk that it ends."""
     last, text = -1, ""
     while chunks := await services.jobs.read(job.id, after=last, limit=PAGE):
         last, text = chunks[-1].number, chunks[-1].text
     events = list(events_in(text))
-    return events[-1] if events else None
+    return last, events[-1] if events else None
 
 
 async def _view(job: Job, services: Services) -> dict[str, Any]:

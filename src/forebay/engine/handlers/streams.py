@@ -17,13 +17,16 @@ CHUNK_SECONDS = 0.1
 
 class ChunkSink:
     """Gathers events and writes them in order, at most once per 100 ms or 4 KB. What the store does not take now it
-    keeps for the next write, so that a stream has no gap.
+    keeps for the next write, so that a stream has no gap; with its number, so that it has nothing twice.
     """
 
-    def __init__(self, job_id: str, fence: int, services: Services) -> None:
+    def __init__(self, job_id: str, fence: int, services: Services, first: int = 0) -> None:
+        """``first``: the number of the next chunk of the job's stream."""
         self._job_id = job_id
         self._fence = fence
         self._jobs = services.jobs
+        self._first = first
+        self._chunks: list[str] = []  # made, and not known to be written
         self._texts: list[str] = []
         self._size = 0
         self._has_written = False
@@ -67,15 +70,18 @@ class ChunkSink:
 
     async def _flush(self) -> None:
         async with self._lock:
-            if not self._texts:
+            if self._texts:
+                self._chunks.append("".join(self._texts))
+                self._texts, self._size = [], 0
+            if not self._chunks:
                 return
-            texts = self._texts.copy()
             self._flushed_at = asyncio.get_running_loop().time()
-            if await self._jobs.append(self._job_id, self._fence, ["".join(texts)]) is Verdict.LEASE_LOST:
+            verdict = await self._jobs.append(self._job_id, self._fence, self._chunks, first=self._first)
+            if verdict is Verdict.LEASE_LOST:
                 raise LeaseLost(f"the lease of {self._job_id!r} was taken while its answer streamed")
             self._has_written = True
-            del self._texts[: len(texts)]
-            self._size -= sum(map(len, texts))
+            self._first += len(self._chunks)
+            self._chunks = []
 
 
 async def was_streamed(job: Job, services: Services) -> bool:

@@ -47,6 +47,7 @@ class Appending(NamedTuple):
     job_id: str
     fence: int
     texts: Sequence[str]
+    first: int | None
 
 
 class _Look(NamedTuple):
@@ -128,11 +129,11 @@ async def rewrite(tx: Tx, rewriting: Rewriting) -> bool:
 
 
 async def append(tx: Tx, appending: Appending) -> Verdict:
-    job_id, fence, texts = appending
+    job_id, fence, texts, first = appending
     if not await tx.run("change.has_lease", fence, job_id):
         return Verdict.LEASE_LOST
     if texts:
-        await tx.bulk("change.append", list(texts), job_id)
+        await tx.bulk("change.append", list(texts), job_id, first)
         tx.topics.add("job:" + job_id)
     return Verdict.APPLIED
 

@@ -52,6 +52,7 @@ class Appending(NamedTuple):
     job_id: str
     fence: int
     texts: Sequence[str]
+    first: int | None
 
 
 class _Look(NamedTuple):
@@ -129,11 +130,11 @@ def rewrite(tx: Tx, rewriting: Rewriting) -> bool:
 
 
 def append(tx: Tx, appending: Appending) -> Verdict:
-    job_id, fence, texts = appending
+    job_id, fence, texts, first = appending
     if not tx.run("change.has_lease", fence, job_id)[0][0]:
         return Verdict.LEASE_LOST
     if texts:
-        tx.bulk("change.append", list(texts), job_id)
+        tx.bulk("change.append", list(texts), job_id, first)
         tx.topics.add("job:" + job_id)
     return Verdict.APPLIED
 

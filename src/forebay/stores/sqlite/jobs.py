@@ -119,8 +119,8 @@ class SqliteJobs:
     async def now(self) -> float:
         return self._backend.clock.now()
 
-    async def append(self, job_id: str, fence: int, texts: Sequence[str]) -> Verdict:
-        appending = asking.Appending(job_id, fence, texts)
+    async def append(self, job_id: str, fence: int, texts: Sequence[str], *, first: int | None = None) -> Verdict:
+        appending = asking.Appending(job_id, fence, texts, first)
         return await self._backend.write(Order.APPEND, _each(asking.append), appending)
 
     async def read(self, job_id: str, after: int = -1, limit: int = 1000) -> list[Chunk]:

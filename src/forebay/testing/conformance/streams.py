@@ -15,6 +15,17 @@ class Streams:
         expected = [Chunk(number=0, text="a"), Chunk(number=1, text="b"), Chunk(number=2, text="ünï\n\n")]
         assert await world.jobs.read(job.id) == expected
 
+    async def test_chunks_that_are_added_again_by_their_number_stand_once(self, world: World) -> None:
+        job = await world.add()
+        claimed = await world.take()
+        for first, texts in ((0, ["a", "b"]), (0, ["a", "b"]), (1, ["b", "c"]), (3, ["d"]), (0, ["a", "b", "c", "d"])):
+            assert await world.jobs.append(job.id, claimed.fence, texts, first=first) == Verdict.APPLIED
+        assert [(chunk.number, chunk.text) for chunk in await world.jobs.read(job.id)] == list(enumerate("abcd"))
+        await world.jobs.append(job.id, claimed.fence, ["e"])
+        assert [chunk.text for chunk in await world.jobs.read(job.id)] == list("abcde")
+        await world.answer(claimed)
+        assert await world.jobs.append(job.id, claimed.fence, ["f"], first=5) == Verdict.LEASE_LOST
+
     async def test_a_reader_goes_on_where_it_stopped(self, world: World) -> None:
         job = await world.add()
         claimed = await world.take()

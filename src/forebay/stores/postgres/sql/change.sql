@@ -69,10 +69,12 @@ UPDATE segments SET blob_id = $5 WHERE job_id = $1 AND name = $2 AND number = $3
 UPDATE blob_refs SET blob_id = $4 WHERE owner = $1 AND role = $2 AND blob_id = $3;
 
 -- name: append
--- Fenced by the lease; primary key of chunks.
+-- Fenced by the lease; primary key of chunks. What stands there already came of an append whose reply was lost.
 INSERT INTO chunks (job_id, number, text)
-SELECT $2::text, coalesce((SELECT max(c.number) FROM chunks c WHERE c.job_id = $2::text), -1) + q.place, q.text
-FROM unnest($1::text[]) WITH ORDINALITY AS q (text, place);
+SELECT $2::text,
+  coalesce($3::bigint, (SELECT max(c.number) + 1 FROM chunks c WHERE c.job_id = $2::text), 0) + q.place - 1, q.text
+FROM unnest($1::text[]) WITH ORDINALITY AS q (text, place)
+ON CONFLICT (job_id, number) DO NOTHING;
 
 -- name: has_lease
 SELECT fence FROM leases WHERE fence = $1 AND job_id = $2 FOR KEY SHARE;

@@ -61,10 +61,11 @@ UPDATE segments SET blob_id = ?5 WHERE job_id = ?1 AND name = ?2 AND number = ?3
 UPDATE blob_refs SET blob_id = ?4 WHERE owner = ?1 AND role = ?2 AND blob_id = ?3;
 
 -- name: append
--- Fenced by the lease; primary key of chunks.
+-- Fenced by the lease; primary key of chunks. What stands there already came of an append whose reply was lost.
 INSERT INTO chunks (job_id, number, text)
-SELECT ?2, coalesce((SELECT max(c.number) FROM chunks c WHERE c.job_id = ?2), -1) + 1 + q.key, q.value
-FROM jsonb_each(?1) q;
+SELECT ?2, coalesce(?3, (SELECT max(c.number) + 1 FROM chunks c WHERE c.job_id = ?2), 0) + q.key, q.value
+FROM jsonb_each(?1) q WHERE true
+ON CONFLICT (job_id, number) DO NOTHING;
 
 -- name: has_lease
 SELECT EXISTS (SELECT 1 FROM leases WHERE fence = ?1 AND job_id = ?2);
