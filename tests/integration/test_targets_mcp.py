@@ -26,7 +26,7 @@ from forebay.domain.errors import (
 from forebay.domain.inference import Call, InferenceResult
 from forebay.domain.target import TargetSpec, TargetType
 from forebay.targets.extras import open_tool
-from forebay.targets.mcp_tool import McpTarget
+from forebay.targets.mcp_tool import STUCK_TIME_OUTS, McpTarget
 from forebay.testing.ports import free_port
 
 from .agent_process import ROOT, Agent, running_agent
@@ -242,6 +242,12 @@ async def test_a_child_that_dies_fails_the_calls_that_it_had_and_is_started_agai
             await other
         assert given(await box.call("add", a=1, b=1))["result"] == 2
         [_, pid] = [int(line.split()[1]) for line in box.lines() if line.startswith("start")]
+        os.kill(pid, signal.SIGSTOP)  # it is stuck: after some calls in a row that it let time out there is another one
+        for _ in range(STUCK_TIME_OUTS):
+            with pytest.raises(TargetTimeout):
+                await box.call("add", 0.5, a=1, b=1)
+        assert given(await box.call("add", a=1, b=1))["result"] == 2
+        *_, pid = [int(line.split()[1]) for line in box.lines() if line.startswith("start")]
         os.kill(pid, signal.SIGKILL)  # between two calls: the next may be a failed attempt, and no more
         try:
             result = await box.call("add", a=1, b=1)

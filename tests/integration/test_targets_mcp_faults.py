@@ -213,6 +213,26 @@ async def test_a_handshake_that_is_refused_is_judged_by_its_status(status: str, 
             await target.close()
 
 
+async def test_a_handshake_that_hangs_is_given_up_and_begun_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("forebay.targets.mcp_session.OPENING_SECONDS", 0.3)
+    connections = 0
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        await end_of(reader)
+
+    async with raw_server(silent) as port:
+        target = open_tool(TargetSpec(name="tools", type=TargetType.MCP, url=f"http://127.0.0.1:{port}/", tool="t"))
+        try:
+            for expected in (1, 2):
+                with pytest.raises(TargetUnavailable, match="no handshake within"):
+                    await target.call(call_of())
+                assert connections == expected
+        finally:
+            await target.close()
+
+
 async def test_a_server_that_never_answers_the_handshake_ends_with_the_calls_time() -> None:
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await end_of(reader)

@@ -26,6 +26,7 @@ from forebay.targets.http import Response
 from forebay.targets.mcp_http import SEEN, Seen, open_client
 
 log = structlog.get_logger(__name__)
+OPENING_SECONDS = 120.0  # a program may have to be fetched first; a handshake that hangs must not hang for ever
 CLOSING_SECONDS = 10.0  # a child has 2 s to leave by itself, and as long after SIGTERM
 LONGEST_LINE = 1000  # characters of a child's line in our log
 LONGEST_REASON = 200  # of the last one of a child that does not start
@@ -57,6 +58,11 @@ class McpSession:
     def drop(self, client: Client) -> None:
         """The session is broken: the next call opens another one. Calls that are in it end."""
         if self._kept is not None and self._kept.has(client):
+            self.restart()
+
+    def restart(self) -> None:
+        """The same, of whatever session there is."""
+        if self._kept is not None:
             self._kept.end()
             self._ending.add(self._kept)
             self._kept = None
@@ -102,7 +108,7 @@ class _Kept:
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         if self._ready.done():
             return self._ready.result()
-        why, seen = self._task.result(), self._seen
+        why, seen = "it was closed" if self._task.cancelled() else self._task.result(), self._seen
         if seen.error is None and seen.status is not None and seen.status >= LEAST_ERROR:
             check_status(Response(status=seen.status, headers=seen.headers, body=b""), self._spec.name)
         raise TargetUnavailable(f"target {self._spec.name!r}: the MCP server can't be reached: {why}")
@@ -124,7 +130,9 @@ class _Kept:
         transport = _child(spec, self._said) if spec.command else _remote(spec, self._headers)
         client = Client(transport, client_info=Implementation(name="forebay", version=version("forebay")), cache=None)
         try:
-            async with client:
+            async with contextlib.AsyncExitStack() as stack:
+                async with asyncio.timeout(OPENING_SECONDS):
+                    await stack.enter_async_context(client)
                 self._ready.set_result(client)
                 await self._stop.wait()
         except _FAILED as exc:
@@ -144,10 +152,12 @@ class _Kept:
         if self._seen.status is not None and self._seen.status >= LEAST_ERROR:
             return f"it answered {self._seen.status}"
         match exc:
-            case OSError():
-                return exc.strerror or type(exc).__name__
             case MCPError():
                 return redacted(exc.message, secrets_of(self._spec))
+            case OSError() if exc.strerror:
+                return exc.strerror
+            case TimeoutError():
+                return f"no handshake within {OPENING_SECONDS:g} s"
             case _:
                 return type(exc).__name__
 

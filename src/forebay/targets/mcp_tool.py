@@ -43,6 +43,7 @@ from forebay.targets.mcp_result import words_of, written
 from forebay.targets.mcp_session import LEAST_ERROR, McpSession, redacted, secrets_of
 
 CHECK_SECONDS = 30.0
+STUCK_TIME_OUTS = 3
 MOST_PAGES = 50  # of a server's list of tools
 REASON_CHARACTERS = 300
 #: The request can't be done, whenever it is sent. Source: JSON-RPC 2.0, 5.1, and the protocol's own codes.
@@ -72,7 +73,8 @@ class McpTarget:
         key = {"authorization": f"Bearer {spec.api_key}"} if spec.api_key else {}
         self._spec = spec
         self._session = McpSession(spec, preset_headers(spec, key))
-        for name in ("mcp", "client", "httpx2"):  # what they log may quote answers
+        self._time_outs = 0  # in a row
+        for name in ("mcp", "httpx2", "httpcore2"):  # what they log may quote answers
             logging.getLogger(name).setLevel(logging.CRITICAL)
 
     @property
@@ -90,8 +92,10 @@ class McpTarget:
             async with asyncio.timeout(call.timeout_seconds):
                 result = await self._called(tool, arguments, call)
         except TimeoutError as exc:
+            self._count_time_out()
             message = f"target {self.name!r}: the tool {tool!r} did not answer within {call.timeout_seconds:g} s"
             raise TargetTimeout(message) from exc
+        self._time_outs = 0
         if result.is_error:
             raise self._failed(tool, result)
         body, files = written(result)
@@ -164,6 +168,13 @@ class McpTarget:
             raise TargetFailed(message, status_code=200) from exc
         finally:
             SEEN.reset(token)
+
+    def _count_time_out(self) -> None:
+        """A program that has answered nothing for several calls may be stuck: the next call starts another one."""
+        self._time_outs += 1
+        if self._spec.command is not None and self._time_outs >= STUCK_TIME_OUTS:
+            self._time_outs = 0
+            self._session.restart()
 
     def _failed(self, tool: str, result: CallToolResult) -> TargetError:
         """What the tool itself tells of: it raised, or refuses these arguments; the protocol does not say which."""
