@@ -65,7 +65,10 @@ def _is_markup(shown: str | None) -> bool:
 def _rendered(source: str, called: str, work: StepWork, place: Workplace, *, is_markup: bool) -> bytes:
     seen: dict[str, Any] = dict(work.scope)
     for name, output in work.inputs.items():
-        seen[name] = output.value if output.table is None else ReportTable.read(output.table, place)
+        if output.value is not None or output.table is None:  # a single call has both: its answer, and a row
+            seen[name] = output.value
+        else:
+            seen[name] = ReportTable.read(output.table, place)
     pieces, size = [], 0
     try:
         for piece in environment(is_markup=is_markup).from_string(source).generate(seen):

@@ -10,7 +10,7 @@ async def seen_by(work: StepWork, services: Services, rows: int) -> dict[str, An
     """The scope of a step: ``run``, ``params``, and its inputs by their names."""
     seen: dict[str, Any] = dict(work.scope)
     for name, output in work.inputs.items():
-        if output.table is not None and services.tables is not None:
+        if output.value is None and output.table is not None and services.tables is not None:
             seen[name] = await services.tables.rows(output.table, limit=rows)
         else:
             seen[name] = output.value
