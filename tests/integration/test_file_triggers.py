@@ -17,7 +17,7 @@ from forebay.domain.pipeline import Overlap, Pipeline, TriggerType
 from forebay.domain.schedule import SCHEDULE, SEEN_FILE, schedule_data
 from forebay.engine.services import Services
 from forebay.engine.triggers.files import KEPT_SECONDS, LOOK_SECONDS, WHOLE_SECONDS
-from forebay.engine.triggers.states import change_state
+from forebay.engine.triggers.states import change_state, last_run_of
 from forebay.engine.triggers.watching import FileTriggers
 from forebay.testing.doubting import DoubtingJobs
 from tests.integration.schedule_house import House, allowing, args_of, opened_house, pipeline
@@ -82,9 +82,9 @@ async def test_a_file_that_appears_begins_a_run_that_knows_it(house: House) -> N
     assert (trigger.type, trigger.name) == (TriggerType.FILES, "inbox")
     digest = hashlib.sha256(b"id\n1\n").hexdigest()
     assert trigger.detail == {"path": "inbox/a.csv", "name": "a.csv", "bytes": 5, "digest": digest}
-    record = await services.records.get("default", SCHEDULE, "inbox")
-    assert record is not None
-    assert schedule_data(record).last_run_id == run.id
+    found = await last_run_of(args_of(run).pipeline.triggers[0], services, tenant="default")
+    assert found is not None
+    assert found.id == run.id
 
 
 async def test_parameters_are_taken_from_the_file(house: House) -> None:

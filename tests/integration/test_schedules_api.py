@@ -87,6 +87,22 @@ async def test_a_firing_stands_in_the_view_with_its_run(server: Server) -> None:
     assert (await listed(server))["once"]["next_fire_at"] is None
 
 
+async def test_the_last_run_that_an_event_began_stands_in_the_view(server: Server) -> None:
+    event = {"id": "1", "source": "crm", "detail-type": "won", "detail": {}}
+    await server.post("/v1/events", 202, json=event)
+    server.clock.advance(5)
+    [receipt] = (await server.post("/v1/events", 202, json={**event, "id": "2"}))["data"]
+    sold = (await listed(server))["sold"]
+    assert sold["last_run_id"] == "run_" + receipt["matched"][0]["job_id"].removeprefix("job_")
+    assert sold["last_fire_at"] == START + 5
+
+
+async def test_a_hundred_events_at_once_begin_as_many_runs(server: Server) -> None:
+    events = [{"id": str(n), "source": "crm", "detail-type": "won", "detail": {}} for n in range(100)]
+    receipts = (await server.post("/v1/events", 202, json=events))["data"]
+    assert len({receipt["matched"][0]["job_id"] for receipt in receipts}) == 100
+
+
 async def test_a_paused_schedule_fires_nothing_until_it_is_resumed_and_then_goes_on_from_now(server: Server) -> None:
     scheduler = Scheduler(server.services)
     await scheduler.step()

@@ -17,7 +17,7 @@ from forebay.domain.fanout import FanoutArgs
 from forebay.domain.hops import HOPS_HEADER
 from forebay.domain.job import Job
 from forebay.domain.order import Order
-from forebay.domain.pipeline import Pipeline
+from forebay.domain.pipeline import Overlap, Pipeline
 from forebay.domain.record import Record
 from forebay.domain.rule import EVENT, EVENT_KEY, EventData, EventKey, Matched, Rule, event_data, event_key
 from forebay.domain.stored import StoredRecord
@@ -26,7 +26,8 @@ from forebay.engine.intake import store_bytes
 from forebay.engine.notices import notice_to
 from forebay.engine.runs import TRIGGER_MARK
 from forebay.engine.services import Services
-from forebay.engine.triggers.events import begun, runs_of
+from forebay.engine.triggers.events import runs_of
+from forebay.engine.triggers.firing import replace_older
 
 log = structlog.get_logger(__name__)
 LEAST_KEPT_SECONDS = 86_400.0  # as long as an idempotency key: a repeat is known by it
@@ -190,8 +191,9 @@ async def _added(
     names = [job.spec.metadata["rule"] for job in jobs] + [run.spec.metadata[TRIGGER_MARK] for _, run in runs]
     all_of_them = [*jobs, *[run for _, run in runs]]
     added = await (add or services.jobs.add)(all_of_them) if all_of_them else []
-    for (pipeline, run), one in zip(runs, added[len(jobs) :], strict=True):
-        await begun(pipeline, run.spec.metadata[TRIGGER_MARK], one, services, tenant=tenant)
+    for (pipeline, _), one in zip(runs, added[len(jobs) :], strict=True):
+        if pipeline.overlap is Overlap.REPLACE:
+            await replace_older(pipeline, one.id, services, tenant=tenant)
     return tuple(Matched(rule=name, job_id=one.id) for name, one in zip(names, added, strict=True))
 
 

@@ -16,14 +16,13 @@ from forebay.domain.schedule import Firing, ScheduleData, encoded
 from forebay.engine.services import Services
 from forebay.engine.stopping import stopped
 from forebay.engine.triggers.firing import fire
-from forebay.engine.triggers.states import CLOCK_BACK_SECONDS, mark_removed, put_state, state_of
+from forebay.engine.triggers.states import CLOCK_BACK_SECONDS, LONGEST_ERROR, mark_removed, put_state, state_of
 from forebay.engine.triggers.watching import FileTriggers
 from forebay.policy.schedules import OF_CLOCK, Due, Seen, due, fires_at, next_fire_time
 
 log = structlog.get_logger(__name__)
 TICK_SECONDS = 1.0
 KEY = "schedule:"  # begins the key of a run that a schedule fired
-LONGEST_ERROR = 500  # characters
 
 
 class Scheduler:

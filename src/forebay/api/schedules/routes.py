@@ -14,11 +14,11 @@ from forebay.api.idempotency import REPLAYED, check_same, identify
 from forebay.api.schedules.views import ScheduleList, ScheduleView, schedule_view
 from forebay.domain.errors import NotFound, RequestError
 from forebay.domain.key import DEFAULT_TENANT
-from forebay.domain.pipeline import Pipeline, RunTrigger, Trigger, TriggerType, run_id
+from forebay.domain.pipeline import Pipeline, RunTrigger, Trigger, TriggerType, run_args, run_id
 from forebay.domain.schedule import ScheduleData
 from forebay.engine.run_views import run_view
 from forebay.engine.runs import RunOrder, make_run
-from forebay.engine.triggers.states import change_state, state_of
+from forebay.engine.triggers.states import change_state, last_run_of, state_of
 from forebay.policy.nearest import hint
 from forebay.policy.schedules import OF_CLOCK, fires_next
 
@@ -112,6 +112,9 @@ async def _view(pipeline: Pipeline, trigger: Trigger, api: Api) -> ScheduleView:
     services = api.services
     now = await services.jobs.now()
     _, data = await state_of(trigger, services, now, tenant=DEFAULT_TENANT)
+    if trigger.type not in OF_CLOCK and (run := await last_run_of(trigger, services, tenant=DEFAULT_TENANT)):
+        fired_at = run_args(run.spec.args).trigger.fire_time
+        data = msgspec.structs.replace(data, last_run_id=run.id, last_fire_at=fired_at)
     return schedule_view(pipeline, trigger, data, _next_fire_at(trigger, data, now))
 
 

@@ -5,20 +5,18 @@ from typing import Any
 import msgspec
 import structlog
 
-from forebay.domain.change import Added
 from forebay.domain.errors import RequestError
 from forebay.domain.job import Job
 from forebay.domain.key import DEFAULT_TENANT
-from forebay.domain.pipeline import Overlap, Pipeline, Trigger
+from forebay.domain.pipeline import Pipeline, Trigger
 from forebay.domain.schedule import Firing
 from forebay.engine.runs import make_run
 from forebay.engine.services import Services
-from forebay.engine.triggers.firing import order_of, replace_older, waiting
-from forebay.engine.triggers.states import change_state, state_of
+from forebay.engine.triggers.firing import order_of, waiting
+from forebay.engine.triggers.states import note_error, state_of
 from forebay.policy.templates import compile_body
 
 log = structlog.get_logger(__name__)
-LONGEST_ERROR = 500  # characters
 
 
 async def runs_of(text: str, digest: str, hops: int, services: Services, *, tenant: str) -> list[tuple[Pipeline, Job]]:
@@ -45,22 +43,12 @@ async def runs_of(text: str, digest: str, hops: int, services: Services, *, tena
             job = await make_run(waiting(pipeline, firing), order_of(firing), services, tenant=tenant)
         except RequestError as error:
             log.error("trigger_failed", trigger=trigger.name, reason=error.message)  # noqa: TRY400
-            await change_state(trigger, services, tenant=tenant, last_error=error.message[:LONGEST_ERROR])
+            await note_error(trigger, error.message, services, tenant=tenant)
             continue
+        if state.last_error is not None:
+            await note_error(trigger, None, services, tenant=tenant)
         found.append((pipeline, job))
     return found
-
-
-async def begun(pipeline: Pipeline, trigger_name: str, added: Added, services: Services, *, tenant: str) -> None:
-    """Notes a run that an event has begun, and ends those that it replaces."""
-    if pipeline.overlap is Overlap.REPLACE:
-        await replace_older(pipeline, added.id, services, tenant=tenant)
-    if not added.is_new:
-        return
-    trigger = next(one for one in pipeline.triggers if one.name == trigger_name)
-    now = await services.jobs.now()
-    changes = {"last_fire_at": now, "last_run_id": added.id, "last_error": None}
-    await change_state(trigger, services, tenant=tenant, **changes)
 
 
 def _params(trigger: Trigger, event: dict[str, Any]) -> dict[str, Any]:

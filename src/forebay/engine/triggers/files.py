@@ -18,7 +18,7 @@ from forebay.domain.schedule import SEEN_FILE, Firing
 from forebay.domain.stored import StoredRecord
 from forebay.engine.services import Services
 from forebay.engine.triggers.firing import fire, live_runs
-from forebay.engine.triggers.states import change_state, state_of
+from forebay.engine.triggers.states import LONGEST_ERROR, note_error, state_of
 from forebay.policy.templates import compile_body
 from forebay.ports.arrivals import Arrivals
 
@@ -32,7 +32,6 @@ RENEWED_AT_ONCE = 200
 AT_ONCE = 32  # runs that are begun side by side: they share commits
 MOST_WAITING = 10_000  # found again at a later look
 PAGE = 1000
-LONGEST_ERROR = 500  # characters
 FILE = "file"  # the parameter that a trigger gives by itself, where the pipeline has it
 
 
@@ -56,7 +55,7 @@ class FileTrigger:
         self._rest_until = 0.0
         self._refused: dict[str, str] = {}  # of these no run can be made; a start tries again, with its configuration
         self._error: str | None = None
-        self._news: dict[str, object] = {}  # to be kept of the trigger
+        self._is_news = False  # it is to be noted
 
     def hint(self) -> None:
         """Something may have changed there."""
@@ -77,9 +76,9 @@ class FileTrigger:
         if is_time:
             await self._look(now)
         begun = await self._begin(now) if self._waiting else 0
-        if self._news:
-            news, self._news = self._news, {}
-            await change_state(self._trigger, self._services, tenant=self._tenant, **news)
+        if self._is_news:
+            self._is_news = False
+            await note_error(self._trigger, self._error, self._services, tenant=self._tenant)
         return begun
 
     async def _look(self, now: float) -> None:
@@ -195,7 +194,6 @@ class FileTrigger:
             self._tell(self._refused[file_id])
             return False
         log.info("file_fired", trigger=self._trigger.name, bytes=arrival.bytes, job_id=job_id)
-        self._news |= {"last_fire_at": now, "last_run_id": job_id}
         return True
 
     def _params(self, detail: dict[str, Any]) -> dict[str, Any]:
@@ -211,7 +209,7 @@ class FileTrigger:
         told = problem[:LONGEST_ERROR] if problem else None
         if told == self._error:
             return
-        self._error = self._news["last_error"] = told
+        self._error, self._is_news = told, True
         if told:
             log.warning("files_not_found", trigger=self._trigger.name, reason=told)
 

@@ -1,5 +1,6 @@
 """States: what the store keeps of each trigger, made at the first look at it and changed against its version."""
 
+import contextlib
 import hashlib
 from collections.abc import Iterable
 
@@ -7,15 +8,19 @@ import msgspec
 import structlog
 
 from forebay.domain.errors import StoreUnavailable, VersionConflict
-from forebay.domain.pipeline import Trigger
+from forebay.domain.job import Job
+from forebay.domain.pipeline import PIPELINE, Trigger
+from forebay.domain.query import JobQuery
 from forebay.domain.schedule import SCHEDULE, ScheduleData, encoded, schedule_data
 from forebay.domain.stored import StoredRecord
+from forebay.engine.runs import TRIGGER_MARK
 from forebay.engine.services import Services
 from forebay.policy.schedules import Seen
 
 log = structlog.get_logger(__name__)
 CLOCK_BACK_SECONDS = 60.0  # a clock that was set back, and no mere correction
 TRIES = 10
+LONGEST_ERROR = 500  # characters
 PAGE = 1000
 
 
@@ -69,6 +74,22 @@ async def change_state(
         except VersionConflict:
             continue
     raise StoreUnavailable(f"the schedule {trigger.name!r} changes all the time; try again")
+
+
+async def note_error(trigger: Trigger, error: str | None, services: Services, *, tenant: str) -> None:
+    """Notes why the last firing began no run, or that one did: as far as nobody else notes something just now."""
+    told = error[:LONGEST_ERROR] if error else None
+    record, data = await state_of(trigger, services, await services.jobs.now(), tenant=tenant)
+    if data.last_error != told:
+        with contextlib.suppress(VersionConflict):
+            await put_state(record, msgspec.structs.replace(data, last_error=told), services)
+
+
+async def last_run_of(trigger: Trigger, services: Services, *, tenant: str) -> Job | None:
+    """The newest run that a trigger began, or a person in its place."""
+    query = JobQuery(tenant=tenant, kinds=frozenset({PIPELINE}), metadata={TRIGGER_MARK: trigger.name}, limit=1)
+    found = await services.jobs.find(query)
+    return found[0] if found else None
 
 
 async def mark_removed(names: Iterable[str], services: Services, *, tenant: str) -> None:
