@@ -32,6 +32,7 @@ SMALL = Sizes(
     postgres_rounds=1,
     fanout_branches=100,
     events=200,
+    pipeline_records=300,
     growth_jobs=500,
     growth_rounds=4,
 )

@@ -23,6 +23,7 @@ class Sizes(Record, frozen=True, kw_only=True):
     postgres_rounds: int = 10  # of 2,000 jobs, beside each queue
     fanout_branches: int = 5_000  # of each width
     events: int = 20_000
+    pipeline_records: int = 20_000
     growth_jobs: int = 5_000  # of a round
     growth_rounds: int = 18
     limits_seconds: float = 30.0  # that a lane has to find a limit
@@ -36,6 +37,7 @@ FULL = {
     "postgres_backlog": 1_000_000,
     "awaited": 200,
     "pushes": 3_000,
+    "pipeline_records": 1_000_000,
     "growth_jobs": 20_000,
     "growth_rounds": 60,
 }
