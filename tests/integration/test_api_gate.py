@@ -54,6 +54,18 @@ async def test_a_header_that_decides_who_calls_is_there_once(server: Server, nam
     assert b"is there twice" in reply
 
 
+@pytest.mark.parametrize(
+    ("version", "host", "status"), [("1.1", "", 400), ("1.1", "Host: localhost\r\n", 200), ("1.0", "", 200)]
+)
+async def test_a_request_of_http_1_1_has_a_host(server: Server, version: str, host: str, status: int) -> None:
+    reader, writer = await asyncio.open_connection(*server.url.removeprefix("http://").split(":"))
+    writer.write(f"GET /v1/jobs HTTP/{version}\r\n{host}Connection: close\r\n\r\n".encode())
+    reply = await reader.read()
+    writer.close()
+    assert reply.startswith(f"HTTP/1.1 {status} ".encode())
+    assert (b"names its Host" in reply) is (status == 400)
+
+
 async def test_the_servers_own_pages_and_plain_clients_are_served(server: Server) -> None:
     await server.get("/v1/jobs", headers={"origin": server.url})
     await server.get("/v1/jobs", headers={"host": "localhost:9999"})

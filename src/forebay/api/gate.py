@@ -22,6 +22,7 @@ from forebay.domain.key import Scope as KeyScope
 OPEN_PATHS = ("/livez", "/readyz", "/metrics", "/docs", "/openapi.json", "/graphql")  # not under /v1
 VERSION = "/v1"
 SINGLE = (b"host", b"authorization", b"x-api-key", b"origin", b"content-encoding")  # a proxy may have judged another
+HOSTLESS = "1.0"  # the one version whose requests may have no Host. Source: RFC 9112, 3.2
 MESSAGES = "/v1/messages"  # what stands below it speaks Anthropic's wire
 
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -126,6 +127,8 @@ class Gate:
             message = f"The header {twice!r} is there twice: which one counts is not clear"
             return Problem(status=400, message=message, code="invalid_value")
         host = headers.get(b"host", b"").decode("latin-1")
+        if b"host" not in headers and scope["http_version"] != HOSTLESS:
+            return Problem(status=400, message="A request of HTTP/1.1 names its Host", code="invalid_value")
         if self._is_loopback and host and not is_loopback_host(host):
             return _forbidden(f"This server answers on loopback names only, not as {host!r} (DNS rebinding)")
         origin = headers.get(b"origin")
