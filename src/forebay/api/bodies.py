@@ -15,7 +15,7 @@ from forebay.policy.nearest import nearest
 T = TypeVar("T")
 
 _UNKNOWN_FIELD = re.compile(r"unknown field `([^`]*)`(?: - at `\$\.?(.*)`)?")
-_MISSING_FIELD = re.compile(r"missing required field `([^`]*)`")
+_MISSING_FIELD = re.compile(r"missing required field `([^`]*)`(?: - at `\$\.?(.*)`)?")
 _PLACE = re.compile(r" - at `(?:key )?(?:in )?\$?\.?([^`]*)`$")
 _CLOSE_ENOUGH = 0.5
 
@@ -51,14 +51,19 @@ def explained(error: msgspec.ValidationError, known: Sequence[str] = ()) -> Requ
     """What msgspec found wrong, as a refusal that names the parameter."""
     text = str(error)
     if unknown := _UNKNOWN_FIELD.search(text):
-        return unknown_name(unknown[1], known)
+        return unknown_name(_path(unknown), () if unknown[2] else known)
     if missing := _MISSING_FIELD.search(text):
-        message = f"The required field {missing[1]!r} is missing"
-        return RequestError(message, param=missing[1], code="missing_required_parameter")
+        message = f"The required field {_path(missing)!r} is missing"
+        return RequestError(message, param=_path(missing), code="missing_required_parameter")
     place = _PLACE.search(text)
     param = place[1] if place and place[1] else None
     message = _PLACE.sub("", text)
     return RequestError(f"{param}: {message}" if param else message, param=param, code="invalid_value")
+
+
+def _path(found: re.Match[str]) -> str:
+    """The field with what it stands in: ``notify.webhook``."""
+    return f"{found[2]}.{found[1]}" if found[2] else found[1]
 
 
 def unknown_name(name: str, known: Sequence[str], kind: str = "field") -> RequestError:

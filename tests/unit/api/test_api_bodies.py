@@ -4,6 +4,7 @@ import msgspec
 import pytest
 
 from forebay.api.bodies import decode
+from forebay.api.jobs.requests import JobRequest
 from forebay.domain.errors import RequestError
 
 
@@ -59,6 +60,19 @@ def test_an_unknown_field_is_refused_with_the_nearest_known_one() -> None:
 def test_a_missing_field_is_named() -> None:
     refused = refusal(b"{}")
     assert (refused.code, refused.param) == ("missing_required_parameter", "body")
+
+
+def test_a_field_is_named_with_what_it_stands_in() -> None:
+    decoder = msgspec.json.Decoder(JobRequest)
+    for body, param in (
+        (b'{"notify": {}}', "notify.webhook"),
+        (b'{"notify": {"webhook": "https://a.example", "evnts": []}}', "notify.evnts"),
+    ):
+        with pytest.raises(RequestError) as caught:
+            decode(decoder, body, known=("notify",))
+        assert caught.value.param == param
+        assert repr(param) in caught.value.message
+        assert "did you mean" not in caught.value.message
 
 
 def test_a_wrong_type_is_named_with_its_place() -> None:
