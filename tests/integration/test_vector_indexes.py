@@ -147,6 +147,28 @@ async def test_a_source_that_breaks_off_leaves_the_old_index_and_nothing_beside_
     assert sorted(os.listdir(tmp_path)) == before
 
 
+async def test_a_writing_that_is_given_up_leaves_the_old_index(index: VectorIndex, tmp_path: Path) -> None:
+    await index.replace(ROWS)
+    before = sorted(os.listdir(tmp_path))
+    begun, go_on = threading.Event(), threading.Event()
+
+    def rows() -> Iterator[VectorRow]:
+        yield VectorRow(id="n", vector=[1])
+        begun.set()
+        go_on.wait(60)
+        yield VectorRow(id="o", vector=[1])
+
+    writing = asyncio.create_task(index.replace(rows()))
+    assert await asyncio.to_thread(begun.wait, 60)
+    writing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await writing
+    go_on.set()
+    while sorted(os.listdir(tmp_path)) != before:
+        await asyncio.sleep(0.01)
+    assert await found(index) == ["a", "b", "c"]
+
+
 async def test_a_vector_of_another_length_and_a_missing_index_are_told(index: VectorIndex) -> None:
     with pytest.raises(TargetRejected, match=r"no such table|does not exist"):
         await index.search([1, 0], k=1)

@@ -10,7 +10,6 @@ from typing import Any, Protocol
 import asyncpg
 
 from forebay.domain.errors import (
-    ConfigurationError,
     TargetError,
     TargetFailed,
     TargetRejected,
@@ -87,7 +86,7 @@ class PostgresPool:
             pool = await self._opened()
             async with pool.acquire() as connection:
                 yield connection
-        except (ConfigurationError, TargetError):
+        except TargetError:
             raise
         except Exception as exc:
             error = self._told(exc)
@@ -113,7 +112,7 @@ class PostgresPool:
                         statement_cache_size=0,  # behind a pooler no statement outlives its transaction
                     )
                 except (ValueError, asyncpg.InterfaceError) as exc:
-                    raise ConfigurationError(f"{self._name}: its address is none of PostgreSQL's") from exc
+                    raise TargetRejected(f"{self._name}: its address is none of PostgreSQL's") from exc
             return self._pool
 
     def _told(self, error: Exception) -> TargetError | None:

@@ -36,7 +36,7 @@ class FunctionProcess:
         self._replies, told = os.pipe()
         try:
             self._process = subprocess.Popen(  # noqa: S603 - our own module, and two numbers
-                [sys.executable, "-m", _CHILD, str(asked), str(told)],
+                [sys.executable, "-P", "-m", _CHILD, str(asked), str(told)],  # -P: not from the working directory
                 stdin=subprocess.DEVNULL,
                 stdout=_STANDARD_ERROR,  # ours may be somebody's data
                 pass_fds=(asked, told),

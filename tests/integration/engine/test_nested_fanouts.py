@@ -278,6 +278,23 @@ async def test_cancelling_the_whole_ends_every_level(tmp_path: Path) -> None:
         assert slow.broken_off == 1
 
 
+async def test_a_failed_tree_that_is_retried_asks_again_what_failed_alone(tmp_path: Path) -> None:
+    good, bad = ScriptedTarget("a"), ScriptedTarget("b", [REFUSED, answer("now")])
+    async with engine_of(tmp_path, good, bad) as engine:
+        job_id = await fired(engine, {"panel": {"targets": ["a", "b"], "join": {"successes": 2}, **ENTRY}})
+        await idle(engine)
+        failed = await engine.get(job_id)
+        assert (failed.status, failed.error and failed.error.code) == (Status.FAILED, "no_success")
+        assert (await told(engine, job_id))["panel"]["error"]["code"] == "no_quorum"
+        await engine.services.jobs.retry("default", [job_id])
+        await idle(engine)
+        panel = (await told(engine, job_id))["panel"]["body"]
+        assert {entry["status"] for entry in panel.values()} == {"succeeded"}
+        assert (len(good.calls), len(bad.calls)) == (1, 2)
+        assert (await engine.get(job_id)).cost_usd == 1.0
+        await is_right(engine, job_id, *[one.id for one in await below(engine, job_id)])
+
+
 async def test_a_rules_notice_is_of_the_whole_and_of_no_part(tmp_path: Path) -> None:
     async with engine_of(tmp_path, ScriptedTarget("a")) as engine:
         notify = {"webhook": "https://example.com/hook", "events": ["job.succeeded"]}

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import threading
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
@@ -38,7 +39,12 @@ class DuckIndex:
         self._file = DuckFile(path, f"index {path.name!r}", readers=connections or DEFAULT_READERS)
 
     async def replace(self, rows: Iterable[VectorRow], *, model: str | None = None) -> IndexFacts:
-        return await asyncio.to_thread(self._replace, rows, model)
+        given_up = threading.Event()
+        try:
+            return await asyncio.to_thread(self._replace, _until(given_up, rows), model, given_up)
+        except asyncio.CancelledError:
+            given_up.set()  # the thread can't be ended: it leaves the old index, at its next row
+            raise
 
     async def search(
         self, vector: Sequence[float], *, k: int, conditions: Sequence[Condition] = ()
@@ -51,12 +57,14 @@ class DuckIndex:
     async def close(self) -> None:
         await self._file.close()
 
-    def _replace(self, rows: Iterable[VectorRow], model: str | None) -> IndexFacts:
+    def _replace(self, rows: Iterable[VectorRow], model: str | None, given_up: threading.Event) -> IndexFacts:
         aside = self._path.with_name(f".{self._path.name}.{uuid.uuid4().hex}")
         try:
             with _writing(aside) as connection:
                 facts = _fill(connection, rows, model)
             _sync(aside)
+            if given_up.is_set():
+                raise _GivenUp
             os.replace(aside, self._path)
             _sync(self._path.parent)
         except duckdb.Error as exc:
@@ -98,6 +106,17 @@ class DuckIndex:
             for row in connection.execute(query, values).fetchall()
             if row[1] is not None
         ]
+
+
+class _GivenUp(Exception):
+    """Nobody waits for the new index."""
+
+
+def _until(given_up: threading.Event, rows: Iterable[VectorRow]) -> Iterator[VectorRow]:
+    for row in rows:
+        if given_up.is_set():
+            raise _GivenUp
+        yield row
 
 
 @contextmanager
