@@ -122,7 +122,7 @@ def test_targets_check_tells_who_the_agent_is_and_lists_the_tools(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     configured(tmp_path, agent.url)
-    assert execute(["--json", "targets", "check", "researcher", "tools"]) == 0
+    assert execute(["targets", "check", "researcher", "tools", "--json"]) == 0
     one, other = json.loads(capsys.readouterr().out)["data"]
     assert (one["ok"], one["message"]) == (True, "researcher: Obedient (obeying), pushes")
     assert other["message"].startswith("tools: Toolbox, 9 tools (add, weather,")

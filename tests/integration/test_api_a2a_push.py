@@ -66,6 +66,15 @@ async def test_a_push_that_a_task_has_ended_makes_its_job_due_now_and_changes_no
         assert await push(server, token) == {"object": "a2a.push", "hastened": False}
 
 
+async def test_an_agent_needs_no_api_key_where_all_others_do(tmp_path: Path) -> None:
+    async with running_server(tmp_path, specs=(*SPECS[:2], AGENT)) as server:
+        job = await waiting_job(server)
+        await server.post("/v1/keys", json={"name": "ours", "scopes": ["admin", "submit", "read"]})
+        await server.get("/v1/jobs", 401)
+        assert (await push(server, push_token(job.id, server.services.secrets), bearer=True))["hastened"] is True
+        await push(server, "wrong", status=401)
+
+
 @pytest.mark.parametrize("news", [WORKING, PIECE, {"task": {"id": "t-1", **WORKING["statusUpdate"]}}])
 async def test_a_push_that_a_task_goes_on_asks_for_nothing(tmp_path: Path, news: Any) -> None:
     async with running_server(tmp_path, specs=(*SPECS[:2], AGENT)) as server:

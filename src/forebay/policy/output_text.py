@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from forebay.domain.record import Record
+from forebay.policy.output_agents import read_said
 
 
 class Output(Record, frozen=True, kw_only=True):
@@ -27,7 +28,8 @@ class Output(Record, frozen=True, kw_only=True):
 
 
 def read_output(body: bytes | str) -> Output:
-    """Reads an answer: chat completions, completions, Responses, Anthropic's messages, embeddings, transcripts.
+    """Reads an answer: chat completions, completions, Responses, Anthropic's messages, embeddings, transcripts, and
+    what agents (A2A) and tools (MCP) say.
 
     Several choices give the first. A body that is not JSON gives itself as text.
     """
@@ -68,7 +70,8 @@ def output_of(answer: Any) -> Output:
         return Output(value=vectors[0] if len(vectors) == 1 else vectors)
     if isinstance(answer.get("text"), str):
         return Output(value=answer["text"])
-    return Output(value=answer)
+    said = read_said(answer)
+    return Output(value=answer if said is None else said.value)
 
 
 def _decoded_by_python(body: bytes | str) -> Any:
