@@ -12,6 +12,7 @@ from forebay.connectors.arrivals import Places, buckets
 from forebay.domain.schedule import SCHEDULE, schedule_data
 from forebay.engine.triggers.files import LIST_SECONDS
 from forebay.engine.triggers.watching import FileTriggers
+from tests.integration.pipelines.house import opened
 from tests.integration.s3_house import BUCKET, drop_bucket, empty_bucket
 from tests.integration.schedule_house import House, allowing, args_of, opened_house
 
@@ -93,3 +94,19 @@ async def test_an_object_that_goes_before_its_run_begins_none(house: House) -> N
     put("inbox/a.csv")
     assert await look(FileTriggers(services), house) == 0
     assert await house.runs() == []
+
+
+async def test_a_run_reads_the_object_that_began_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    empty_bucket(monkeypatch)
+    put("inbox/a.csv")
+    config = f"""
+  inbox:
+    on: {{files: "s3://{BUCKET}/inbox/*.csv"}}
+    steps:
+      load: {{read: "{{run.trigger.detail.path}}"}}
+      save: {{write: "out/{{run.trigger.detail.name}}.jsonl", from: load}}
+"""
+    async with opened(tmp_path, config) as installation:
+        assert await FileTriggers(installation.system.services).step() == 1
+        await installation.worker.run_until_idle()
+    assert (tmp_path / "out" / "a.csv.jsonl").read_text() == '{"id":"1"}\n'
