@@ -13,6 +13,7 @@ from forebay.policy.rate_headers import retry_after_seconds
 from forebay.targets.http import Response
 
 COUNTED_STATUSES = frozenset({408, 409, 425})
+_UNKNOWN_THERE = frozenset({404, 410})
 OVERLOADED = 529  # Anthropic's. Source: https://docs.anthropic.com/en/api/errors
 REASON_CHARACTERS = 300
 #: One call an hour costs nothing, and a slip of the target's arithmetic must not close its lane for days.
@@ -61,6 +62,23 @@ def by_status(error: TargetError) -> TargetError:
     if status is None or 200 <= status < 300:
         return error
     return error_kind(status)(error.message, status_code=status)
+
+
+def is_lost(response: Response) -> bool:
+    """Whether the API itself says that it does not know (any more) what it is asked for. A proxy's page in the place of
+    a server that is being replaced says nothing of the work there.
+    """
+    if response.status not in _UNKNOWN_THERE:
+        return False
+    try:
+        return _ENVELOPE.decode(response.body).error is not None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
+
+
+def is_gone(response: Response) -> bool:
+    """Whether it is unknown there by whoever's word."""
+    return response.status in _UNKNOWN_THERE
 
 
 def error_kind(status: int) -> type[TargetError]:

@@ -23,7 +23,7 @@ from forebay.domain.record import Record
 from forebay.domain.target import TargetSpec
 from forebay.ports import StreamSink
 from forebay.targets.endpoint import checked_url, content_type_of, join_url, preset_headers
-from forebay.targets.failures import check_status
+from forebay.targets.failures import check_status, is_gone, is_lost
 from forebay.targets.fetching import fetch
 from forebay.targets.http import Body, HttpClient, Response
 from forebay.targets.model_server import CHECK_SECONDS, JSON_HEADERS, described_models
@@ -32,7 +32,6 @@ from forebay.targets.multipart import multipart_upload
 JOBS = "/v1/jobs"
 FIRST_POLL_SECONDS, SLOWEST_POLL_SECONDS, POLL_GROWTH = 0.3, 10.0, 1.5
 MOST_HOPS = 8  # from hub to hub: a circle of them would forward for ever
-_LOST = frozenset({404, 410})
 _LIVE = frozenset({"queued", "running", "waiting"})
 _JOB_ID = "x-forebay-job-id"
 
@@ -112,7 +111,7 @@ class ForebayTarget:
         """Cancels the hub's job."""
         url = self._url(f"{JOBS}/{_STATE.decode(state).id}/cancel")
         response = await self._http.post(url, self._headers, b"", CHECK_SECONDS)
-        if response.status not in _LOST:
+        if not is_gone(response):
             check_status(response, self.name, self._spec.api_key)
 
     async def check(self) -> str:
@@ -157,9 +156,12 @@ class ForebayTarget:
 
     async def _poll(self, call: Call, state: _State) -> InferenceResult:
         response = await self._http.get(self._url(f"{JOBS}/{state.id}"), self._headers, call.timeout_seconds)
-        if response.status in _LOST:
+        if is_lost(response):
             message = f"target {self.name!r} does not know its job {state.id!r} any more"
             raise RemoteFailed(message, status_code=response.status, body=response.body)
+        if is_gone(response):
+            message = f"target {self.name!r} answered {response.status} in words that are not its own"
+            raise TargetFailed(message, status_code=response.status)
         check_status(response, self.name, self._spec.api_key)
         try:
             job = _JOB.decode(response.body)
@@ -185,7 +187,7 @@ class ForebayTarget:
         if file is None:
             return answered
         fetched = await fetch(self._http, self._url(f"/v1/files/{file.file_id}/content"), self._headers, call)
-        if fetched.response.status in _LOST:
+        if is_lost(fetched.response):
             raise RemoteFailed(f"target {self.name!r} has the file of its job {job.id!r} no more", status_code=200)
         check_status(fetched.response, self.name, self._spec.api_key)
         content_type = content_type_of({"content-type": file.content_type})

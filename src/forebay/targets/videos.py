@@ -13,13 +13,12 @@ from forebay.domain.inference import Call, InferenceResult, Pending
 from forebay.domain.record import Record
 from forebay.policy.rate_headers import retry_after_seconds
 from forebay.targets.endpoint import content_type_of
-from forebay.targets.failures import check_status
+from forebay.targets.failures import check_status, is_gone, is_lost
 from forebay.targets.model_server import CHECK_SECONDS, ModelServer
 
 ENDPOINT = "/v1/videos"
 FIRST_POLL_SECONDS, SLOWEST_POLL_SECONDS, POLL_GROWTH = 2.0, 15.0, 1.3
 MOST_MISSES = 10  # of a content that is said to be there
-_LOST = frozenset({404, 410})
 _WORKING = frozenset({"queued", "in_progress"})
 #: A failure of the server, and not of what was asked of it: another submission may help.
 _SERVERS_OWN = frozenset({"server_error", "internal_error", "internal_server_error", "rate_limit_exceeded", "timeout"})
@@ -82,12 +81,13 @@ class VideoServer:
 
     async def _poll(self, call: Call, state: _State) -> InferenceResult:
         response = await self._server.get(_path(state.id), call)
-        try:
-            check_status(response, self._name, self._api_key)
-        except TargetRejected as error:
-            if error.status_code not in _LOST:
-                raise
-            raise RemoteFailed(error.message, status_code=error.status_code, body=error.body) from error
+        if is_lost(response):
+            message = f"target {self._name!r} does not know its video {state.id!r} any more"
+            raise RemoteFailed(message, status_code=response.status, body=response.body)
+        if is_gone(response):
+            message = f"target {self._name!r} answered {response.status} in words that are not its API's"
+            raise TargetFailed(message, status_code=response.status)
+        check_status(response, self._name, self._api_key)
         video = _video_in(response.body)
         if video is None:
             raise TargetFailed(f"target {self._name!r} answered with something that is no video", status_code=200)
@@ -106,10 +106,10 @@ class VideoServer:
             kind = RemoteFailed if code is None or code in _SERVERS_OWN else TargetRejected
             raise kind(message, status_code=200, body=answered.body)
         fetched = await self._server.fetch(_path(state.id) + "/content", call)
-        if fetched.response.status in _LOST and state.misses < MOST_MISSES:
+        if is_gone(fetched.response) and state.misses < MOST_MISSES:
             missed = msgspec.structs.replace(state, misses=state.misses + 1)
             return _later(answered, video, missed, SLOWEST_POLL_SECONDS)
-        if fetched.response.status in _LOST:
+        if is_gone(fetched.response):
             raise RemoteFailed(f"target {self._name!r} has no content of its video", status_code=200)
         check_status(fetched.response, self._name, self._api_key)
         content_type = content_type_of(fetched.response.headers)
