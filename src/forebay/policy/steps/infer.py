@@ -62,6 +62,10 @@ def read_infer(options: Mapping[str, Any]) -> InferOptions:
     per_call = whole(options, "records_per_call", 1, MOST_PER_CALL, 1)
     if per_call > 1 and request.body is not None and not (request.endpoint or "").endswith("/embeddings"):
         raise RequestError("needs a `prompt`; a `body` is one record's", param="records_per_call")
+    own = compile_text(request.system or "").fields - {"run", "params"}
+    if per_call > 1 and own:
+        named = sorted(own)[0]
+        raise RequestError(f"several records share it: it can't name {{{named}}}; `prompt` can", param="system")
     return InferOptions(request=request, call=call, per_call=per_call)
 
 
