@@ -24,6 +24,7 @@ from forebay.threads import DaemonPool
 
 START_SECONDS = 300.0  # for a process to start, and import the function: a model may be loaded
 _CHILD = "forebay.targets.function_child"
+_FLAGS = ("-u", "-P")  # what was printed is not lost; no file of the working directory goes before the library's
 _STANDARD_ERROR = 2
 
 
@@ -36,7 +37,7 @@ class FunctionProcess:
         self._replies, told = os.pipe()
         try:
             self._process = subprocess.Popen(  # noqa: S603 - our own module, and two numbers
-                [sys.executable, "-P", "-m", _CHILD, str(asked), str(told)],  # -P: not from the working directory
+                [sys.executable, *_FLAGS, "-m", _CHILD, str(asked), str(told)],
                 stdin=subprocess.DEVNULL,
                 stdout=_STANDARD_ERROR,  # ours may be somebody's data
                 pass_fds=(asked, told),
