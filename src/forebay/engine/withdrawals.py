@@ -28,7 +28,7 @@ from forebay.policy.lifecycle import broken_off
 from forebay.ports import SlowTarget
 
 log = structlog.get_logger(__name__)
-AT_ONCE = 200
+AT_ONCE = 500
 TELLING_SECONDS = 30.0
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 2.0, 300.0
 _OPEN = frozenset({Outcome.RUNNING, Outcome.CANCELLED, Outcome.UNKNOWN})  # the work may go on
@@ -44,7 +44,7 @@ class Withdrawals:
         self._waits: dict[str, tuple[float, float]] = {}  # by record: until when, and the pause
 
     async def step(self) -> bool:
-        """Looks at the next so many submissions. True if the round is complete."""
+        """Looks at the next so many submissions. False: there was something to do, and there may be more."""
         services = self._services
         records = await services.records.list(None, PENDING, after=self._after, limit=AT_ONCE)
         self._after = records[-1].id if len(records) == AT_ONCE else None
@@ -54,7 +54,7 @@ class Withdrawals:
         jobs = await services.jobs.get(None, [job_id_of(record) for record in records], Parts(attempts=True))
         over = [(record, job) for record, job in zip(records, jobs, strict=True) if _is_over(record, job)]
         await asyncio.gather(*(self._close(record, job) for record, job in over))
-        return self._after is None
+        return self._after is None or not over
 
     async def _close(self, record: StoredRecord, job: Job | None) -> None:
         """Ends one submission in the ledger and at its target; what can't be told is tried again."""

@@ -10,6 +10,7 @@ from forebay.domain.fanout import Branch, FanoutArgs
 from forebay.domain.inference import Call, InferenceResult
 from forebay.domain.job import ErrorCode, OnUnknown, Status
 from forebay.domain.order import Order
+from forebay.domain.pending import PENDING
 from forebay.domain.target import Limits, Prices, Route, RouteEntry, TargetSpec, TargetType
 from forebay.engine.fanouts import make_fanout
 from forebay.engine.services import Services
@@ -76,6 +77,7 @@ async def test_what_is_accepted_is_polled_with_its_state_and_is_one_attempt(open
     assert (attempt.finished_at or 0) - attempt.started_at == 10
     assert job.cost_usd == 0.5
     assert [call.pending for call in target.calls] == [None, STATE, STATE]
+    assert await engine.services.records.list("default", PENDING) == []
     assert {call.attempt for call in target.calls} == {1}
     assert len({call.idempotency_key for call in target.calls}) == 1
     assert target.calls[0].idempotency_key.startswith(job_id)

@@ -224,10 +224,9 @@ class InferHandler:
         return ended(answer, cursor)
 
     async def _settling(self, job: Job, sent: _Sent) -> _Sent:
-        """Without its budget if that was settled by a run whose answer was lost."""
-        if sent.budget is None or await forget(job, sent.attempt.number, self._services):
-            return sent
-        return sent._replace(budget=None)
+        """Its work is not pending any more. Without its budget if that was settled by a run whose answer was lost."""
+        is_first = await until_stored("pending", lambda: forget(job, sent.attempt.number, self._services))
+        return sent if is_first else sent._replace(budget=None)
 
     def _observe_poll(self, lane: Lane, sent: _Sent, error: TargetError | None, began_at: float) -> None:
         now = self._services.clock.now()
