@@ -113,6 +113,21 @@ async def test_throttling_uses_no_attempt_and_the_deadline_ends_the_wait(open_en
     assert len(target.calls) > 2
 
 
+async def test_data_that_a_tool_gave_is_held_against_the_schema_too(open_engine: OpenEngine) -> None:
+    right = b'{"content":[],"structuredContent":{"label":"x"},"isError":false}'
+    wrong = right.replace(b"label", b"lable")
+    steps = [InferenceResult(status_code=200, body=body) for body in (wrong, right)]
+    engine = await open_engine(ScriptedTarget("t", steps))
+    worker = await engine.worker()
+    job_id = await engine.submit(args='{"schema":{"type":"object","required":["label"]}}')
+    await worker.run_until_idle()
+    engine.clock.advance(5)
+    await worker.run_until_idle()
+    job = await engine.get(job_id)
+    assert (job.status, job.attempts_used) == (Status.SUCCEEDED, 1)
+    assert "label" in (job.attempts[0].error or "")
+
+
 async def test_an_output_that_does_not_fit_its_schema_is_asked_for_again_with_the_reason(
     open_engine: OpenEngine,
 ) -> None:

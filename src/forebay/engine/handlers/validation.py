@@ -49,7 +49,10 @@ class Validation:
         output = read_output(body)
         if output.refusal is not None:
             return "the model refused"
-        checked = self._schema.check(output.value if isinstance(output.value, str) else None)
+        value = output.value  # a text; or data that an agent, a tool or a service gave
+        checked = (
+            self._schema.check(value) if value is None or isinstance(value, str) else self._schema.check_value(value)
+        )
         return None if checked.is_valid else "; ".join(checked.reasons)
 
     def feedback(self, body: bytes, reasons: str) -> str:
