@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from forebay.app import System
 from forebay.domain.errors import TargetError, TargetUnavailable
 from forebay.domain.inference import Call, InferenceResult
-from forebay.ports import StreamSink, Target
+from forebay.ports import SlowTarget, StreamSink, Target
 
 
 @dataclass(slots=True)
@@ -32,7 +32,7 @@ class CountedTarget:
         return self._target.serves(endpoint)
 
     async def call(self, call: Call, sink: StreamSink | None = None) -> InferenceResult:
-        self._count.calls += 1
+        self._count.calls += call.pending is None  # a look at what was accepted is no call
         try:
             result = await self._target.call(call, sink)
         except TargetUnavailable as error:
@@ -44,6 +44,11 @@ class CountedTarget:
             raise
         self._count.is_reached = True
         return result
+
+    async def withdraw(self, state: str) -> None:
+        """Where the target is no slow one, it has nothing to withdraw."""
+        if isinstance(self._target, SlowTarget):
+            await self._target.withdraw(state)
 
     async def check(self) -> str:
         return await self._target.check()
