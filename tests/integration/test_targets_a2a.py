@@ -22,7 +22,7 @@ from forebay.domain.inference import Call
 from forebay.domain.target import TargetSpec, TargetType
 from forebay.targets.a2a import A2aTarget
 from forebay.targets.build import build_target
-from forebay.targets.clients import open_http
+from forebay.targets.clients import DEFAULT_LIBRARY, HttpLibrary, open_http
 
 from .raw_servers import end_of, raw_server, request_of
 
@@ -73,8 +73,10 @@ CANCEL = "POST /a2a/tasks/t-1:cancel"
 
 
 @asynccontextmanager
-async def agent(answers: Answers, **spec: Any) -> AsyncIterator[tuple[Raw, A2aTarget]]:
-    raw, http = Raw(answers), open_http()
+async def agent(
+    answers: Answers, library: HttpLibrary = DEFAULT_LIBRARY, **spec: Any
+) -> AsyncIterator[tuple[Raw, A2aTarget]]:
+    raw, http = Raw(answers), open_http(library)
     async with raw_server(raw.serve) as port:
         origin = f"http://127.0.0.1:{port}"
         raw.answers.setdefault(CARD, card(f"{origin}/a2a"))
@@ -91,9 +93,10 @@ def call_of(text: str = "Hello", timeout_seconds: float = 60) -> Call:
     return Call(job_id="job_7", attempt=1, endpoint="", body=body, timeout_seconds=timeout_seconds, hops=2)
 
 
-async def test_a_message_is_the_answer() -> None:
+@pytest.mark.parametrize("library", HttpLibrary)
+async def test_a_message_is_the_answer(library: HttpLibrary) -> None:
     said = {"messageId": "m", "role": "ROLE_AGENT", "parts": [{"text": "Hi"}]}
-    async with agent({SEND: {"message": said}}) as (raw, target):
+    async with agent({SEND: {"message": said}}, library) as (raw, target):
         result = await target.call(call_of())
     assert json.loads(result.body) == said
     head = raw.heads[-1].lower()
