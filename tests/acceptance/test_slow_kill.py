@@ -11,7 +11,7 @@ from .faults_support import change, configure, counted, get, hold, http, let_go,
 from .processes import started
 
 ENDED = {"succeeded", "failed", "cancelled"}
-FILM_BYTES = 8_000_000
+FILM_BYTES = 48_000_000
 VIDEO = {"endpoint": "/v1/videos", "body": {"model": "mock", "prompt": "a heron over a still lake"}}
 EDGE = """
 store: sqlite:///forebay.db
@@ -34,6 +34,9 @@ async def test_a_video_survives_the_deaths_of_who_waits_for_it_and_is_made_once(
                 await server.kill()
             await let_go(session, mock.address)
         await change(session, mock.address, video_polls=1)
+        async with started("serve", "--port", "0", folder=tmp_path) as server:
+            await _until_counted(session, mock.address, "content", 1)
+            await server.kill()  # in its download, or right after it
         async with started("serve", "--port", "0", folder=tmp_path) as server:
             view = await _ended(session, server.address, job_id)
             assert view["status"] == "succeeded", view["error"]
@@ -101,7 +104,7 @@ async def _until_tried(session: aiohttp.ClientSession, server: str, job_id: str)
 
 async def _count(session: aiohttp.ClientSession, mock: str, of: str) -> int:
     counts = (await counted(session, mock))["by_endpoint"]
-    names = {"POST": "/videos", "GET": "GET /videos/{id}"}
+    names = {"POST": "/videos", "GET": "GET /videos/{id}", "content": "GET /videos/{id}/content"}
     return int(counts.get(names.get(of, of), 0))
 
 
