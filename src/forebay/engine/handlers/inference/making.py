@@ -75,7 +75,7 @@ def _asked(options: InferOptions, scope: Mapping[str, Any], services: Services) 
     found = services.resolver.resolve(target=options.call.target, model=model, endpoint=request.endpoint)
     return Asked(
         request=msgspec.structs.replace(request, endpoint=found.endpoint),
-        place=_place(found),
+        place=_place(found, services),
         scope=dict(scope),
         per_call=options.per_call,
     )
@@ -91,7 +91,7 @@ def _fanned(options: FanoutOptions, scope: Mapping[str, Any], services: Services
         if branch.body is None and options.request is not None:
             body = _body(options.request, found.endpoint)
         branches.append(msgspec.structs.replace(branch, body=body, endpoint=found.endpoint))
-        places.append(_place(found))
+        places.append(_place(found, services))
     return Asked(
         request=RequestOptions(endpoint=FANOUT_ENDPOINT),
         place="; ".join(places),
@@ -111,8 +111,13 @@ def _body(request: RequestOptions, endpoint: str) -> dict[str, Any]:
     return {**own, **request.params}
 
 
-def _place(found: Resolution) -> str:
-    return f"{found.queue} {found.model or ''}"
+def _place(found: Resolution, services: Services) -> str:
+    """Who answers: another model behind the same name gives other answers, another address of the same does not."""
+    told = [found.queue]
+    for candidate in found.candidates:
+        spec = services.specs[candidate.target]
+        told.append(f"{candidate.target} {candidate.model or found.model or spec.model or spec.function or ''}")
+    return ", ".join(told)
 
 
 def _own_model(request: RequestOptions) -> str | None:

@@ -13,6 +13,7 @@ import msgspec
 from forebay.domain.errors import NotFound, RequestError, TargetError, VersionConflict
 from forebay.domain.pipeline import (
     EFFECT_KINDS,
+    INFERENCE_KINDS,
     MEMORY,
     StepKind,
     StepMemory,
@@ -24,6 +25,7 @@ from forebay.domain.pipeline import (
     step_memory,
 )
 from forebay.domain.stored import StoredRecord
+from forebay.engine.handlers.inference.making import asks_of
 from forebay.engine.services import Services
 
 SINKS = frozenset({StepKind.WRITE, StepKind.REPORT, StepKind.INDEX})  # what they depend on is what they have made
@@ -37,6 +39,7 @@ async def fingerprint_of(work: StepWork, services: Services) -> str | None:
         return None
     try:
         outside = await services.tables.fingerprint(work)
+        asked = asks_of(work, services).asked.place if work.step.kind in INFERENCE_KINDS else None
     except (RequestError, TargetError):  # the step will meet the same, and say so in its own name
         outside = None
     if outside is None:
@@ -48,6 +51,7 @@ async def fingerprint_of(work: StepWork, services: Services) -> str | None:
         "tolerance": step.tolerance,
         "inputs": {name: digest_of(work.inputs[name]) for name in step.inputs},
         "scope": _scope_used(work),
+        "asked": asked,
         "outside": outside,
     }
     return hashlib.blake2b(msgspec.json.encode(told, order="sorted"), digest_size=16).hexdigest()
