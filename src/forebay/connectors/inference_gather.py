@@ -10,6 +10,7 @@ from forebay.connectors.duck import literal, name
 from forebay.connectors.inference_answers import latest
 from forebay.connectors.inference_files import parquet
 from forebay.connectors.inference_types import structure_of
+from forebay.connectors.json_lines import common_structure
 from forebay.connectors.parquet import copy_out, group_rows
 from forebay.connectors.workplace import Workplace
 from forebay.domain.asking import Planned
@@ -98,9 +99,7 @@ def write_kept(place: Workplace, planned: Planned, paid: tuple[str, ...], times:
 
 
 def _structure(connection: "DuckDBPyConnection", gathering: Gathering) -> str:
-    query = "SELECT json_group_structure(output::JSON) FROM joined WHERE output IS NOT NULL"
-    ((seen,),) = connection.execute(query).fetchall()
-    structure = None if seen is None else msgspec.json.decode(seen)
+    structure = common_structure(connection, "SELECT output::JSON AS json FROM joined WHERE output IS NOT NULL")
     told = structure_of(gathering.schema, structure, is_vector=gathering.is_vector)
     return msgspec.json.encode(told).decode()
 

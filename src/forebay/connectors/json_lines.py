@@ -3,19 +3,23 @@
 Text stays text (no dates are guessed), objects are structs, what is of several types is JSON.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
 from forebay.connectors.drivers import connector
 from forebay.connectors.duck import free_name, literal, name
+from forebay.policy.json_structures import NOTHING, merged
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
+T = TypeVar("T")
 LONGEST_LINE_BYTES = 64 * 1024 * 1024
+STRUCTURES_AT_ONCE = 1000
+INTEGERS = ("BIGINT", "UBIGINT", "DOUBLE")  # as they are tried
 Structure = dict[str, object]
 
 
@@ -26,13 +30,24 @@ def structure_of(
 
     Raises: duckdb.Error.
     """
-    query = (
-        f"SELECT json_group_structure(json) FROM read_ndjson_objects({listed(paths)}, ignore_errors = true,"
-        f" maximum_object_size = {longest}) WHERE json_type(json) = 'OBJECT'"
-    )
-    ((text,),) = connection.execute(query).fetchall()
-    found = msgspec.json.decode(text) if text else {}
+    source = f"read_ndjson_objects({listed(paths)}, ignore_errors = true, maximum_object_size = {longest})"
+    found = common_structure(connection, f"SELECT json FROM {source} WHERE json_type(json) = 'OBJECT'")
     return found if isinstance(found, dict) else {}  # no object has a member
+
+
+def common_structure(connection: "DuckDBPyConnection", values: str) -> Any:
+    """The structure that all values of a query's column ``json`` have. Flat in memory, which DuckDB's own
+    json_group_structure is not: rows of one structure are counted once.
+
+    Raises: duckdb.Error.
+    """
+    told = f"SELECT json_structure(json)::VARCHAR AS told, row_number() OVER () AS number FROM ({values})"
+    found = connection.execute(f"SELECT told FROM ({told}) GROUP BY told ORDER BY min(number)")
+    structure: Any = NOTHING
+    while rows := found.fetchmany(STRUCTURES_AT_ONCE):
+        for (text,) in rows:
+            structure = merged(structure, msgspec.json.decode(text))
+    return structure
 
 
 def types_of(structure: Structure, columns: Iterable[str], integer: str = "BIGINT") -> dict[str, str]:
@@ -57,9 +72,15 @@ def lines_query(paths: list[Path], types: dict[str, str], *, longest: int = LONG
     return f"SELECT {', '.join(members)} FROM {source}"
 
 
-def is_beyond_integers(error: Exception) -> bool:
-    """Whether a number is beyond 64 bits with a sign: ``types_of`` with UBIGINT may hold it."""
-    return isinstance(error, connector("duckdb library").InvalidInputException)
+def fitting(attempt: Callable[[str], T]) -> T:
+    """Calls with the type of integers that holds them: those beyond 64 bits with a sign have another one."""
+    for integer in INTEGERS:
+        try:
+            return attempt(integer)
+        except connector("duckdb library").InvalidInputException:
+            if integer == INTEGERS[-1]:
+                raise
+    raise AssertionError
 
 
 def listed(paths: list[Path]) -> str:
@@ -91,6 +112,8 @@ def _type(shape: object, integer: str) -> str:
         case "NULL":
             return "VARCHAR"
         case "UBIGINT":
+            return integer
+        case "BIGINT" if integer == INTEGERS[-1]:
             return integer
         case _:
             return str(shape)

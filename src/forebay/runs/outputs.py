@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from forebay.connectors.drafts import replacing
-from forebay.connectors.json_lines import is_beyond_integers, lines_query, structure_of, types_of
+from forebay.connectors.json_lines import fitting, lines_query, structure_of, types_of
 from forebay.domain.errors import ConfigurationError
 from forebay.runs.drivers import driver
 from forebay.runs.rows import Members, cell, encode
@@ -72,12 +72,7 @@ def _write_parquet(draft: Path, rows: Iterable[Members], columns: tuple[str, ...
         _write_jsonl(lines, rows, columns)
         with driver("duckdb").connect(config={"temp_directory": folder}) as connection:
             structure = structure_of(connection, [lines], longest=LARGEST_OBJECT_BYTES)
-            try:
-                _copy(connection, lines, draft, types_of(structure, columns))
-            except driver("duckdb").Error as exc:
-                if not is_beyond_integers(exc):
-                    raise
-                _copy(connection, lines, draft, types_of(structure, columns, "UBIGINT"))
+            fitting(lambda integer: _copy(connection, lines, draft, types_of(structure, columns, integer)))
 
 
 def _copy(connection: "DuckDBPyConnection", lines: Path, draft: Path, types: dict[str, str]) -> None:

@@ -98,3 +98,10 @@ async def test_what_is_wrong_in_a_query_is_told(house: TableHouse, query: str, t
     load = await house.run("read", path="in.csv")
     with pytest.raises(RequestError, match=told):
         await house.run("sql", {"load": load.output}, query=query)
+
+
+async def test_a_line_that_is_too_long_is_rejected_alone(house: TableHouse) -> None:
+    house.file("in.jsonl", '{"a": "' + "x" * 40_000_000 + '"}\n{"a": "y"}\n')
+    load = await house.run("read", path="in.jsonl")
+    assert await house.rows(load.output.table) == [{"a": "y"}]
+    assert (load.counts.succeeded, load.counts.failed) == (1, 1)

@@ -1,7 +1,6 @@
 """Objects of a bucket by key, wildcard or prefix, copied into the workplace as they were when they were listed."""
 
 import hashlib
-import re
 
 import obstore
 
@@ -10,10 +9,10 @@ from forebay.connectors.sources.found import Found, Named, copied
 from forebay.connectors.workplace import Workplace
 from forebay.domain.errors import RequestError
 from forebay.domain.pipeline import SOURCE_FAILED
+from forebay.policy.wildcards import fixed_folder, is_wild, key_expression
 
 PIECE_BYTES = 4 * 1024 * 1024
 MOST_OBJECTS = 100_000
-_WILD = re.compile(r"[*?\[]")
 
 
 def find_objects(address: str) -> list[Named]:
@@ -21,10 +20,10 @@ def find_objects(address: str) -> list[Named]:
     store, key = open_bucket(address)
     bucket = address.removesuffix(key)
     with telling(address, SOURCE_FAILED):
-        if _WILD.search(key):
-            prefix = _WILD.split(key, maxsplit=1)[0].rpartition("/")[0]
-            wanted = re.compile(_pattern(key))
-            return _all(bucket, [one for one in _listed(store, prefix) if wanted.fullmatch(one[0])], address, None)
+        if is_wild(key):
+            wanted = key_expression(key)
+            listed = _listed(store, fixed_folder(key))
+            return _all(bucket, [one for one in listed if wanted.fullmatch(one[0])], address, None)
         if key and not key.endswith("/"):
             found = obstore.head(store, key)
             return [Named(shown=address, address=address, tag=_tag(found))]
@@ -67,24 +66,6 @@ def _all(bucket: str, objects: list[tuple[str, str]], address: str, root: str | 
 
 def _tag(found: object) -> str:
     return str(found.get("e_tag") or "") if isinstance(found, dict) else ""
-
-
-def _pattern(key: str) -> str:
-    """A wildcard as an expression: ``*`` and ``?`` stay within a step of the key, ``**`` does not."""
-    out, place = "", 0
-    while place < len(key):
-        if key.startswith("**/", place):
-            out, place = out + "(?:.*/)?", place + 3
-        elif key.startswith("**", place):
-            out, place = out + ".*", place + 2
-        elif key[place] in "*?":
-            out, place = out + ("[^/]*" if key[place] == "*" else "[^/]"), place + 1
-        elif key[place] == "[" and (end := key.find("]", place + 2)) > 0:
-            inner = key[place + 1 : end].replace("\\", "\\\\")
-            out, place = out + "[" + ("^" + inner[1:] if inner[0] == "!" else inner) + "]", end + 1
-        else:
-            out, place = out + re.escape(key[place]), place + 1
-    return out
 
 
 def _is_hidden(key: str) -> bool:

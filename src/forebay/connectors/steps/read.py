@@ -7,7 +7,7 @@ from pathlib import Path
 import duckdb
 
 from forebay.connectors.duck import literal, refusal
-from forebay.connectors.json_lines import is_beyond_integers, lines_query, listed
+from forebay.connectors.json_lines import fitting, lines_query, listed
 from forebay.connectors.parquet import FEWEST_ROWS, MOST_ROWS, copy_out, group_rows, keep_table
 from forebay.connectors.sources.csv import (
     check_types,
@@ -19,7 +19,7 @@ from forebay.connectors.sources.csv import (
 from forebay.connectors.sources.databases import read_database
 from forebay.connectors.sources.documents import COLUMNS, REFERENCE, write_documents
 from forebay.connectors.sources.found import Found
-from forebay.connectors.sources.jsonl import jsonl_query, jsonl_rejects
+from forebay.connectors.sources.jsonl import is_beyond_following, jsonl_query, jsonl_rejects, jsonl_structure
 from forebay.connectors.sources.opening import open_sources
 from forebay.connectors.sources.rejects import Reject, keep_rejects
 from forebay.connectors.sources.texts import write_lines
@@ -79,7 +79,7 @@ def _asked(query: DatabaseQuery, work: StepWork, place: Workplace, result: Path)
 def _text(files: list[Found], _options: ReadOptions, place: Workplace, result: Path) -> Read:
     lines = place.path("lines.jsonl")
     rejects = write_lines(files, lines, place)
-    with place.connection(threads=THREADS) as connection:
+    with place.connection() as connection:
         copy_out(connection, lines_query([lines], {"text": "VARCHAR"}), result, rows=MOST_ROWS)
     return Read(rejects=rejects)
 
@@ -118,22 +118,18 @@ def _rows_of_csv(files: list[Found], options: ReadOptions, place: Workplace, res
 
 def _jsonl(files: list[Found], _options: ReadOptions, place: Workplace, result: Path) -> Read:
     try:
-        return _rows_of_jsonl(files, place, result, is_deep=False)
+        return _rows_of_jsonl(files, place, result, is_careful=False)
     except duckdb.Error as exc:
-        if "recursion depth" not in str(exc):
+        if not is_beyond_following(exc):
             raise
-    return _rows_of_jsonl(files, place, result, is_deep=True)
+    return _rows_of_jsonl(files, place, result, is_careful=True)
 
 
-def _rows_of_jsonl(files: list[Found], place: Workplace, result: Path, *, is_deep: bool) -> Read:
+def _rows_of_jsonl(files: list[Found], place: Workplace, result: Path, *, is_careful: bool) -> Read:
     with place.connection(threads=THREADS) as connection:
-        kept, rejects = jsonl_rejects(connection, files, place, is_deep=is_deep)
-        try:
-            copy_out(connection, jsonl_query(connection, kept, "BIGINT"), result, rows=MOST_ROWS)
-        except duckdb.Error as exc:
-            if not is_beyond_integers(exc):
-                raise
-            copy_out(connection, jsonl_query(connection, kept, "UBIGINT"), result, rows=MOST_ROWS)
+        kept, rejects = jsonl_rejects(connection, files, place, is_careful=is_careful)
+        structure = jsonl_structure(connection, kept)
+        fitting(lambda integer: copy_out(connection, jsonl_query(structure, kept, integer), result, rows=MOST_ROWS))
         return Read(rejects=rejects)
 
 
