@@ -10,13 +10,12 @@ from forebay.domain.errors import RequestError
 from forebay.domain.fanout import BRANCH_KEY, FANOUT, MOST_BRANCHES, Branch, FanoutArgs, join_deadline
 from forebay.domain.infer_args import Ceiling, InferArgs, infer_args, with_args
 from forebay.domain.job import Job, Spec
-from forebay.domain.lane import CONTROL
 from forebay.domain.order import Order
 from forebay.domain.spawning import SPAWN_LIMIT
-from forebay.domain.tenant import spec_of
 from forebay.domain.webhook import Subject
 from forebay.engine.endpoints import notices_of
 from forebay.engine.families import family_below, family_of, with_budget
+from forebay.engine.groups import make_group
 from forebay.engine.intake import make_job, store_text
 from forebay.engine.services import Services
 from forebay.policy.templates import compile_body
@@ -44,23 +43,12 @@ async def make_fanout(order: Order, services: Services, *, tenant: str = "defaul
         leeway = min(leeway, max(until - start, 0.0) * LEEWAY_SHARE)
     above = infer_args(order.args)
     notices = await notices_of(order, Subject.JOB, services, tenant)
-    return Job(
-        id=services.ids.new("job"),
-        kind=FANOUT,
-        queue=CONTROL,
-        tenant=tenant,
+    return msgspec.structs.replace(
+        make_group(FANOUT, order, services, tenant=tenant, deadline=until + leeway),
         parent_id=order.parent_id,
-        key=order.key,
-        fingerprint=order.fingerprint,
-        origin=order.origin,
-        is_group=True,
         awaited=order.awaited,
-        priority=order.priority,
-        weight=spec_of(tenant, services.tenants).weight,
-        created_at=now,
         not_before=order.not_before,
         due_at=start,
-        deadline=until + leeway,
         spec=Spec(
             model=order.model,
             endpoint=order.endpoint,

@@ -11,11 +11,10 @@ from forebay.domain.batch import BATCH, ERRORS, BatchArgs, args_of, batch_id
 from forebay.domain.errors import Conflict
 from forebay.domain.file import BATCH_INPUT, FILE, FileData, encoded
 from forebay.domain.job import Job, Notice, Spec
-from forebay.domain.lane import CONTROL
 from forebay.domain.record import Record
 from forebay.domain.stored import StoredRecord
-from forebay.domain.tenant import spec_of
 from forebay.domain.webhook import Subject
+from forebay.engine.groups import make_group
 from forebay.engine.handlers.batch.reading import pieces_of
 from forebay.engine.services import Services
 from forebay.policy.batch_input import custom_id_of
@@ -41,23 +40,11 @@ class BatchOrder(Record, frozen=True, kw_only=True):
 
 async def make_batch(order: BatchOrder, services: Services, *, tenant: str = "default") -> Job:
     """Makes the job; ``JobStore.add`` makes it durable. It refers to the input's blob itself: the file may go."""
-    now = services.clock.now()
     args = order.args
     subject = Subject.BATCH if order.kind == BATCH else Subject.MESSAGE_BATCH
-    return Job(
-        id=services.ids.new("job"),
-        kind=order.kind,
-        queue=CONTROL,
-        tenant=tenant,
-        key=order.key,
-        fingerprint=order.fingerprint,
-        origin=order.origin,
-        is_group=True,
-        priority=order.priority,
-        weight=spec_of(tenant, services.tenants).weight,
-        created_at=now,
-        due_at=now,
-        deadline=now + order.lifespan_seconds,
+    deadline = services.clock.now() + order.lifespan_seconds
+    return msgspec.structs.replace(
+        make_group(order.kind, order, services, tenant=tenant, deadline=deadline),
         spec=Spec(
             target=args.target,
             model=args.model,
