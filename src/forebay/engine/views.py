@@ -40,18 +40,23 @@ class ResultView(msgspec.Struct, kw_only=True):
     branches: Annotated[msgspec.Raw, Meta(description="Of a fan-out: its entries by name")] | UnsetType = UNSET
 
 
-class AttemptView(msgspec.Struct, kw_only=True):
-    """One call of a target."""
+class TryView(msgspec.Struct, kw_only=True):
+    """One try of a delivery."""
 
     number: int
-    target: str
-    model: str | None
     started_at: float
     finished_at: float | None
     outcome: Outcome
     status_code: int | None
     error: str | None
     retry_at: float | None
+
+
+class AttemptView(TryView, kw_only=True):
+    """One call of a target."""
+
+    target: str
+    model: str | None
     usage: UsageView | None
     cost_usd: float | None
 
@@ -141,17 +146,24 @@ async def _result(result: Result, blobs: BlobStore, *, is_fanout: bool) -> Resul
     return ResultView(status_code=result.status_code, body=body)
 
 
-def _attempt(attempt: Attempt) -> AttemptView:
-    return AttemptView(
+def try_view(attempt: Attempt) -> TryView:
+    """A try of a delivery: its target, model and cost say nothing."""
+    return TryView(
         number=attempt.number,
-        target=attempt.target,
-        model=attempt.model,
         started_at=attempt.started_at,
         finished_at=attempt.finished_at,
         outcome=attempt.outcome,
         status_code=attempt.status_code,
         error=attempt.error,
         retry_at=attempt.retry_at,
+    )
+
+
+def _attempt(attempt: Attempt) -> AttemptView:
+    return AttemptView(
+        **msgspec.structs.asdict(try_view(attempt)),
+        target=attempt.target,
+        model=attempt.model,
         usage=usage_view(attempt.usage),
         cost_usd=attempt.cost_usd,
     )

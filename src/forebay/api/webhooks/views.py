@@ -5,13 +5,12 @@ from typing import Literal
 import msgspec
 
 from forebay.api.paging import Page
-from forebay.domain.attempt import Outcome
 from forebay.domain.errors import ConfigurationError, RequestError
 from forebay.domain.job import Job, Status
 from forebay.domain.stored import StoredRecord
 from forebay.domain.webhook import NotifyArgs, endpoint_data, notify_args
 from forebay.engine.services import Services
-from forebay.engine.views import ErrorView
+from forebay.engine.views import ErrorView, TryView, try_view
 from forebay.engine.webhook_secrets import endpoint_secret, shown_secret
 from forebay.policy.events import event_id
 
@@ -76,18 +75,6 @@ class EventTypeList(msgspec.Struct, kw_only=True):
     data: list[str]
 
 
-class TryView(msgspec.Struct, kw_only=True):
-    """One try of a delivery."""
-
-    number: int
-    started_at: float
-    finished_at: float | None
-    outcome: Outcome
-    status_code: int | None
-    error: str | None
-    retry_at: float | None
-
-
 class DeliveryView(msgspec.Struct, kw_only=True):
     """One event on its way to one endpoint. ``status``: as of any job; ``failed`` is a dead letter."""
 
@@ -142,18 +129,7 @@ def delivery_view(job: Job, event_type: str) -> DeliveryView:
         resend_of=args.resend_of,
         error=None if is_well or job.error is None else ErrorView(code=job.error.code, message=job.error.message),
         attempt_count=job.attempt_count,
-        attempts=[
-            TryView(
-                number=one.number,
-                started_at=one.started_at,
-                finished_at=one.finished_at,
-                outcome=one.outcome,
-                status_code=one.status_code,
-                error=one.error,
-                retry_at=one.retry_at,
-            )
-            for one in job.attempts
-        ],
+        attempts=[try_view(one) for one in job.attempts],
     )
 
 
