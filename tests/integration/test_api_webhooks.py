@@ -177,11 +177,11 @@ async def test_every_line_of_a_bulk_may_name_an_address(house: House, receiver: 
         ({"webhook": "http://169.254.169.254/latest"}, "notify.webhook"),
         ({"webhook": "ftp://example.com"}, "notify.webhook"),
         ({"webhook": "http://[::1]/"}, "notify.webhook"),
-        ({}, "webhook"),
+        ({}, "notify.webhook"),
         ({"webhook": "http://127.0.0.1/", "events": ["job.done"]}, "notify.events"),
         ({"webhook": "http://127.0.0.1/", "events": ["batch.completed"]}, "notify.events"),
         ({"webhook": "http://127.0.0.1/", "include": "all"}, "notify.include"),
-        ({"webhook": "http://127.0.0.1/", "secret": "x"}, "secret"),
+        ({"webhook": "http://127.0.0.1/", "secret": "x"}, "notify.secret"),
     ],
 )
 async def test_a_notify_that_can_t_be_kept_is_refused(house: House, notify: dict[str, Any], param: str) -> None:
