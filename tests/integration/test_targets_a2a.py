@@ -81,7 +81,9 @@ async def agent(
         origin = f"http://127.0.0.1:{port}"
         raw.answers.setdefault(CARD, card(f"{origin}/a2a"))
         given = {"url": origin, "api_key": "s3cret", **spec}
-        placed = {name: value.replace("ORIGIN", origin) for name, value in given.items() if value is not None}
+        placed = {
+            name: value.replace("ORIGIN", origin) if isinstance(value, str) else value for name, value in given.items()
+        }
         target = build_target(TargetSpec(name="agent", type=TargetType.A2A, **placed), http)
         assert isinstance(target, A2aTarget)
         yield raw, target
@@ -290,6 +292,18 @@ async def test_an_interface_elsewhere_is_right_where_it_is_configured() -> None:
     async with agent(answers, base_url="ORIGIN/other/") as (raw, target):
         await target.call(call_of())
     assert raw.lines == [CARD, "POST /other/message:send"]
+
+
+async def test_a_card_that_stands_elsewhere_is_read_without_the_key() -> None:
+    async with agent({"POST /x/message:send": {"message": {"parts": []}}}) as (interface, target):
+        await target.check()
+        assert "s3cret" in interface.heads[0], "the same origin"
+        base_url = f"{interface.answers[CARD]['supportedInterfaces'][0]['url'].removesuffix('/a2a')}/x"
+        async with agent({}, base_url=base_url, headers={"x-secret": "h1dden"}) as (place, other):
+            await other.call(call_of())
+        assert place.lines == [CARD]
+        assert not [secret for secret in ("s3cret", "h1dden") if secret in place.heads[0]]
+        assert {"s3cret", "h1dden"} <= {word for line in interface.heads[-1].split("\r\n") for word in line.split()}
 
 
 async def test_of_several_interfaces_the_one_that_is_spoken_is_chosen_with_its_tenant() -> None:

@@ -12,7 +12,7 @@ import msgspec
 from forebay.domain.errors import TargetFailed, TargetRejected
 from forebay.domain.record import Record
 from forebay.domain.target import TargetSpec
-from forebay.targets.a2a_wire import BINDING, CARD, CARD_PATH, VERSION, AgentCard, Interface
+from forebay.targets.a2a_wire import BINDING, CARD, CARD_PATH, HEADERS, VERSION, AgentCard, Interface
 from forebay.targets.endpoint import checked_url
 from forebay.targets.failures import check_status
 from forebay.targets.http import HttpClient
@@ -40,9 +40,11 @@ class AgentPlace:
         """Raises: ConfigurationError: an address is missing, or none."""
         self._spec = spec
         self._http = http
-        self._headers = headers
         self._url = checked_url(spec, spec.url or spec.base_url, "url")
         self._base_url = checked_url(spec, spec.base_url, "base_url") if spec.base_url else None
+        # The key is the interface's: a card that stands elsewhere is read without it.
+        is_near = self._base_url is None or _origin(self._base_url) == _origin(self._url)
+        self._headers = headers if is_near else HEADERS
         self._known: Agent | None = None
         self._until = 0.0
         self._reading = asyncio.Lock()
