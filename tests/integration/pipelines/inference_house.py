@@ -1,7 +1,8 @@
 """An engine whose steps ask a scripted model: records go in as a table, the job is run to its end."""
 
+import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from forebay.app import SystemClock
 from forebay.connectors.inference import DuckRequests
 from forebay.connectors.parquet import keep_table
 from forebay.connectors.tables import DuckTables
@@ -73,7 +75,7 @@ class House:
     services: Services
     model: ScriptedTarget
     tables: DuckTables
-    clock: FakeClock
+    clock: FakeClock | SystemClock
 
     async def table(self, rows: Sequence[Row]) -> TableRef:
         def write(place: Workplace) -> TableRef:
@@ -133,7 +135,8 @@ class House:
         worker = await self.worker()
         await worker.run_until_idle()
         while not (found := await self.get(job.id)).is_terminal:
-            self.clock.advance(1.0)
+            if isinstance(self.clock, FakeClock):
+                self.clock.advance(1.0)
             await self.services.jobs.recover()
             await worker.run_until_idle()
         return found
@@ -153,6 +156,21 @@ class House:
         assert job.error is None, job.error
         return await self.outcome(job)
 
+    async def until(self, is_true: Callable[[], Awaitable[bool]]) -> None:
+        """Waits for what a worker beside the test does."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while not await is_true():
+                await asyncio.sleep(0.01)
+
+    async def over(self, job: Job) -> Job:
+        """The job when a worker beside the test has ended it."""
+
+        async def is_over() -> bool:
+            return (await self.get(job.id)).is_terminal
+
+        await self.until(is_over)
+        return await self.get(job.id)
+
     async def live(self) -> list[Job]:
         """Jobs that have not ended, whosever child they are."""
         return await self.services.jobs.find(JobQuery(tenant=None, parent_id=None, statuses=LIVE, limit=1000))
@@ -167,6 +185,7 @@ class House:
         return prompts
 
 
+PATIENCE_SECONDS = 120.0
 SCOPE = {"run": {"id": "run_1", "date": "2026-11-21"}, "params": {"tone": "kind"}}
 
 
@@ -177,10 +196,11 @@ async def open_house(
     *,
     answering: Answers | None = None,
     others: Sequence[ScriptedTarget] = (),
+    is_live: bool = False,
     bounds: Bounds | None = None,
     **store: Any,
 ) -> AsyncIterator[House]:
-    clock = FakeClock()
+    clock = SystemClock() if is_live else FakeClock()
     model = ScriptedTarget("t", [answering or saying(says)])
     async with open_services(folder, [model, *others], bounds=bounds, clock=clock, **store) as services:
         tables = DuckTables(services.blobs, folder / "work")

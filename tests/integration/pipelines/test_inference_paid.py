@@ -7,9 +7,12 @@ from typing import Any
 
 import pytest
 
-from forebay.domain.asking import PAID, paid_memory
+from forebay.domain.asking import PAID, Begun, Form, paid_memory
 from forebay.domain.job import Status
 from forebay.engine.handlers.inference import expect
+from forebay.engine.handlers.inference.paid import change_paid, with_begun
+from forebay.engine.intake import store_bytes
+from forebay.testing.clock import FakeClock
 from tests.integration.pipelines.inference_house import House, Row, open_house, spec_of
 
 STEP = spec_of({"target": "t", "prompt": "say {text}"})
@@ -97,6 +100,7 @@ async def test_a_run_that_was_cancelled_leaves_what_it_paid(house: House) -> Non
 async def test_answers_that_no_run_uses_are_forgotten_in_time(house: House) -> None:
     await house.run(ROWS, STEP)
     await house.run(ROWS[:3], STEP)
+    assert isinstance(house.clock, FakeClock)
     house.clock.advance(31 * 86_400.0)
     await house.run(ROWS[:3], STEP)
     house.asked()
@@ -127,3 +131,12 @@ async def test_a_dry_run_tells_what_would_be_asked_and_asks_nothing(house: House
     ]
     assert (expected.cost_usd, expected.output_tokens) == (None, 5 * 1024)
     assert house.asked() == []
+
+
+async def test_a_batch_that_was_named_and_never_added_is_forgotten(house: House) -> None:
+    work = house.work(await house.table(ROWS), STEP)
+    blob = await store_bytes(b"", house.services.blobs)
+    lost = Begun(batch_id="job_lost", owner="job_dead", input_blob_id=blob.blob_id or "", form=Form.ALONE)
+    await change_paid(work, house.services, lambda memory: with_begun(memory, lost))
+    outcome = await house.run(ROWS, STEP)
+    assert (outcome.counts.succeeded, len(house.asked())) == (6, 6)
