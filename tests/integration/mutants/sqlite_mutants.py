@@ -14,7 +14,7 @@ from forebay.domain.change import Change
 from forebay.domain.job import JobError, Status
 from forebay.domain.stored import StoredRecord
 from forebay.ports import Rate
-from forebay.stores.sqlite import answers, ending, limits, records, transaction
+from forebay.stores.sqlite import answers, ending, limits, placing, records, transaction
 from forebay.testing.conformance.adding import Adding
 from forebay.testing.conformance.applying import Outbox, Spawning
 from forebay.testing.conformance.attempts import Fences, LateAnswers
@@ -180,7 +180,7 @@ MUTANTS = (
     ),
     Mutant(
         name="a group's ending is forgotten by its answer",
-        breaks=function(answers, "_decide", _forget_the_ending),
+        breaks=function(answers, "decide", _forget_the_ending),
         caught_by=(
             CancellingGroups.test_a_cancelled_group_finishes_its_handler_and_ends_cancelled_with_its_output,
             CancellingLeaves.test_a_job_asked_to_stop_is_never_queued_again,
@@ -205,6 +205,21 @@ MUTANTS = (
         name="a call of an earlier lease counts as a rescue",
         breaks=statement("rescue.look", "a.job_id = l.job_id AND a.fence = l.fence)", "a.job_id = l.job_id)"),
         caught_by=(Suspects.test_a_call_of_an_earlier_lease_counts_no_rescue,),
+    ),
+    Mutant(
+        name="a poll waits behind what is new",
+        breaks=statement("ready.places", "a.outcome = 'running'", "0"),
+        caught_by=(Claiming.test_what_goes_on_elsewhere_is_asked_for_before_anything_new_is_sent,),
+    ),
+    Mutant(
+        name="what was polled once goes first for ever",
+        breaks=statement("ready.places", "ELSE j.urgency + 10000 END", "ELSE j.urgency END"),
+        caught_by=(Claiming.test_what_goes_on_elsewhere_is_asked_for_before_anything_new_is_sent,),
+    ),
+    Mutant(
+        name="a poll costs a turn",
+        breaks=function(placing, "charged", lambda _urgency, cost: cost),
+        caught_by=(Claiming.test_asking_for_what_goes_on_elsewhere_costs_its_tenant_hardly_a_turn,),
     ),
     Mutant(
         name="suspects are claimed beside others",

@@ -129,12 +129,13 @@ class Claiming:
         await world.add(tenant="slow", tokens=100)
         claimed = await world.take()
         await world.begin(claimed)
+        for _ in range(3):
+            await world.add(tenant="other", tokens=100)
         for _ in range(20):
             await world.answer(claimed, Status.QUEUED)
             claimed = await world.take()
         for _ in range(3):
             await world.add(tenant="slow", tokens=100)
-            await world.add(tenant="other", tokens=100)
         first = [(await world.take()).job.tenant for _ in range(4)]
         assert first.count("slow") == 2
 
