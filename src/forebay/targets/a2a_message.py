@@ -15,8 +15,10 @@ from forebay.domain.form import FilePart
 from forebay.domain.inference import Call
 from forebay.domain.record import Record
 
-FORMS = ("message", "text", "messages")
+CHAT = "messages"
+FORMS = ("message", "text", CHAT)
 BESIDE = ("configuration", "metadata")
+FORMAT = "response_format"  # of a chat: an agent is told in words
 FILE = "file_id"
 MOST_FILE_BYTES = 32 * 1024 * 1024  # of all files of a message: they stand in it as text
 MODEL = "model"  # set where the target lists models; A2A has no place for it
@@ -44,9 +46,10 @@ async def send_request(call: Call, push: PushConfig | None) -> bytes:
     known = [name for name in FORMS if name in body]
     if len(known) != 1:
         raise TargetRejected('an agent takes {"message": {"parts": […]}}, {"text": "…"} or {"messages": […]}')
-    if unknown := [name for name in body if name not in {*known, *BESIDE, MODEL}]:
+    beside = (*BESIDE, FORMAT) if known == [CHAT] else BESIDE
+    if unknown := [name for name in body if name not in {*known, *beside, MODEL}]:
         raise TargetRejected(
-            f"an agent's request has no {unknown[0]!r}; beside {known[0]!r} it has {' and '.join(BESIDE)}"
+            f"an agent's request has no {unknown[0]!r}; beside {known[0]!r} it has {' and '.join(beside)}"
         )
     configuration: dict[str, Any] = _member(body, "configuration", {})
     if PUSH in configuration:
@@ -81,6 +84,8 @@ def _message(body: Mapping[str, Any], form: str, call: Call) -> dict[str, Any]:
             message = {"parts": list(_parts_of_chat(_member(body, "messages", [])))}
             if not message["parts"]:
                 raise TargetRejected("messages: a list of one message or more")
+            if FORMAT in body:
+                message["parts"] += _told_form(body[FORMAT])
     return {"messageId": call.idempotency_key or call.job_id, "role": USER, **message}
 
 
@@ -109,6 +114,19 @@ def _part_of_chat(piece: Any, place: str) -> dict[str, Any]:
             return {FILE: file_id}
         case _:
             raise TargetRejected(f"{place}: an agent can be sent parts of type text, image_url and file")
+
+
+def _told_form(form: Any) -> list[dict[str, Any]]:
+    """The form that the answer shall have, as a part in words."""
+    match form:
+        case {"type": "text"}:
+            return []
+        case {"type": "json_object"}:
+            return [{"text": "Answer with a JSON object alone."}]
+        case {"type": "json_schema", "json_schema": {"schema": dict(schema)}}:
+            text = msgspec.json.encode(schema).decode()
+            return [{"text": f"Answer with JSON alone that fits this JSON schema: {text}"}]
+    raise TargetRejected(f"{FORMAT}: text, json_object or json_schema")
 
 
 async def _with_files(message: dict[str, Any], call: Call) -> dict[str, Any]:

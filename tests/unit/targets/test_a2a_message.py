@@ -102,6 +102,22 @@ async def test_of_a_longer_chat_each_part_tells_who_said_it() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("form", "words"),
+    [
+        ({"type": "text"}, []),
+        ({"type": "json_object"}, ["Answer with a JSON object alone."]),
+        (
+            {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "object"}}},
+            ['Answer with JSON alone that fits this JSON schema: {"type":"object"}'],
+        ),
+    ],
+)
+async def test_the_form_of_an_answer_is_told_in_words(form: Any, words: list[str]) -> None:
+    told = await sent({"messages": [{"role": "user", "content": "x"}], "response_format": form})
+    assert [part["text"] for part in told["message"]["parts"]] == ["x", *words]
+
+
 async def test_an_agent_is_told_where_to_push_and_by_which_token() -> None:
     request = await sent({"text": "x"}, PushConfig(url="https://hub.example/v1/a2a/push/job_7", token="t0k"))
     assert request["configuration"]["taskPushNotificationConfig"] == {
@@ -126,6 +142,9 @@ async def test_an_agent_is_told_where_to_push_and_by_which_token() -> None:
         ({"message": {"parts": "x"}}, "message.parts"),
         ({"message": "x"}, "message: an object"),
         ({"messages": []}, "messages"),
+        ({"messages": [{"role": "user", "content": "x"}], "temperature": 0}, "temperature"),
+        ({"messages": [{"role": "user", "content": "x"}], "response_format": {"type": "xml"}}, "response_format"),
+        ({"text": "x", "response_format": {"type": "text"}}, "response_format"),
         ({"messages": ["x"]}, r"messages\[0\]"),
         ({"messages": [{"role": "user", "content": None}]}, r"messages\[0\]"),
         ({"messages": [{"role": "tool", "content": "x", "tool_call_id": "c"}]}, r"messages\[0\]"),
