@@ -155,6 +155,15 @@ def usage_columns(usage: Usage | None) -> tuple[int | None, int | None, int | No
     return (usage.input_tokens, usage.cached_tokens, usage.output_tokens, usage.reasoning_tokens)
 
 
+def sums_of(children: Sequence[Row]) -> list[float | None]:
+    """Adds up the last five columns (tokens of four kinds, cost); None where no child said anything."""
+    sums: list[float | None] = []
+    for column in range(-5, 0):
+        known = [child[column] for child in children if child[column] is not None]
+        sums.append(sum(known) if known else None)
+    return sums
+
+
 def content_of(text: str | None, blob_id: str | None, size: int | None) -> Content | None:
     """The content of a row of bodies or results; None where there is no such row."""
     if size is None:

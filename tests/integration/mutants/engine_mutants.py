@@ -21,8 +21,8 @@ from forebay.engine.ledger import Ledger
 from forebay.engine.runner import Runner
 from forebay.engine.worker import WorkerProcess
 from forebay.policy import lifecycle
+from forebay.stores.ends import End
 from forebay.stores.sqlite import answers, jobs, workers
-from forebay.stores.sqlite.ending import End
 from forebay.stores.sqlite.transaction import Row, Tx
 from forebay.stores.sqlite.writer import Call, Reply, Writer
 from forebay.testing.simulation import store

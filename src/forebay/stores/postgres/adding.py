@@ -8,20 +8,11 @@ from asyncpg import SerializationError
 from forebay.domain.change import Added
 from forebay.domain.job import Ending, ErrorCode, Job, JobError, Status
 from forebay.domain.lane import ready_topics
+from forebay.stores.ends import end_of
 from forebay.stores.postgres.labels import labels
 from forebay.stores.postgres.placing import assign_ranks, give_back
 from forebay.stores.postgres.transaction import Tx
 from forebay.stores.rows import cost, decode_fixed, encode_fixed, urgency
-
-CANCELLED_ERROR = JobError(code=ErrorCode.CANCELLED, message="The job was cancelled.")
-EXPIRED_ERROR = JobError(code=ErrorCode.EXPIRED, message="The deadline passed before the job was done.")
-
-
-def end_of(ending: Ending) -> tuple[Status, JobError]:
-    """How a job ends that was asked to."""
-    if ending is Ending.EXPIRE:
-        return Status.FAILED, EXPIRED_ERROR
-    return Status.CANCELLED, CANCELLED_ERROR
 
 
 async def add_calls(tx: Tx, calls: Sequence[Sequence[Job]]) -> list[list[Added]]:

@@ -5,12 +5,13 @@ are cancelled) may be another's state.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from forebay.domain.attempt import Attempt
 from forebay.domain.change import Change, Verdict
-from forebay.domain.job import Ending, JobError, Result, Status
-from forebay.stores.postgres.adding import add_jobs, end_of
+from forebay.domain.job import JobError, Result, Status
+from forebay.stores.answered import State, decide, state_of
+from forebay.stores.postgres.adding import add_jobs
 from forebay.stores.postgres.ending import add_notices, cancel_children
 from forebay.stores.postgres.joins import settle
 from forebay.stores.postgres.placing import enqueue
@@ -59,40 +60,15 @@ async def apply(tx: Tx, changes: Sequence[Change]) -> list[Verdict]:
     return [_verdict(place in applied) for place in range(len(changes))]
 
 
-class _State(NamedTuple):
-    """What the store knows of a leased job that is answered."""
-
-    claimed_at: float
-    ending: Ending | None
-    is_group: bool
-    has_notices: bool
-    has_result: bool
-
-
-async def _states(tx: Tx, changes: Sequence[Change], places: list[int]) -> dict[int, _State]:
+async def _states(tx: Tx, changes: Sequence[Change], places: list[int]) -> dict[int, State]:
     """By place; a change whose lease is lost has none."""
     if not places:
         return {}
     rows = await tx.bulk("apply.states", [(changes[place].fence, changes[place].job_id) for place in places])
-    return {
-        places[index]: _State(
-            claimed_at, None if ending is None else Ending(ending), bool(group), notices > 0, bool(kept)
-        )
-        for index, claimed_at, ending, group, notices, kept in rows
-    }
+    return {places[row[0]]: state_of(row) for row in rows}
 
 
-def _decide(change: Change, state: _State) -> tuple[Status, JobError | None]:
-    """The status after the change, and the error with it, under the row's ending."""
-    if state.ending is not None:
-        if change.status.is_terminal and state.is_group:
-            return end_of(state.ending)
-        if change.status is Status.QUEUED and not state.is_group:
-            return end_of(state.ending)
-    return change.status, change.error
-
-
-async def _write(tx: Tx, items: Sequence[tuple[Change, _State]]) -> None:
+async def _write(tx: Tx, items: Sequence[tuple[Change, State]]) -> None:
     """The own rows of the changes, their results, leases, places and notices."""
     if not items:
         return
@@ -102,7 +78,7 @@ async def _write(tx: Tx, items: Sequence[tuple[Change, _State]]) -> None:
     stale: list[str] = []
     results: list[tuple[str, Result]] = []
     for change, state in items:
-        status, error = _decide(change, state)
+        status, error = decide(change, state)
         rows.append(_row(tx, change, state, status, error))
         if status.is_terminal:
             tx.topics.add("job:" + change.job_id)
@@ -123,7 +99,7 @@ async def _write(tx: Tx, items: Sequence[tuple[Change, _State]]) -> None:
     await add_notices(tx, noticed)
 
 
-def _row(tx: Tx, change: Change, state: _State, status: Status, error: JobError | None) -> tuple[Any, ...]:
+def _row(tx: Tx, change: Change, state: State, status: Status, error: JobError | None) -> tuple[Any, ...]:
     due_at = None
     if status is Status.QUEUED:
         due_at = tx.now if change.due_at is None else change.due_at
@@ -157,14 +133,14 @@ async def _keep_results(tx: Tx, stale: list[str], results: list[tuple[str, Resul
     await tx.bulk("add.insert_refs", refs)
 
 
-async def _write_group(tx: Tx, change: Change, state: _State) -> None:
+async def _write_group(tx: Tx, change: Change, state: State) -> None:
     """A group's change: what it takes over, its own row, its children, and what is cancelled with its end."""
     await take_over(tx, change.job_id, change.taking)
     await _write(tx, [(change, state)])
     if change.status is Status.WAITING and change.join is not None:
         await tx.run("apply.set_join", change.job_id, change.join.successes, change.join.live, change.join.until)
     await add_jobs(tx, change.children)
-    status, _ = _decide(change, state)
+    status, _ = decide(change, state)
     if status.is_terminal:
         await settle(tx, await cancel_children(tx, [change.job_id]))
 

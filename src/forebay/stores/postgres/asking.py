@@ -1,74 +1,17 @@
 """What people ask of jobs that exist: ``cancel``, ``retry``, ``erase``, ``hasten``; and ``append`` to a stream."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from forebay.domain.change import Lookup, Reply, Verdict
-from forebay.domain.content import Segment
 from forebay.domain.job import DEAD, Ending, Status
 from forebay.domain.pipeline import RUN_KINDS
-from forebay.stores.postgres.adding import CANCELLED_ERROR
-from forebay.stores.postgres.ending import End, ask_groups, end_leaves, hasten
+from forebay.stores.asked import CONTENT, Appending, Look, Named, Rewriting, replies_of
+from forebay.stores.ends import CANCELLED_ERROR, End
+from forebay.stores.postgres.ending import ask_groups, end_leaves, hasten
 from forebay.stores.postgres.joins import settle
 from forebay.stores.postgres.placing import enqueue
 from forebay.stores.postgres.transaction import Row, Tx
 from forebay.stores.rows import decode_fixed, without_args
-
-#: What an erasure deletes: requests, answers, and sentences that may quote them.
-_CONTENT = (
-    "delete.bodies",
-    "delete.results",
-    "delete.chunks",
-    "change.drop_content_refs",
-    "change.drop_segments",
-    "change.drop_words",
-    "change.drop_reasons",
-)
-
-
-class Named(NamedTuple):
-    """Jobs of a tenant."""
-
-    tenant: str
-    job_ids: Sequence[str]
-
-
-class Rewriting(NamedTuple):
-    """Which segment, and the blob that it shall have."""
-
-    job_id: str
-    segment: Segment
-    blob_id: str
-
-
-class Appending(NamedTuple):
-    """Chunks for a job's stream, under its lease."""
-
-    job_id: str
-    fence: int
-    texts: Sequence[str]
-    first: int | None
-
-
-class _Look(NamedTuple):
-    """A row of ``change.look``."""
-
-    id: str
-    status: str
-    ending: str | None
-    is_group: bool
-    is_running: bool
-    parent_id: str
-    is_collected: bool
-    parent_status: str | None
-    parent_ending: str | None
-    fixed: str
-    parent_deadline: float | None
-    input_tokens: int | None
-    cached_tokens: int | None
-    output_tokens: int | None
-    reasoning_tokens: int | None
-    cost_usd: float | None
 
 
 async def cancel(tx: Tx, named: Named) -> list[Reply]:
@@ -90,7 +33,7 @@ async def retry(tx: Tx, named: Named) -> list[Reply]:
             lookups.append(Lookup.NOT_FOUND)
         elif Status(look.status) not in DEAD:
             lookups.append(Lookup.NOT_DEAD)
-        elif look.parent_id and not _is_live(look):
+        elif look.parent_id and not look.is_counted:
             lookups.append(Lookup.PARENT_ENDED)
         else:
             await _revive(tx, look)
@@ -103,7 +46,7 @@ async def erase(tx: Tx, named: Named) -> list[Reply]:
     looks = await _look(tx, named.tenant, named.job_ids)
     ended = [look.id for look in looks.values() if Status(look.status).is_terminal]
     if ended:
-        for name in _CONTENT:
+        for name in CONTENT:
             await tx.bulk(name, ended)
         for row in await tx.bulk("change.plans", ended, list(RUN_KINDS)):
             await tx.run("change.drop_plan", row[0], without_args(row[1]))
@@ -138,11 +81,11 @@ async def append(tx: Tx, appending: Appending) -> Verdict:
     return Verdict.APPLIED
 
 
-async def _look(tx: Tx, tenant: str, job_ids: Sequence[str]) -> dict[str, _Look]:
-    return {row[0]: _Look(*row) for row in await tx.bulk("change.look", job_ids, tenant)}
+async def _look(tx: Tx, tenant: str, job_ids: Sequence[str]) -> dict[str, Look]:
+    return {row[0]: Look(*row) for row in await tx.bulk("change.look", job_ids, tenant)}
 
 
-async def _held(tx: Tx, tenant: str, job_id: str) -> _Look | None:
+async def _held(tx: Tx, tenant: str, job_id: str) -> Look | None:
     """The job as it is, held until the commit."""
     await tx.bulk("change.lock", [job_id])
     return (await _look(tx, tenant, [job_id])).get(job_id)
@@ -151,19 +94,10 @@ async def _held(tx: Tx, tenant: str, job_id: str) -> _Look | None:
 async def _replies(tx: Tx, named: Named, lookups: Sequence[Lookup]) -> list[Reply]:
     """The state after the verb, for each id asked; ``lookups`` are those of jobs that exist."""
     looks = await _look(tx, named.tenant, named.job_ids)
-    replies: list[Reply] = []
-    for job_id, lookup in zip(named.job_ids, lookups, strict=True):
-        look = looks.get(job_id)
-        if look is None:
-            replies.append(Reply(id=job_id, lookup=Lookup.NOT_FOUND))
-            continue
-        status = Status.RUNNING if look.is_running and look.status == Status.QUEUED else Status(look.status)
-        ending = None if look.ending is None else Ending(look.ending)
-        replies.append(Reply(id=job_id, lookup=lookup, status=status, ending=ending))
-    return replies
+    return replies_of(looks, named.job_ids, lookups)
 
 
-async def _cancel(tx: Tx, look: _Look) -> None:
+async def _cancel(tx: Tx, look: Look) -> None:
     if look.is_group:
         unsettled = await ask_groups(tx, [look.id], Ending.CANCEL)
         if look.status == Status.QUEUED and not look.is_running:
@@ -184,12 +118,7 @@ async def _hold_with_parents(tx: Tx, named: Named) -> None:
     await tx.bulk("change.lock", named.job_ids)
 
 
-def _is_live(look: _Look) -> bool:
-    """Whether the parent still counts its children: live, and not asked to end."""
-    return look.parent_status is not None and not Status(look.parent_status).is_terminal and look.parent_ending is None
-
-
-async def _revive(tx: Tx, look: _Look) -> None:
+async def _revive(tx: Tx, look: Look) -> None:
     """Queues a dead job again, and what is dead below it if it is a group; the parent counts it again."""
     if look.is_collected:
         await _untake(tx, look.parent_id, [(look.status, *look[-5:])])

@@ -8,8 +8,8 @@ from msgspec.structs import replace
 
 from forebay.domain.change import Claimed, Want, Worker
 from forebay.domain.job import Ending, Job, Status
-from forebay.stores.postgres.adding import EXPIRED_ERROR
-from forebay.stores.postgres.ending import End, ask_groups, end_leaves
+from forebay.stores.ends import EXPIRED_ERROR, End
+from forebay.stores.postgres.ending import ask_groups, end_leaves
 from forebay.stores.postgres.heads import WHOLE, Heads, Position, Span, Take
 from forebay.stores.postgres.joins import settle
 from forebay.stores.postgres.placing import move_due

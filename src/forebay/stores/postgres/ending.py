@@ -4,23 +4,15 @@ Every function here runs inside the transaction of the verb that ends the jobs.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
 
 import msgspec
 
-from forebay.domain.job import Ending, Job, JobError, Notice, Spec, Status
-from forebay.stores.postgres.adding import add_jobs, end_of
+from forebay.domain.job import Ending, Job, Notice, Spec, Status
+from forebay.stores.ends import End, end_of
+from forebay.stores.postgres.adding import add_jobs
 from forebay.stores.postgres.placing import dequeue, enqueue
 from forebay.stores.postgres.transaction import Tx, as_json
 from forebay.stores.rows import decode_fixed
-
-
-class End(NamedTuple):
-    """A leaf, and how it ends."""
-
-    job_id: str
-    status: Status
-    error: JobError
 
 
 async def end_leaves(tx: Tx, ends: Sequence[End]) -> tuple[set[str], list[str]]:

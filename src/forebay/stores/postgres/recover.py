@@ -4,8 +4,8 @@ from forebay.domain.change import Recovered
 from forebay.domain.job import Ending, Status
 from forebay.policy.vigil import Vigil
 from forebay.processes import IsGone
-from forebay.stores.postgres.adding import EXPIRED_ERROR
-from forebay.stores.postgres.ending import End, ask_groups, end_leaves, hasten
+from forebay.stores.ends import EXPIRED_ERROR, End
+from forebay.stores.postgres.ending import ask_groups, end_leaves, hasten
 from forebay.stores.postgres.joins import settle
 from forebay.stores.postgres.placing import move_due
 from forebay.stores.postgres.transaction import Tx

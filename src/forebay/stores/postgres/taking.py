@@ -7,6 +7,7 @@ from forebay.domain.content import Segment
 from forebay.domain.job import Status
 from forebay.stores.postgres.deleting import below, delete_jobs
 from forebay.stores.postgres.transaction import Row, Tx
+from forebay.stores.rows import sums_of
 
 
 async def take_over(tx: Tx, parent_id: str, taking: Taking) -> None:
@@ -20,15 +21,6 @@ async def take_over(tx: Tx, parent_id: str, taking: Taking) -> None:
         await _collect(tx, parent_id, [row for row in rows if row[0] not in dead or row[1] != Status.SUCCEEDED])
     if taking.segments:
         await _append_segments(tx, parent_id, taking.segments)
-
-
-def sums_of(children: Sequence[Row]) -> list[float | None]:
-    """Adds up the last five columns (tokens of four kinds, cost); None where no child said anything."""
-    sums: list[float | None] = []
-    for column in range(-5, 0):
-        known = [child[column] for child in children if child[column] is not None]
-        sums.append(sum(known) if known else None)
-    return sums
 
 
 async def _collect(tx: Tx, parent_id: str, children: list[Row]) -> None:

@@ -3,22 +3,15 @@
 import msgspec
 
 from forebay.domain.change import Renewal, Worker
-from forebay.domain.job import POISON_DEATHS, POISON_DEATHS_OF_A_GROUP, Ending, ErrorCode, JobError, OnUnknown, Status
-from forebay.stores.postgres.adding import end_of
-from forebay.stores.postgres.ending import End, cancel_children, end_freed
+from forebay.domain.job import POISON_DEATHS, POISON_DEATHS_OF_A_GROUP, Ending, OnUnknown, Status
+from forebay.stores.ends import POISON_ERROR, UNKNOWN_ERROR, End, end_of
+from forebay.stores.postgres.ending import cancel_children, end_freed
 from forebay.stores.postgres.joins import settle
 from forebay.stores.postgres.placing import enqueue
 from forebay.stores.postgres.transaction import Row, Tx, as_json
 from forebay.stores.rows import decode_fixed
 
 SUSPECT_RESCUES = 2  # the schema's statements say the same: `rescues >= 2`
-
-POISON_ERROR = JobError(
-    code=ErrorCode.POISON, message="The worker process died again and again while it ran this job and nothing else."
-)
-UNKNOWN_ERROR = JobError(
-    code=ErrorCode.OUTCOME_UNKNOWN, message="The worker died in mid-call; the call may have been answered and paid for."
-)
 
 
 async def register(tx: Tx, worker: Worker) -> bool:

@@ -8,21 +8,13 @@ from msgspec.structs import replace
 from forebay.domain.change import Added
 from forebay.domain.job import Ending, ErrorCode, Job, JobError, Status
 from forebay.domain.lane import ready_topics
+from forebay.stores.ends import end_of
 from forebay.stores.rows import cost, encode_fixed, urgency
 from forebay.stores.sqlite.placing import assign_ranks, give_back
 from forebay.stores.sqlite.transaction import Binding, Redo, Tx
 
 JOB_COLUMNS = 21  # that `insert_jobs` writes
 BODY_COLUMNS = 4
-CANCELLED_ERROR = JobError(code=ErrorCode.CANCELLED, message="The job was cancelled.")
-EXPIRED_ERROR = JobError(code=ErrorCode.EXPIRED, message="The deadline passed before the job was done.")
-
-
-def end_of(ending: Ending) -> tuple[Status, JobError]:
-    """How a job ends that was asked to."""
-    if ending is Ending.EXPIRE:
-        return Status.FAILED, EXPIRED_ERROR
-    return Status.CANCELLED, CANCELLED_ERROR
 
 
 def add_calls(tx: Tx, calls: Sequence[Sequence[Job]]) -> list[list[Added]]:

@@ -5,13 +5,14 @@ are cancelled) may be another's state.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from forebay.domain.attempt import Attempt
 from forebay.domain.change import Change, Verdict
-from forebay.domain.job import TERMINAL, Ending, JobError, Result, Status
+from forebay.domain.job import TERMINAL, JobError, Result, Status
+from forebay.stores.answered import State, decide, state_of
 from forebay.stores.rows import encode_usage, usage_columns
-from forebay.stores.sqlite.adding import add_jobs, end_of
+from forebay.stores.sqlite.adding import add_jobs
 from forebay.stores.sqlite.ending import add_notices, cancel_children
 from forebay.stores.sqlite.joins import settle
 from forebay.stores.sqlite.placing import enqueue
@@ -65,40 +66,15 @@ def apply(tx: Tx, changes: Sequence[Change]) -> list[Verdict]:
     return [_verdict(place in applied) for place in range(len(changes))]
 
 
-class _State(NamedTuple):
-    """What the store knows of a leased job that is answered."""
-
-    claimed_at: float
-    ending: Ending | None
-    is_group: bool
-    has_notices: bool
-    has_result: bool
-
-
-def _states(tx: Tx, changes: Sequence[Change], places: list[int]) -> dict[int, _State]:
+def _states(tx: Tx, changes: Sequence[Change], places: list[int]) -> dict[int, State]:
     """By place; a change whose lease is lost has none."""
     if not places:
         return {}
     rows = tx.packed("apply.states", as_json([(changes[place].fence, changes[place].job_id) for place in places]))
-    return {
-        places[index]: _State(
-            claimed_at, None if ending is None else Ending(ending), bool(group), notices > 0, bool(kept)
-        )
-        for index, claimed_at, ending, group, notices, kept in rows
-    }
+    return {places[row[0]]: state_of(row) for row in rows}
 
 
-def _decide(change: Change, state: _State) -> tuple[Status, JobError | None]:
-    """The status after the change, and the error with it, under the row's ending."""
-    if state.ending is not None:
-        if change.status.is_terminal and state.is_group:
-            return end_of(state.ending)
-        if change.status is Status.QUEUED and not state.is_group:
-            return end_of(state.ending)
-    return change.status, change.error
-
-
-def _write(tx: Tx, items: Sequence[tuple[Change, _State]]) -> None:
+def _write(tx: Tx, items: Sequence[tuple[Change, State]]) -> None:
     """The own rows of the changes, their results, leases, places and notices."""
     if not items:
         return
@@ -108,7 +84,7 @@ def _write(tx: Tx, items: Sequence[tuple[Change, _State]]) -> None:
     stale: list[str] = []
     results: list[tuple[str, Result]] = []
     for change, state in items:
-        status, _ = _decide(change, state)
+        status, _ = decide(change, state)
         if status in TERMINAL:
             tx.topics.add("job:" + change.job_id)
             if state.has_notices:
@@ -127,12 +103,12 @@ def _write(tx: Tx, items: Sequence[tuple[Change, _State]]) -> None:
     add_notices(tx, noticed)
 
 
-def _update(tx: Tx, items: Sequence[tuple[Change, _State]]) -> None:
+def _update(tx: Tx, items: Sequence[tuple[Change, State]]) -> None:
     """The own rows; most answers succeed and change little."""
     succeeded: list[tuple[Any, ...]] = []
     others: list[tuple[Any, ...]] = []
     for change, state in items:
-        status, error = _decide(change, state)
+        status, error = decide(change, state)
         if status is Status.SUCCEEDED and change.progress is None and not change.attempts_used:
             succeeded.append((change.job_id, state.claimed_at, *usage_columns(change.usage), change.cost_usd))
         else:
@@ -143,7 +119,7 @@ def _update(tx: Tx, items: Sequence[tuple[Change, _State]]) -> None:
         tx.bulk("apply.update", others)
 
 
-def _row(tx: Tx, change: Change, state: _State, status: Status, error: JobError | None) -> tuple[Any, ...]:
+def _row(tx: Tx, change: Change, state: State, status: Status, error: JobError | None) -> tuple[Any, ...]:
     due_at = None
     if status is Status.QUEUED:
         due_at = tx.now if change.due_at is None else change.due_at
@@ -178,14 +154,14 @@ def _keep_results(tx: Tx, stale: list[str], results: list[tuple[str, Result]]) -
         tx.bulk("add.insert_refs", refs)
 
 
-def _write_group(tx: Tx, change: Change, state: _State) -> None:
+def _write_group(tx: Tx, change: Change, state: State) -> None:
     """A group's change: what it takes over, its own row, its children, and what is cancelled with its end."""
     take_over(tx, change.job_id, change.taking)
     _write(tx, [(change, state)])
     if change.status is Status.WAITING and change.join is not None:
         tx.run("apply.set_join", change.job_id, change.join.successes, change.join.live, change.join.until)
     add_jobs(tx, change.children)
-    status, _ = _decide(change, state)
+    status, _ = decide(change, state)
     if status.is_terminal:
         settle(tx, cancel_children(tx, [change.job_id]))
 

@@ -1,79 +1,21 @@
 """What people ask of jobs that exist: ``cancel``, ``retry``, ``erase``, ``hasten``; and ``append`` to a stream."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import msgspec
 
 from forebay.domain.change import Lookup, Reply, Verdict
-from forebay.domain.content import Segment
 from forebay.domain.job import DEAD, Ending, Status
 from forebay.domain.pipeline import RUN_KINDS
+from forebay.stores.asked import CONTENT, Appending, Look, Named, Rewriting, replies_of
+from forebay.stores.ends import CANCELLED_ERROR, End
 from forebay.stores.rows import decode_fixed, without_args
-from forebay.stores.sqlite.adding import CANCELLED_ERROR
-from forebay.stores.sqlite.ending import End, ask_groups, end_leaves, hasten
+from forebay.stores.sqlite.ending import ask_groups, end_leaves, hasten
 from forebay.stores.sqlite.joins import settle
 from forebay.stores.sqlite.placing import enqueue
 from forebay.stores.sqlite.transaction import Row, Tx
 
-#: What an erasure deletes: requests, answers, and sentences that may quote them.
-_CONTENT = (
-    "delete.bodies",
-    "delete.results",
-    "delete.chunks",
-    "change.drop_content_refs",
-    "change.drop_segments",
-    "change.drop_words",
-    "change.drop_reasons",
-)
-
-
 _RUNS = msgspec.json.encode(RUN_KINDS).decode()
-
-
-class Named(NamedTuple):
-    """Jobs of a tenant."""
-
-    tenant: str
-    job_ids: Sequence[str]
-
-
-class Rewriting(NamedTuple):
-    """Which segment, and the blob that it shall have."""
-
-    job_id: str
-    segment: Segment
-    blob_id: str
-
-
-class Appending(NamedTuple):
-    """Chunks for a job's stream, under its lease."""
-
-    job_id: str
-    fence: int
-    texts: Sequence[str]
-    first: int | None
-
-
-class _Look(NamedTuple):
-    """A row of ``change.look``."""
-
-    id: str
-    status: str
-    ending: str | None
-    is_group: bool
-    is_running: bool
-    parent_id: str
-    is_collected: bool
-    parent_status: str | None
-    parent_ending: str | None
-    fixed: str
-    parent_deadline: float | None
-    input_tokens: int | None
-    cached_tokens: int | None
-    output_tokens: int | None
-    reasoning_tokens: int | None
-    cost_usd: float | None
 
 
 def cancel(tx: Tx, named: Named) -> list[Reply]:
@@ -93,7 +35,7 @@ def retry(tx: Tx, named: Named) -> list[Reply]:
             lookups.append(Lookup.NOT_FOUND)
         elif Status(look.status) not in DEAD:
             lookups.append(Lookup.NOT_DEAD)
-        elif look.parent_id and not _is_live(look):
+        elif look.parent_id and not look.is_counted:
             lookups.append(Lookup.PARENT_ENDED)
         else:
             _revive(tx, look)
@@ -105,7 +47,7 @@ def erase(tx: Tx, named: Named) -> list[Reply]:
     looks = _look(tx, named.tenant, named.job_ids)
     ended = [look.id for look in looks.values() if Status(look.status).is_terminal]
     if ended:
-        for name in _CONTENT:
+        for name in CONTENT:
             tx.bulk(name, ended)
         for row in tx.bulk("change.plans", ended, _RUNS):
             tx.run("change.drop_plan", row[0], without_args(row[1]))
@@ -139,26 +81,17 @@ def append(tx: Tx, appending: Appending) -> Verdict:
     return Verdict.APPLIED
 
 
-def _look(tx: Tx, tenant: str, job_ids: Sequence[str]) -> dict[str, _Look]:
-    return {row[0]: _Look(*row) for row in tx.bulk("change.look", list(job_ids), tenant)}
+def _look(tx: Tx, tenant: str, job_ids: Sequence[str]) -> dict[str, Look]:
+    return {row[0]: Look(*row) for row in tx.bulk("change.look", list(job_ids), tenant)}
 
 
 def _replies(tx: Tx, named: Named, lookups: Sequence[Lookup]) -> list[Reply]:
     """The state after the verb, for each id asked; ``lookups`` are those of jobs that exist."""
     looks = _look(tx, named.tenant, named.job_ids)
-    replies: list[Reply] = []
-    for job_id, lookup in zip(named.job_ids, lookups, strict=True):
-        look = looks.get(job_id)
-        if look is None:
-            replies.append(Reply(id=job_id, lookup=Lookup.NOT_FOUND))
-            continue
-        status = Status.RUNNING if look.is_running and look.status == Status.QUEUED else Status(look.status)
-        ending = None if look.ending is None else Ending(look.ending)
-        replies.append(Reply(id=job_id, lookup=lookup, status=status, ending=ending))
-    return replies
+    return replies_of(looks, named.job_ids, lookups)
 
 
-def _cancel(tx: Tx, look: _Look) -> None:
+def _cancel(tx: Tx, look: Look) -> None:
     if look.is_group:
         unsettled = ask_groups(tx, [look.id], Ending.CANCEL)
         if look.status == Status.QUEUED and not look.is_running:
@@ -171,12 +104,7 @@ def _cancel(tx: Tx, look: _Look) -> None:
     settle(tx, unsettled)
 
 
-def _is_live(look: _Look) -> bool:
-    """Whether the parent still counts its children: live, and not asked to end."""
-    return look.parent_status is not None and not Status(look.parent_status).is_terminal and look.parent_ending is None
-
-
-def _revive(tx: Tx, look: _Look) -> None:
+def _revive(tx: Tx, look: Look) -> None:
     """Queues a dead job again, and what is dead below it if it is a group; the parent counts it again."""
     if look.is_collected:
         _untake(tx, look.parent_id, [(look.status, *look[-5:])])

@@ -7,9 +7,9 @@ from msgspec.structs import replace
 
 from forebay.domain.change import Claimed, Want, Worker
 from forebay.domain.job import Ending, Job, Status
+from forebay.stores.ends import EXPIRED_ERROR, End
 from forebay.stores.rows import content_of, decode_fresh, decode_job
-from forebay.stores.sqlite.adding import EXPIRED_ERROR
-from forebay.stores.sqlite.ending import End, ask_groups, end_leaves
+from forebay.stores.sqlite.ending import ask_groups, end_leaves
 from forebay.stores.sqlite.joins import settle
 from forebay.stores.sqlite.placing import move_due
 from forebay.stores.sqlite.transaction import Tx, as_json

@@ -4,23 +4,15 @@ Every function here runs inside the transaction of the verb that ends the jobs.
 """
 
 from collections.abc import Iterable
-from typing import NamedTuple
 
 import msgspec
 
-from forebay.domain.job import Ending, Job, JobError, Notice, Spec, Status
+from forebay.domain.job import Ending, Job, Notice, Spec, Status
+from forebay.stores.ends import End, end_of
 from forebay.stores.rows import decode_fixed
-from forebay.stores.sqlite.adding import add_jobs, end_of
+from forebay.stores.sqlite.adding import add_jobs
 from forebay.stores.sqlite.placing import dequeue, enqueue
 from forebay.stores.sqlite.transaction import Tx, as_json
-
-
-class End(NamedTuple):
-    """A leaf, and how it ends."""
-
-    job_id: str
-    status: Status
-    error: JobError
 
 
 def end_leaves(tx: Tx, ends: Iterable[End]) -> set[str]:

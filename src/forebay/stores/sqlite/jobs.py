@@ -24,6 +24,7 @@ from forebay.domain.query import ROW, JobQuery, Parts
 from forebay.policy.vigil import Vigil
 from forebay.ports import StoreFacts, Watch
 from forebay.processes import IsGone
+from forebay.stores.asked import Appending, Named, Rewriting
 from forebay.stores.sqlite import asking, find, reads
 from forebay.stores.sqlite.adding import add_calls
 from forebay.stores.sqlite.answers import apply_calls, begin_calls
@@ -73,19 +74,19 @@ class SqliteJobs:
         return await self._backend.write(Order.SETTLE, settle_calls, job_ids)
 
     async def cancel(self, tenant: str, job_ids: Sequence[str]) -> list[Reply]:
-        return await self._one(asking.cancel, asking.Named(tenant, job_ids))
+        return await self._one(asking.cancel, Named(tenant, job_ids))
 
     async def retry(self, tenant: str, job_ids: Sequence[str]) -> list[Reply]:
-        return await self._one(asking.retry, asking.Named(tenant, job_ids))
+        return await self._one(asking.retry, Named(tenant, job_ids))
 
     async def erase(self, tenant: str, job_ids: Sequence[str]) -> list[Reply]:
-        return await self._one(asking.erase, asking.Named(tenant, job_ids))
+        return await self._one(asking.erase, Named(tenant, job_ids))
 
     async def hasten(self, tenant: str, job_ids: Sequence[str]) -> list[str]:
-        return await self._one(asking.hasten_waiting, asking.Named(tenant, job_ids))
+        return await self._one(asking.hasten_waiting, Named(tenant, job_ids))
 
     async def rewrite(self, job_id: str, segment: Segment, blob_id: str) -> bool:
-        return await self._one(asking.rewrite, asking.Rewriting(job_id, segment, blob_id))
+        return await self._one(asking.rewrite, Rewriting(job_id, segment, blob_id))
 
     async def recover(self, *, limit: int = 1000) -> Recovered:
         return await self._one(self._sweep.run, limit)
@@ -120,7 +121,7 @@ class SqliteJobs:
         return self._backend.clock.now()
 
     async def append(self, job_id: str, fence: int, texts: Sequence[str], *, first: int | None = None) -> Verdict:
-        appending = asking.Appending(job_id, fence, texts, first)
+        appending = Appending(job_id, fence, texts, first)
         return await self._backend.write(Order.APPEND, _each(asking.append), appending)
 
     async def read(self, job_id: str, after: int = -1, limit: int = 1000) -> list[Chunk]:

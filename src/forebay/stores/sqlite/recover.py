@@ -6,8 +6,8 @@ from forebay.domain.change import Recovered
 from forebay.domain.job import Ending, Status
 from forebay.policy.vigil import Vigil
 from forebay.processes import IsGone
-from forebay.stores.sqlite.adding import EXPIRED_ERROR
-from forebay.stores.sqlite.ending import End, ask_groups, end_leaves, hasten
+from forebay.stores.ends import EXPIRED_ERROR, End
+from forebay.stores.sqlite.ending import ask_groups, end_leaves, hasten
 from forebay.stores.sqlite.joins import settle
 from forebay.stores.sqlite.placing import enqueue, move_due
 from forebay.stores.sqlite.transaction import Tx

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from forebay.domain.answer import Taking
 from forebay.domain.content import Segment
 from forebay.domain.job import Status
+from forebay.stores.rows import sums_of
 from forebay.stores.sqlite.deleting import below, delete_jobs
 from forebay.stores.sqlite.transaction import Row, Tx
 
@@ -20,15 +21,6 @@ def take_over(tx: Tx, parent_id: str, taking: Taking) -> None:
         _collect(tx, parent_id, [row for row in rows if row[0] not in dead or row[1] != Status.SUCCEEDED])
     if taking.segments:
         _append_segments(tx, parent_id, taking.segments)
-
-
-def sums_of(children: Sequence[Row]) -> list[float | None]:
-    """Adds up the last five columns (tokens of four kinds, cost); None where no child said anything."""
-    sums: list[float | None] = []
-    for column in range(-5, 0):
-        known = [child[column] for child in children if child[column] is not None]
-        sums.append(sum(known) if known else None)
-    return sums
 
 
 def _collect(tx: Tx, parent_id: str, children: list[Row]) -> None:

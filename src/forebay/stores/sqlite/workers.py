@@ -3,21 +3,14 @@
 import msgspec
 
 from forebay.domain.change import Renewal, Worker
-from forebay.domain.job import POISON_DEATHS, POISON_DEATHS_OF_A_GROUP, Ending, ErrorCode, JobError, OnUnknown, Status
-from forebay.stores.sqlite.adding import end_of
-from forebay.stores.sqlite.ending import End, cancel_children, end_leaves
+from forebay.domain.job import POISON_DEATHS, POISON_DEATHS_OF_A_GROUP, Ending, OnUnknown, Status
+from forebay.stores.ends import POISON_ERROR, UNKNOWN_ERROR, End, end_of
+from forebay.stores.sqlite.ending import cancel_children, end_leaves
 from forebay.stores.sqlite.joins import settle
 from forebay.stores.sqlite.placing import enqueue
 from forebay.stores.sqlite.transaction import Row, Tx, as_json
 
 SUSPECT_RESCUES = 2  # the schema's statements say the same: `rescues >= 2`
-
-POISON_ERROR = JobError(
-    code=ErrorCode.POISON, message="The worker process died again and again while it ran this job and nothing else."
-)
-UNKNOWN_ERROR = JobError(
-    code=ErrorCode.OUTCOME_UNKNOWN, message="The worker died in mid-call; the call may have been answered and paid for."
-)
 
 
 def register(tx: Tx, worker: Worker) -> None:
