@@ -1,6 +1,7 @@
 """Slow targets: what is accepted is polled, submitted once, and holds nothing between two polls."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -11,11 +12,14 @@ from forebay.domain.inference import Call, InferenceResult
 from forebay.domain.job import ErrorCode, OnUnknown, Status
 from forebay.domain.order import Order
 from forebay.domain.pending import PENDING
+from forebay.domain.stored import StoredRecord
 from forebay.domain.target import Limits, Prices, Route, RouteEntry, TargetSpec, TargetType
 from forebay.engine.fanouts import make_fanout
 from forebay.engine.services import Services
 from forebay.engine.withdrawals import Withdrawals
+from forebay.engine.worker import WorkerOptions, WorkerProcess
 from forebay.policy.resolution import Resolver
+from forebay.ports import RecordStore
 from forebay.testing.targets import ScriptedTarget, answer, pending
 
 from .conftest import BODY, Engine, OpenEngine
@@ -201,6 +205,43 @@ async def test_a_worker_that_dies_before_the_commit_of_a_submission_is_followed_
     await _step(engine, 3600)
     job = await engine.get(job_id)
     assert (job.status, job.rescues) == (Status.SUCCEEDED, 1)
+    assert [call.pending for call in target.calls] == [None, STATE]
+    assert [attempt.outcome for attempt in job.attempts] == [Outcome.SUCCEEDED]
+
+
+class _Held:
+    """The real records, whose writes wait."""
+
+    def __init__(self, records: RecordStore) -> None:
+        self._records = records
+        self.entered, self.gate = asyncio.Event(), asyncio.Event()
+
+    def __getattr__(self, verb: str) -> Any:
+        return getattr(self._records, verb)
+
+    async def put(self, record: StoredRecord) -> StoredRecord:
+        self.entered.set()
+        await self.gate.wait()
+        return await self._records.put(record)
+
+
+async def test_a_worker_that_is_stopped_as_its_submission_is_accepted_keeps_it(open_engine: OpenEngine) -> None:
+    target = ScriptedTarget("t", [pending(STATE), answer("done")])
+    engine = await open_engine(target)
+    job_id = await engine.submit()
+    held = _Held(engine.services.records)
+    fields = {name: getattr(engine.services, name) for name in engine.services.__dataclass_fields__}
+    worker = WorkerProcess(Services(**{**fields, "records": held}), WorkerOptions(drain_seconds=0.0))
+    async with worker:
+        await asyncio.wait_for(held.entered.wait(), 120)
+        draining = asyncio.create_task(worker.drain())
+        while not any(task.cancelling() for task in asyncio.all_tasks()):
+            await asyncio.sleep(0)
+        held.gate.set()
+        await asyncio.wait_for(draining, 120)
+    await _step(engine, 5)
+    job = await engine.get(job_id)
+    assert job.status is Status.SUCCEEDED
     assert [call.pending for call in target.calls] == [None, STATE]
     assert [attempt.outcome for attempt in job.attempts] == [Outcome.SUCCEEDED]
 

@@ -4,6 +4,10 @@ One attempt a submission: it stands as running in the ledger, under the lease th
 is no attempt; a worker that dies in one leaves nothing in doubt. Between polls the job is queued and holds nothing.
 """
 
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
 import msgspec
 from msgspec.structs import replace
 
@@ -19,6 +23,7 @@ from forebay.policy.backoff import delay_seconds
 
 SHORTEST_PAUSE_SECONDS = 0.05
 LONGEST_PAUSE_SECONDS = 3_600.0
+STOP_SECONDS = 2.0
 TELLING_SECONDS = 86_400.0  # after the deadline: so long a remote end is told that its work is not wanted any more
 
 
@@ -44,7 +49,7 @@ async def submitted(
 ) -> Snooze:
     """The answer to a submission that was accepted: what is known of it is durable before."""
     known = replace(submission, state=pending.state, progress=pending.progress)
-    await until_stored("pending", lambda: _keep(job, known, services))
+    await _although_stopped(until_stored("pending", lambda: _keep(job, known, services)))
     return _later(pending, known, cursor)
 
 
@@ -100,6 +105,24 @@ def ended(answer: Answer, cursor: InferCursor) -> Answer:
 def _later(told: Pending, known: Submission, cursor: InferCursor) -> Snooze:
     pause = min(max(told.after_seconds, SHORTEST_PAUSE_SECONDS), LONGEST_PAUSE_SECONDS)
     return Snooze(after_seconds=pause, progress=encoded(replace(cursor, version=2, pending=known)))
+
+
+async def _although_stopped(step: Coroutine[Any, Any, None]) -> None:
+    """Ends the step although the job or its worker is stopped in this moment, if that takes no time: what a target has
+    just accepted would be submitted once more else, or nobody could tell that it is not wanted.
+    """
+    storing = asyncio.ensure_future(step)
+    try:
+        await asyncio.shield(storing)
+    except asyncio.CancelledError:
+        done, _ = await asyncio.wait({storing}, timeout=STOP_SECONDS)
+        if not done:
+            storing.cancel()
+            raise
+        storing.result()
+        task: asyncio.Task[Any] | None = asyncio.current_task()
+        if task is not None:
+            task.uncancel()
 
 
 async def _keep(job: Job, submission: Submission, services: Services) -> None:
