@@ -140,3 +140,29 @@ async def test_a_batch_that_was_named_and_never_added_is_forgotten(house: House)
     await change_paid(work, house.services, lambda memory: with_begun(memory, lost))
     outcome = await house.run(ROWS, STEP)
     assert (outcome.counts.succeeded, len(house.asked())) == (6, 6)
+
+
+async def test_a_cancelled_step_that_is_resumed_asks_what_is_left_and_no_more(house: House) -> None:
+    house.model.gate.clear()
+    job = await house.job(ROWS, STEP)
+    working = asyncio.create_task((await house.worker()).run_until_idle())
+    await house.model.entered.wait()
+    await house.services.jobs.cancel("default", [job.id])
+    house.model.gate.set()
+    await working
+    assert (await house.get(job.id)).status is Status.CANCELLED
+    await house.services.jobs.retry("default", [job.id])
+    done = await house.ended(job)
+    assert (done.status, len(house.asked())) == (Status.SUCCEEDED, 6)
+    assert (await house.outcome(done)).counts.succeeded == 6
+
+
+async def test_what_another_run_has_paid_meanwhile_is_not_asked_by_one_that_is_resumed(house: House) -> None:
+    job = await house.job(ROWS, STEP)
+    await house.services.jobs.cancel("default", [job.id])
+    assert (await house.ended(job)).status is Status.CANCELLED
+    await house.run(ROWS, STEP)
+    house.asked()
+    await house.services.jobs.retry("default", [job.id])
+    outcome = await house.outcome(await house.ended(job))
+    assert (house.asked(), outcome.counts.reused) == ([], 6)

@@ -17,6 +17,7 @@ from forebay.policy.steps.asking import ANSWERS, NUMBER, OUTPUT
 
 _ONE_ANSWER = frozenset({How.FIRST, How.TARGET})  # aggregates that are a single model's answer
 #: Failures of a call for several records that may be one record's: each is asked alone.
+_ENDS = frozenset({ErrorCode.BUDGET_EXCEEDED, "price_unknown"})
 _SHARED = frozenset({ErrorCode.INVALID_OUTPUT, ErrorCode.TARGET_REJECTED})
 
 
@@ -50,6 +51,8 @@ class Reader:
         keys = self._keys.get(line.custom_id, ()) if is_shared else (line.custom_id,)
         if not line.is_success or line.response is None:
             code, message = reason_of(line)
+            if self._form is Form.FANOUT and line.response is not None:
+                code = _stopped(decoded_body(line.response.body)) or code
             for key in keys:
                 yield Answer(key=key, code=code, message=message, is_again=is_shared and code in _SHARED)
             return
@@ -88,12 +91,26 @@ class Reader:
                 yield Answer(key=key, output=msgspec.json.encode(given[0]))
 
     def _fanned(self, key: str, document: Any) -> Answer:
+        if code := _stopped(document):
+            return Answer(key=key, code=code, message="A branch was not asked")
         body = document.get("body") if isinstance(document, Mapping) else document
         if self._how in _ONE_ANSWER:
             body = output_of(body).value
         branches = document.get("branches") if isinstance(document, Mapping) else None
         kept = None if branches is None else msgspec.json.encode(branches)
         return Answer(key=key, output=msgspec.json.encode(body), branches=kept)
+
+
+def _stopped(document: Any) -> str | None:
+    """Why a branch of a fan-out was not asked, if it is what ends the whole step: the record is not done."""
+    told = document if isinstance(document, Mapping) else {}
+    entries = told.get("branches") or told.get("body")
+    for entry in entries.values() if isinstance(entries, Mapping) else ():
+        error = entry.get("error") if isinstance(entry, Mapping) else None
+        code = error.get("code") if isinstance(error, Mapping) else None
+        if code in _ENDS:
+            return str(code)
+    return None
 
 
 def _numbered(text: Any) -> Mapping[int, list[Any]]:

@@ -4,6 +4,7 @@ Every step may run again from the same cursor. What was paid is remembered by it
 there is one: whatever dies, and when, the next run finds what was answered.
 """
 
+from functools import partial
 from typing import TypeVar
 
 import msgspec
@@ -14,14 +15,21 @@ from forebay.domain.asking import FAILURES, PLAN, SCOPE, Asking, Begun, PaidMemo
 from forebay.domain.attempt import Usage
 from forebay.domain.content import Segment
 from forebay.domain.errors import NotFound, NotSupported, RequestError
-from forebay.domain.job import LIVE, ErrorCode, Job, JobError, Join, Result
+from forebay.domain.job import ErrorCode, Job, JobError, Join, Result
 from forebay.domain.pipeline import Counts, StepOutcome, StepOutput, step_work, with_contents
 from forebay.domain.query import JobQuery
 from forebay.engine.context import Context
 from forebay.engine.handlers.budget import PRICE_UNKNOWN
 from forebay.engine.handlers.inference.harvest import harvest
-from forebay.engine.handlers.inference.making import Asks, asks_of, make_part, only_input
-from forebay.engine.handlers.inference.paid import change_paid, read_paid, with_answers, with_begun, with_kept
+from forebay.engine.handlers.inference.making import Asks, asks_of, begun_of, make_part, only_input
+from forebay.engine.handlers.inference.paid import (
+    Changing,
+    change_paid,
+    read_paid,
+    with_answers,
+    with_begun,
+    with_kept,
+)
 from forebay.engine.handlers.step import ended
 from forebay.engine.intake import store_text
 from forebay.engine.services import Services
@@ -32,9 +40,15 @@ AT_ONCE = Join(live=1_000_000)  # met already: there is more to do
 ERROR = "error"  # the column of rejected records
 LOOK_SECONDS = 1.0  # how often it looks whether another run's batch has ended
 MOST_RESTARTS = 5  # in one life of the job
+MOST_BATCHES = 1000  # of one job
 MOST_LINES = 1_000_000  # of one batch
 MOST_BYTES = 2 * 10**9
-_ENDS = (ErrorCode.BUDGET_EXCEEDED, PRICE_UNKNOWN)  # failures of records that end the step
+_ENDS = {  # failures of records that end the step, and what they are to it
+    ErrorCode.BUDGET_EXCEEDED: ErrorCode.BUDGET_EXCEEDED,
+    PRICE_UNKNOWN: PRICE_UNKNOWN,
+    "batch_expired": ErrorCode.EXPIRED,
+    "batch_cancelled": ErrorCode.CANCELLED,
+}
 
 
 async def handle_inference(job: Job, context: Context) -> Answer:
@@ -85,9 +99,11 @@ class Inference:
     async def _prepare(self) -> Answer:
         """Takes over what earlier runs have brought, and judges every record."""
         asks = asks_of(self._work, self._services)
-        if await self._has_live_children():  # of before it was retried
+        own = await self._own_batches()
+        if live := [batch.id for batch in own if not batch.is_terminal]:  # retried with this job: it plans anew
+            await self._services.jobs.cancel(self._job.tenant, live)
             return Spawn(join=Join(), progress=self._encoded(self.cursor))
-        memory, others = await self._settle(await read_paid(self._work, self._services))
+        memory, others = await self._settle(await self._with_own(own, asks))
         if others is None or not set(self.cursor.waits_for).isdisjoint(one.batch_id for one in others):
             return Snooze(after_seconds=LOOK_SECONDS, progress=self._encoded(self.cursor))
         tables = self._tables
@@ -108,6 +124,15 @@ class Inference:
             segments.append(Segment(name=SCOPE, blob_id=table.blob_id, lines=table.rows, bytes=table.bytes))
         cursor = replace(cursor, phase=Phase.ASK, planned=planned)
         return Spawn(join=AT_ONCE, progress=self._encoded(cursor), taking=Taking(segments=tuple(segments)))
+
+    async def _with_own(self, own: list[Job], asks: Asks) -> PaidMemory:
+        """What is paid, with the batches of earlier rounds: a cancelled one may have gone on as it was retried."""
+        memory = await read_paid(self._work, self._services)
+        known = {one.batch_id for one in memory.begun}
+        for batch in own:
+            if batch.id not in known:
+                memory = await self._change(partial(with_begun, begun=begun_of(batch, asks)))
+        return memory
 
     async def _settle(self, memory: PaidMemory) -> tuple[PaidMemory, list[Begun] | None]:
         """Takes over every batch that has ended. Returns those of other live runs; None: some are about to end."""
@@ -139,10 +164,10 @@ class Inference:
             self.cursor = cursor
             if batch is not None and batch.error is not None:
                 return await self.failed(batch.error)
-            for code in _ENDS:
+            for code, means in _ENDS.items():
                 if count := answers.codes.get(code, 0):
-                    message = f"{count} records were not asked ({code}); what was answered is kept"
-                    return await self.failed(JobError(code=code, message=message))
+                    message = f"{count} records were not asked to their end ({code}); what was answered is kept"
+                    return await self.failed(JobError(code=means, message=message))
         if cursor.is_all_sent or cursor.planned is None:
             gathering = replace(cursor, phase=Phase.GATHER)
             return Spawn(join=AT_ONCE, progress=self._encoded(gathering), taking=taking)
@@ -160,17 +185,28 @@ class Inference:
         )
         calls = await self._tables.calls(asks.asked, _there(cursor.table), span)
         batch, begun = await make_part(self._job, cursor, asks, calls, services)
-
-        def begin(memory: PaidMemory) -> PaidMemory:
-            known = {*cursor.seen, *(one.batch_id for one in memory.begun if one.owner == self._job.id)}
-            if any(one.batch_id not in known for one in memory.begun):
-                raise NotFound("another run has begun to ask meanwhile")
-            return with_begun(memory, begun)
-
-        await change_paid(self._work, services, begin)
+        seen = frozenset(cursor.seen)
+        while (meanwhile := await self._name(begun, seen)) is not None:
+            shared = [one for one in meanwhile if await self._tables.shared(span.planned, one.input_blob_id)]
+            if shared:  # they are planned anew when those have ended
+                waiting = replace(_anew(cursor), restarts=cursor.restarts, waits_for=tuple(o.batch_id for o in shared))
+                return Snooze(after_seconds=LOOK_SECONDS, progress=self._encoded(waiting))
+            seen |= {one.batch_id for one in meanwhile}
         sent = "sent_again" if again else "sent"
         cursor = replace(cursor, batch=begun, parts=cursor.parts + 1, **{sent: span.start + calls.records})
+        cursor = replace(cursor, seen=tuple(sorted(seen)))
         return Spawn(children=(batch,), join=Join(), progress=self._encoded(cursor), taking=taking)
+
+    async def _name(self, begun: Begun, seen: frozenset[str]) -> list[Begun] | None:
+        """Names a batch before there is one; not where others were named meanwhile: these."""
+        found: list[Begun] = []
+
+        def name(memory: PaidMemory) -> PaidMemory:
+            found[:] = [one for one in memory.begun if one.batch_id not in seen and one.owner != self._job.id]
+            return memory if found else with_begun(memory, begun)
+
+        await self._change(name)
+        return found or None
 
     async def _take_over(self, begun: Begun, batch: Job | None) -> tuple[Answers, Asking, Taking]:
         cursor = replace(self.cursor, batch=None)
@@ -235,7 +271,7 @@ class Inference:
 
     async def _end(self) -> Answer:
         """It was asked to end: what was answered is kept."""
-        if await self._has_live_children():
+        if any(not batch.is_terminal for batch in await self._own_batches()):
             return Spawn(join=Join(), progress=self._encoded(self.cursor))
         if self.cursor.batch is not None:
             _, self.cursor, _ = await self._take_over(self.cursor.batch, await self._batch(self.cursor.batch))
@@ -281,16 +317,20 @@ class Inference:
             raise NotSupported("This process was opened without tables")
         return self._services.requests
 
+    async def _change(self, change: Changing) -> PaidMemory:
+        return await change_paid(self._work, self._services, change)
+
     async def _taken(self, begun: Begun, table: str | None) -> PaidMemory:
-        return await change_paid(self._work, self._services, lambda memory: with_answers(memory, begun.batch_id, table))
+        return await self._change(lambda memory: with_answers(memory, begun.batch_id, table))
 
     async def _batch(self, begun: Begun) -> Job | None:
         [batch] = await self._services.jobs.get(self._job.tenant, [begun.batch_id])
         return batch
 
-    async def _has_live_children(self) -> bool:
-        query = JobQuery(tenant=self._job.tenant, parent_id=self._job.id, statuses=LIVE, limit=1)
-        return bool(await self._services.jobs.find(query))
+    async def _own_batches(self) -> list[Job]:
+        """Its children, of all rounds."""
+        query = JobQuery(tenant=self._job.tenant, parent_id=self._job.id, limit=MOST_BATCHES, is_ascending=True)
+        return await self._services.jobs.find(query)
 
     async def _failures(self, taking: Taking) -> tuple[str, ...]:
         """Those that are kept, and those about to be."""

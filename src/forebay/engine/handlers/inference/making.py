@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from forebay.domain.asking import Asking, Begun, Form
-from forebay.domain.batch import BatchArgs
+from forebay.domain.batch import BatchArgs, args_of
 from forebay.domain.errors import RequestError
 from forebay.domain.fanout import Branch, FanoutArgs, How
 from forebay.domain.infer_args import Ceiling
@@ -23,6 +23,7 @@ from forebay.policy.steps.fanout import FanoutOptions, read_fanout
 from forebay.policy.steps.infer import CallOptions, InferOptions, read_infer, read_infer_once
 from forebay.ports.asking import Calls
 
+FORM = "form"  # in a batch's metadata
 BATCH_KEY = "part:"  # begins the key of a batch's job
 FANOUT_ENDPOINT = "/v1/jobs"  # of lines that go to several targets: no model's
 
@@ -158,6 +159,7 @@ async def make_part(job: Job, cursor: Asking, asks: Asks, calls: Calls, services
         args=args,
         lifespan_seconds=max(until - now, 0.0),
         priority=call.priority or job.priority,
+        metadata={FORM: form.value},
         key=f"{BATCH_KEY}{cursor.parts}",
     )
     batch = await make_batch(order, services, tenant=job.tenant)
@@ -173,6 +175,18 @@ async def make_part(job: Job, cursor: Asking, asks: Asks, calls: Calls, services
         how=asks.how,
     )
     return batch, begun
+
+
+def begun_of(batch: Job, asks: Asks) -> Begun:
+    """What was written before a batch was added, made again of the batch."""
+    return Begun(
+        batch_id=batch.id,
+        owner=batch.parent_id,
+        input_blob_id=args_of(batch.spec.args).input_blob_id or "",
+        form=Form(batch.spec.metadata[FORM]),
+        schema=asks.asked.request.schema,
+        how=asks.how,
+    )
 
 
 async def _budgets(job: Job, call: CallOptions, services: Services) -> tuple[Ceiling, ...]:

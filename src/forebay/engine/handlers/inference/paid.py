@@ -23,7 +23,10 @@ async def change_paid(work: StepWork, services: Services, change: Changing) -> P
     """Changes it, against whoever else does. Raises: what ``change`` raises."""
     while True:
         record = await services.records.get(work.tenant, PAID, _id(work))
-        memory = change(PaidMemory() if record is None else paid_memory(record.data))
+        known = PaidMemory() if record is None else paid_memory(record.data)
+        memory = change(known)
+        if memory == known:
+            return memory
         changed = StoredRecord(
             kind=PAID,
             id=_id(work),
