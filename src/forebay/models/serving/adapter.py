@@ -1,6 +1,6 @@
 """What an adapter is, and how it refuses a request."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple, Protocol, TypeVar
 
 import msgspec
@@ -10,6 +10,7 @@ LONGEST_JSON_BYTES = 64 * 1024**2
 JSON = "application/json"
 
 Asked = TypeVar("Asked")
+Piece = TypeVar("Piece")
 
 
 class Answer(NamedTuple):
@@ -19,7 +20,8 @@ class Answer(NamedTuple):
     media_type: str = JSON
 
 
-Work = Callable[[], Answer]
+IsWanted = Callable[[], bool]  # whether anybody still waits for the answer
+Work = Callable[[IsWanted], Answer]
 
 
 class Refused(Exception):
@@ -35,13 +37,26 @@ class Refused(Exception):
         self.status = status
 
 
+class Abandoned(Exception):
+    """Nobody waits for the answer any more, so the work was broken off between two of its pieces."""
+
+
+def while_wanted(pieces: Iterable[Piece], is_wanted: IsWanted) -> Iterator[Piece]:
+    """Gives one piece of work after the other. Raises: Abandoned."""
+    for piece in pieces:
+        if not is_wanted():
+            raise Abandoned
+        yield piece
+
+
 class Adapter(Protocol):
     """One engine with its model loaded."""
 
     endpoint: str
 
     async def read(self, request: Request) -> Work:
-        """Parses a request into what is to be computed, which runs in the one thread that computes.
+        """Parses a request into what is to be computed, which runs in the one thread that computes; where it takes long
+        it asks between its pieces whether it is still wanted.
 
         Raises: Refused; so may the work itself (an image is unpacked there).
         """

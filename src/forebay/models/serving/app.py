@@ -2,6 +2,7 @@
 
 import asyncio
 import hmac
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
@@ -13,7 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from forebay.models.serving.adapter import JSON, Adapter, Refused
+from forebay.models.serving.adapter import JSON, Abandoned, Adapter, Refused
 from forebay.models.settings import ServerSettings
 
 GONE = 499  # Source: nginx; the client went away, so nobody reads it
@@ -26,10 +27,15 @@ def build_app(adapter: Adapter, settings: ServerSettings) -> Starlette:
 
     async def call(request: Request) -> Response:
         work = await adapter.read(request)
-        async with turn:
-            if await request.is_disconnected():  # while it waited for its turn
-                return Response(status_code=GONE)
-            answer = await asyncio.get_running_loop().run_in_executor(pool, work)
+        gone = threading.Event()
+        watching = asyncio.create_task(_tell_when_gone(request, gone))
+        try:
+            async with turn:
+                if gone.is_set():  # while it waited for its turn
+                    raise Abandoned
+                answer = await asyncio.get_running_loop().run_in_executor(pool, work, lambda: not gone.is_set())
+        finally:
+            watching.cancel()
         return Response(answer.body, media_type=answer.media_type)
 
     async def models(_request: Request) -> Response:
@@ -46,7 +52,7 @@ def build_app(adapter: Adapter, settings: ServerSettings) -> Starlette:
             Route(adapter.endpoint, call, methods=["POST"]),
         ],
         middleware=[Middleware(_KeyGate, settings.api_key)],
-        exception_handlers={Refused: _refused, HTTPException: _unknown},
+        exception_handlers={Refused: _refused, Abandoned: _abandoned, HTTPException: _unknown},
     )
 
 
@@ -65,6 +71,17 @@ class _KeyGate:
                 await answer(scope, receive, send)
                 return
         await self._app(scope, receive, send)
+
+
+async def _tell_when_gone(request: Request, gone: threading.Event) -> None:
+    """The body has been read: what the server hears of next is that the client went away."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+    gone.set()
+
+
+async def _abandoned(_request: Request, _error: Exception) -> Response:
+    return Response(status_code=GONE)
 
 
 async def _refused(_request: Request, error: Exception) -> Response:

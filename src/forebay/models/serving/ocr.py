@@ -19,7 +19,7 @@ from rapidocr import RapidOCR
 from rapidocr.utils.output import RapidOCROutput
 from starlette.requests import Request
 
-from forebay.models.serving.adapter import Answer, Refused, Work, read_json
+from forebay.models.serving.adapter import Answer, IsWanted, Refused, Work, read_json, while_wanted
 from forebay.models.serving.images import decode_data_url, less_narrow, open_image
 from forebay.models.serving.reading_order import Line, text_of
 from forebay.models.settings import ServerSettings
@@ -92,9 +92,9 @@ class OcrAdapter:
         images = [decode_data_url(url) for url in _image_urls(asked)]
         return partial(self._answer, images, asked.response_format.type == "json_object")
 
-    def _answer(self, images: list[bytes], with_places: bool) -> Answer:
+    def _answer(self, images: list[bytes], with_places: bool, is_wanted: IsWanted) -> Answer:
         pages = []
-        for data in images:
+        for data in while_wanted(images, is_wanted):
             image = open_image(data)
             pages.append(Page(width=image.width, height=image.height, lines=self._lines(image)))
         content = "\n\n".join(text_of(page.lines) for page in pages)

@@ -7,7 +7,7 @@ import hibari
 import msgspec
 from starlette.requests import Request
 
-from forebay.models.serving.adapter import Answer, Refused, Work, read_json
+from forebay.models.serving.adapter import Answer, IsWanted, Refused, Work, read_json
 from forebay.models.serving.sound import encoded
 from forebay.models.settings import ServerSettings
 
@@ -42,7 +42,7 @@ class SpeechAdapter:
         _check(asked)
         return partial(self._answer, asked)
 
-    def _answer(self, asked: SpeechRequest) -> Answer:
+    def _answer(self, asked: SpeechRequest, _is_wanted: IsWanted) -> Answer:
         try:
             samples = self._model(asked.input, speed=asked.speed, seed=SEED)
         except (LookupError, ValueError, OverflowError) as error:  # its grammar meets a number of a thousand digits

@@ -12,7 +12,7 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
-from forebay.models.serving.adapter import Answer, Refused, Work
+from forebay.models.serving.adapter import Answer, IsWanted, Refused, Work, while_wanted
 from forebay.models.serving.sound import seconds_of
 from forebay.models.serving.subtitles import Spoken, srt, vtt
 from forebay.models.settings import ServerSettings
@@ -48,7 +48,7 @@ class TranscriptionAdapter:
     async def read(self, request: Request) -> Work:
         return partial(self._answer, _asked(await _form(request)))
 
-    def _answer(self, asked: Asked) -> Answer:
+    def _answer(self, asked: Asked, is_wanted: IsWanted) -> Answer:
         file = io.BytesIO(asked.file)
         seconds_of(file)
         try:
@@ -64,7 +64,7 @@ class TranscriptionAdapter:
             raise Refused(
                 f"the file can't be decoded ({error.strerror})", param="file", code="invalid_audio"
             ) from error
-        return _shown(list(segments), told.duration, asked)
+        return _shown(list(while_wanted(segments, is_wanted)), told.duration, asked)
 
 
 def load(settings: ServerSettings) -> TranscriptionAdapter:
