@@ -14,7 +14,9 @@ from forebay.domain.order import Order
 from forebay.domain.pending import PENDING
 from forebay.domain.stored import StoredRecord
 from forebay.domain.target import Limits, Prices, Route, RouteEntry, TargetSpec, TargetType
+from forebay.engine import stopping
 from forebay.engine.fanouts import make_fanout
+from forebay.engine.handlers import slow
 from forebay.engine.services import Services
 from forebay.engine.withdrawals import Withdrawals
 from forebay.engine.worker import WorkerOptions, WorkerProcess
@@ -225,7 +227,11 @@ class _Held:
         return await self._records.put(record)
 
 
-async def test_a_worker_that_is_stopped_as_its_submission_is_accepted_keeps_it(open_engine: OpenEngine) -> None:
+async def test_a_worker_that_is_stopped_as_its_submission_is_accepted_keeps_it(
+    open_engine: OpenEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slow, "STOP_SECONDS", 60.0)  # on however slow a machine
+    monkeypatch.setattr(stopping, "CANCEL_SECONDS", 60.0)
     target = ScriptedTarget("t", [pending(STATE), answer("done")])
     engine = await open_engine(target)
     job_id = await engine.submit()
@@ -235,8 +241,9 @@ async def test_a_worker_that_is_stopped_as_its_submission_is_accepted_keeps_it(o
     async with worker:
         await asyncio.wait_for(held.entered.wait(), 120)
         draining = asyncio.create_task(worker.drain())
-        while not any(task.cancelling() for task in asyncio.all_tasks()):
+        while not any(task.cancelling() for task in asyncio.all_tasks() if task.get_name() == "slot"):
             await asyncio.sleep(0)
+        await asyncio.sleep(0)  # the cancellation has fallen in
         held.gate.set()
         await asyncio.wait_for(draining, 120)
     await _step(engine, 5)
@@ -292,8 +299,8 @@ async def test_an_invalid_result_is_asked_for_anew_with_what_was_wrong(open_engi
 
 
 async def test_a_lost_race_ends_the_work_of_who_lost_it(open_engine: OpenEngine) -> None:
-    slow, fast = ScriptedTarget("slow", [pending(STATE)]), ScriptedTarget("fast", [pending(), answer("first")])
-    engine = await open_engine(slow, fast)
+    late, fast = ScriptedTarget("slow", [pending(STATE)]), ScriptedTarget("fast", [pending(), answer("first")])
+    engine = await open_engine(late, fast)
     args = FanoutArgs(branches=(Branch(name="slow", target="slow"), Branch(name="fast", target="fast")), successes=1)
     job = await make_fanout(Order(body=BODY, fanout=args), engine.services)
     await engine.services.jobs.add([job])
@@ -301,7 +308,7 @@ async def test_a_lost_race_ends_the_work_of_who_lost_it(open_engine: OpenEngine)
         await _step(engine, 5)
     assert (await engine.get(job.id)).status is Status.SUCCEEDED
     await _withdrawals(engine)
-    assert (slow.withdrawn, fast.withdrawn) == ([STATE], [])
+    assert (late.withdrawn, fast.withdrawn) == ([STATE], [])
 
 
 async def test_on_a_route_what_one_target_has_accepted_is_asked_of_that_one_alone(open_engine: OpenEngine) -> None:
@@ -345,14 +352,14 @@ async def test_a_poll_goes_before_the_backlog_of_its_lane_and_holds_no_slot_betw
         engine.clock.advance(5)
         return answer("other")
 
-    slow = ScriptedTarget("t", [pending(STATE), answer("other"), falls_due, answer("other")])
-    engine = await open_engine(slow, limits=Limits(concurrency=1))
+    target = ScriptedTarget("t", [pending(STATE), answer("other"), falls_due, answer("other")])
+    engine = await open_engine(target, limits=Limits(concurrency=1))
     job_id = await engine.submit()
     await _step(engine)
     backlog = [await engine.submit() for _ in range(20)]
     await _step(engine)
-    assert [call.job_id for call in slow.calls[:4]] == [job_id, *backlog[:2], job_id]
-    assert len(slow.calls) == 22
+    assert [call.job_id for call in target.calls[:4]] == [job_id, *backlog[:2], job_id]
+    assert len(target.calls) == 22
 
 
 async def test_a_poll_costs_no_tokens_of_the_lanes_limit(open_engine: OpenEngine) -> None:
