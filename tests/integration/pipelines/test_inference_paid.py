@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -55,12 +54,12 @@ async def test_a_changed_column_that_the_prompt_does_not_name_costs_nothing(hous
     assert [row["id"] for row in await house.rows(outcome.output.table)] == [100, 101, 102, 103, 104, 105]
 
 
-@pytest.mark.parametrize("change", [{"prompt": "tell {text}"}, {"params": {"temperature": 0}}, {"model": "other"}])
-async def test_what_is_asked_in_another_way_is_paid_again(house: House, change: dict[str, Any]) -> None:
-    await house.run(ROWS, STEP)
-    house.asked()
-    await house.run(ROWS, spec_of({**STEP.options, **change}))
-    assert len(house.asked()) == 6
+async def test_what_is_asked_in_another_way_is_paid_again(house: House) -> None:
+    await house.run(ROWS[:2], STEP)
+    for change in ({"prompt": "tell {text}"}, {"params": {"temperature": 0}}, {"model": "other"}):
+        house.asked()
+        await house.run(ROWS[:2], spec_of({**STEP.options, **change}))
+        assert len(house.asked()) == 2
 
 
 async def test_equal_records_are_each_asked_and_each_remembered(house: House) -> None:
@@ -109,7 +108,7 @@ async def test_answers_that_no_run_uses_are_forgotten_in_time(house: House) -> N
 
 
 async def test_what_is_paid_is_one_table_after_every_run(house: House) -> None:
-    for number in range(3):
+    for number in range(2):
         await house.run([*ROWS, {"id": 9, "text": f"new {number}"}], STEP)
     record = await house.services.records.get("default", PAID, "p/label")
     assert record is not None
