@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from forebay.app import System
+from forebay.app import System, open_system
 from forebay.cli.failures import say
 from forebay.cli.run_progress import RunReporter
 from forebay.cli.service import STOPPING, StopSignals, opened_system
@@ -15,6 +15,7 @@ from forebay.domain.errors import ConfigurationError, Interrupted, NotFound
 from forebay.domain.job import LIVE, Job
 from forebay.domain.pipeline import PIPELINE, run_id, run_job_id
 from forebay.domain.query import JobQuery
+from forebay.engine.handlers.pipeline.expecting import Forecast, forecast
 from forebay.engine.run_views import run_view
 from forebay.engine.runs import PIPELINE_MARK, RunOrder, pipeline_named, resume_run, start_run
 from forebay.processes import is_gone
@@ -57,6 +58,13 @@ class RunEnded:
     is_interrupted: bool = False
 
 
+async def forecast_here(settings: Settings, wish: RunWish) -> Forecast:
+    """What a run would do and cost. Raises: NotFound, RequestError."""
+    async with open_system(settings) as system:
+        pipeline = pipeline_named(wish.pipeline or "", system.services)
+        return await forecast(pipeline, _order(wish), system.services, tenant=TENANT)
+
+
 async def run_here(settings: Settings, wish: RunWish, reporter: RunReporter) -> RunEnded:
     """Begins or resumes a run, and follows it to its end. Raises: ConfigurationError, NotFound, RequestError."""
     async with StopSignals(lambda: say(STOPPING)) as signals, opened_system(settings, signals.asked) as system:
@@ -78,14 +86,17 @@ async def _begun(system: System, wish: RunWish) -> str:
             raise NotFound(f"There is no run {wish.resume!r}")
         await resume_run(job, services, budget_usd=wish.budget_usd)
         return job.id
-    order = RunOrder(
+    return await start_run(pipeline_named(wish.pipeline or "", services), _order(wish), services, tenant=TENANT)
+
+
+def _order(wish: RunWish) -> RunOrder:
+    return RunOrder(
         params=wish.params,
         from_step=wish.from_step,
         since=wish.since,
         is_fresh=wish.is_fresh,
         budget_usd=wish.budget_usd,
     )
-    return await start_run(pipeline_named(wish.pipeline or "", services), order, services, tenant=TENANT)
 
 
 async def _left_behind(system: System, wish: RunWish) -> None:

@@ -10,7 +10,8 @@ from forebay.api.pipelines.views import pipeline_view
 from forebay.cli.failures import DONE, FAILED, INTERRUPTED, say
 from forebay.cli.logging import set_up_logging
 from forebay.cli.options import GlobalOptions, options_of
-from forebay.cli.pipeline_run import RunWish, run_here
+from forebay.cli.pipeline_forecast import show_forecast
+from forebay.cli.pipeline_run import RunWish, forecast_here, run_here
 from forebay.cli.remote import fetch, moment, print_fields, print_json, print_table
 from forebay.cli.run_progress import make_run_reporter
 from forebay.cli.run_records import list_here
@@ -121,6 +122,9 @@ def run(
     set_up_logging("debug" if options.debug else "error")
     if options.is_remote:
         _conclude(options, _on_server(options, wish), detach=detach)
+        return
+    if dry_run:
+        show_forecast(run_on_uvloop(forecast_here(options.settings(), wish)), as_json=options.as_json)
         return
     ended = run_on_uvloop(run_here(options.settings(), wish, make_run_reporter(is_quiet=options.as_json)))
     if ended.is_interrupted:

@@ -84,6 +84,10 @@ class Advance:
                     self.states[name] = await self._next(self._steps[name], state)
                     is_moving = is_moving or self.states[name] is not state
 
+    def holds(self, step: StepSpec) -> bool:
+        """Whether the step's condition lets it begin."""
+        return step.when is None or EventPattern(step.when).matches(self._seen())
+
     def cancelled(self) -> dict[str, StepState]:
         """The states, where nothing more is to begin."""
         never = {StepStatus.QUEUED, StepStatus.RUNNING}
@@ -95,7 +99,7 @@ class Advance:
     async def _changed(self, name: str, state: StepState, child: Job, status: StepStatus) -> StepState:
         outcome = await _outcome_of(child, self._services)
         if status is StepStatus.SUCCEEDED and outcome is not None and state.fingerprint:
-            work = self._work(self._steps[name])
+            work = self.work_of(self._steps[name])
             made = await remember(work, state.fingerprint, outcome, self._services)
             state = replace(state, fingerprint=made)
         return replace(
@@ -113,11 +117,11 @@ class Advance:
             return replace(state, status=StepStatus.SKIPPED)
         if not all(status in MADE for status in needed):
             return state
-        if step.when is not None and not EventPattern(step.when).matches(self._seen()):
+        if not self.holds(step):
             return replace(state, status=StepStatus.SKIPPED)
-        work = self._work(step)
+        work = self.work_of(step)
         fingerprint = await fingerprint_of(work, self._services)
-        earlier = await self._taken_over(work, fingerprint)
+        earlier = await self.taken_over(work, fingerprint)
         if earlier is not None:
             self.segments.extend(segments_of((earlier.outcome or StepOutcome()).output))
             return earlier
@@ -129,7 +133,7 @@ class Advance:
         self.children.append(child)
         return replace(state, status=StepStatus.RUNNING, job_id=child.id, fingerprint=fingerprint or "")
 
-    async def _taken_over(self, work: StepWork, fingerprint: str | None) -> StepState | None:
+    async def taken_over(self, work: StepWork, fingerprint: str | None) -> StepState | None:
         """What an earlier run made of the same; None: it is to be made anew."""
         step = work.step
         if fingerprint is None or self._args.is_fresh or step.name in self._anew:
@@ -158,7 +162,8 @@ class Advance:
             self._earlier = {name: state for name, state in steps.items() if state.status in MADE}
         return self._earlier
 
-    def _work(self, step: StepSpec) -> StepWork:
+    def work_of(self, step: StepSpec) -> StepWork:
+        """The step's work, with what its inputs have made."""
         return StepWork(
             run_id=self._job.id,
             pipeline=self._args.pipeline.name,
