@@ -1,6 +1,5 @@
 """The verb ``claim``."""
 
-import time
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -79,7 +78,7 @@ async def claim_calls(tx: Tx, calls: Sequence[Asking]) -> list[Reply]:
 async def _claim(tx: Tx, asking: Asking) -> Reply:
     if not asking.wants:
         return _NOTHING
-    began = time.monotonic()
+    began = asking.heads.now()
     spans = asking.spans()
     looks = await _look(tx, asking, spans)
     if looks[0].has_due and await move_due(tx, DUE_AT_ONCE):
@@ -94,7 +93,7 @@ async def _claim(tx: Tx, asking: Asking) -> Reply:
             found = await _take(tx, asking, look, slots, spans[want.queue]) if look.has_ready else []
             taken.append(_Taken(want.queue, want.lane, found, len(found) == slots))
     await _advance_clocks(tx, taken)
-    seconds = time.monotonic() - began
+    seconds = asking.heads.now() - began
     takes = [Take(one.queue, one.found, spans[one.queue] is WHOLE, one.is_full, seconds) for one in taken]
     claimed = await _lease(tx, asking, [(job_id, one.lane) for one in taken for _, _, job_id in one.found])
     return Reply(claimed, [] if asking.is_alone else takes, _oldest(asking, looks, claimed))

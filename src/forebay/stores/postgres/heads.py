@@ -65,10 +65,10 @@ class _Head:
 
 
 class Heads:
-    """What one process knows of its queues; any thread."""
+    """What one process knows of its queues; any thread. ``now``: the clock by which looks are timed, too."""
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
-        self._now = now
+        self.now = now
         self._lock = threading.Lock()
         self._heads: dict[str, _Head] = {}
         self._oldest: dict[str, int] = {}
@@ -76,7 +76,7 @@ class Heads:
     def spans(self, queue: str) -> Sequence[Span]:
         """The parts of the queue in which there may be something, in the order of claims."""
         with self._lock:
-            head, now = self._heads.get(queue), self._now()
+            head, now = self._heads.get(queue), self.now()
             if head is None or now >= head.whole_at:
                 return WHOLE
             starts = [start for mark in head.marks.values() if (start := _start(mark, now)) is not None]
@@ -94,7 +94,7 @@ class Heads:
                 self._learn(take)
 
     def _learn(self, take: Take) -> None:
-        head, now = self._heads.setdefault(take.queue, _Head()), self._now()
+        head, now = self._heads.setdefault(take.queue, _Head()), self.now()
         last: dict[int, Position] = {}
         for position in take.positions:
             last[position[0]] = max(position, last.get(position[0], position))
