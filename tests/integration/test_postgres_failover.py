@@ -8,11 +8,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from msgspec.structs import replace
 
+from forebay.app import SystemClock
+from forebay.domain.change import Change, Verdict, Want, Worker
 from forebay.domain.errors import StoreUnavailable
-from forebay.domain.job import Job
+from forebay.domain.job import Job, Status
 from forebay.domain.query import JobQuery
 from forebay.stores.postgres import migrate, open_store, read_place
+from forebay.testing.conformance.world import result
 from forebay.testing.cutting import CuttingProxy, Fate
 from forebay.testing.postgres import USER, PostgresServer, postgres_server
 from tests.integration.test_postgres_doubt import COMMIT
@@ -99,3 +103,39 @@ async def test_a_commit_is_not_called_done_for_another_server_s_transaction_of_t
         assert added.is_new
         await store.close()
     assert pair.standby.run("SELECT count(*) FROM jobs").strip() == "1"
+
+
+async def test_a_lease_that_another_server_has_given_meanwhile_is_not_handed_back_for_one_that_was_lost(
+    pair: Pair,
+) -> None:
+    """Without synchronous replication: the claim was lost with its server, and its fence was given once more."""
+    clock = SystemClock()
+    async with CuttingProxy(pair.primary.port) as proxy:
+        store = await open_store(pair.primary.url(port=proxy.port) + QUERY)
+        mine, other = Worker(id="mine", queues=("q",)), Worker(id="other", queues=("q",))
+        wants = [Want(queue="q", lane="q", slots=1)]
+        await store.jobs.add([replace(job("one"), deadline=clock.now() + 1000)])
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while pair.standby.run("SELECT count(*) FROM ready").strip() != "1":
+                await asyncio.sleep(0.05)
+        pair.standby.promote()
+        seen: list[bytes] = []
+
+        def judge(data: bytes) -> Fate:
+            seen.append(data)
+            if COMMIT not in data or not any(b"INSERT INTO leases" in one for one in seen):
+                return Fate.PASS
+            proxy.upstream = pair.standby.port
+            return Fate.LOSE
+
+        proxy.judge = judge
+        with pytest.raises(StoreUnavailable, match="standby took over"):
+            await store.jobs.claim(mine, wants)
+        proxy.judge = lambda _: Fate.PASS
+        beside = await open_store(pair.standby.url() + QUERY)
+        [claimed] = await beside.jobs.claim(other, wants)
+        assert await store.jobs.claim(mine, wants) == []
+        done = Change(job_id=claimed.job.id, fence=claimed.fence, status=Status.SUCCEEDED, result=result("well"))
+        assert await beside.jobs.apply([done]) == [Verdict.APPLIED]
+        await beside.close()
+        await store.close()

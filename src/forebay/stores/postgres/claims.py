@@ -12,7 +12,7 @@ from forebay.stores.postgres.ending import ask_groups, end_leaves
 from forebay.stores.postgres.heads import WHOLE, Heads, Position, Span, Take
 from forebay.stores.postgres.joins import settle
 from forebay.stores.postgres.placing import move_due
-from forebay.stores.postgres.transaction import Tx
+from forebay.stores.postgres.transaction import Lease, Tx
 from forebay.stores.postgres.workers import register
 from forebay.stores.rows import content_of, decode_job
 
@@ -174,7 +174,7 @@ async def _lease(tx: Tx, asking: Asking, taken: list[tuple[str, str]]) -> list[C
         return []
     worker = asking.worker
     fences: dict[str, int] = dict(await tx.bulk("claim.lease", taken, worker.id, worker.epoch, asking.is_alone, tx.now))
-    tx.fences += fences.values()
+    tx.leases += [Lease(fence, job_id, worker.id) for job_id, fence in fences.items()]
     rows = await tx.run("claim.read", [job_id for job_id, _ in taken], tx.now)
     decoded = [decode_job(row, body=content_of(*row[-3:])) for row in rows]
     jobs = {job.id: job for job in decoded}

@@ -1,7 +1,7 @@
 """What verbs see of the database: Session, statements by name; and Tx, the transaction of one commit."""
 
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -48,12 +48,20 @@ class Session:
 Aside = Callable[[str, Collection[Any]], Awaitable[list[Any]]]
 
 
+class Lease(NamedTuple):
+    """A lease, known by more than its fence: a server that took over may give a number again."""
+
+    fence: int
+    job_id: str
+    worker_id: str
+
+
 class Tx(Session):
     """One time for all that is committed together, new ids, and what is to be done after the commit: topics to be
     signalled, and waiting jobs to be settled once more (another process's end of a child was not visible to us).
     """
 
-    __slots__ = ("aside", "fences", "ids", "now", "topics", "unsettled")
+    __slots__ = ("aside", "ids", "leases", "now", "topics", "unsettled")
 
     def __init__(
         self, connection: Connection, now: float, ids: IdSource, aside: Aside, *, is_scrubbing: bool = False
@@ -64,7 +72,7 @@ class Tx(Session):
         self.aside = aside  # bulk in a transaction of its own that waits for no disk: ranks
         self.topics: set[str] = set()
         self.unsettled: set[str] = set()
-        self.fences: list[int] = []  # of the leases that this transaction makes
+        self.leases: list[Lease] = []  # that this transaction makes
 
 
 def as_json(items: object) -> str:

@@ -8,7 +8,7 @@ from forebay.stores.ends import POISON_ERROR, UNKNOWN_ERROR, End, end_of
 from forebay.stores.postgres.ending import cancel_children, end_freed
 from forebay.stores.postgres.joins import settle
 from forebay.stores.postgres.placing import enqueue
-from forebay.stores.postgres.transaction import Row, Tx, as_json
+from forebay.stores.postgres.transaction import Lease, Row, Tx, as_json
 from forebay.stores.rows import decode_fixed
 
 SUSPECT_RESCUES = 2  # the schema's statements say the same: `rescues >= 2`
@@ -51,9 +51,10 @@ async def retire(tx: Tx, worker: Worker) -> int:
     return len(fences)
 
 
-async def hand_back(tx: Tx, fences: list[int]) -> None:
+async def hand_back(tx: Tx, leases: list[Lease]) -> None:
     """Hands back those of the leases that exist: their claim was committed, and its reply lost."""
-    await free_leases(tx, [row[0] for row in await tx.bulk("rescue.hold", fences)], is_counted=False)
+    rows = await tx.bulk("rescue.hold_claimed", [tuple(lease) for lease in leases])
+    await free_leases(tx, [row[0] for row in rows], is_counted=False)
 
 
 def read_worker(row: Row) -> Worker:

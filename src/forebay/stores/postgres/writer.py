@@ -21,7 +21,7 @@ from forebay.stores.postgres.faults import BUSY, CROSSED, DAMAGED, LOST, UNWRITA
 from forebay.stores.postgres.home import Home
 from forebay.stores.postgres.joins import settle_again
 from forebay.stores.postgres.link import HASTY, Link
-from forebay.stores.postgres.transaction import Session, Tx
+from forebay.stores.postgres.transaction import Lease, Session, Tx
 from forebay.stores.postgres.workers import hand_back
 
 MAX_CALLS = 2000  # of one transaction
@@ -126,7 +126,7 @@ class Lane:
         self._wake = asyncio.Event()
         self._is_told = False  # that there is work
         self._is_closed = False
-        self._leaked: list[int] = []  # fences of claims whose commit stayed in doubt: nobody was told of them
+        self._leaked: list[Lease] = []  # of claims whose commit stayed in doubt: nobody was told of them
         self._task = asyncio.run_coroutine_threadsafe(self._serve(), home.loop)
 
     def put(self, call: Call) -> None:
@@ -211,7 +211,7 @@ class Lane:
                 doubt = _InDoubt(token, replies, tx)
         except (*LOST, asyncio.CancelledError) as exc:
             if doubt is None or isinstance(exc, asyncio.CancelledError):
-                self._leaked += [] if doubt is None else doubt.tx.fences
+                self._leaked += [] if doubt is None else doubt.tx.leases
                 raise
             raise doubt from exc
         self._leaked = []
@@ -233,7 +233,7 @@ class Lane:
                         return bool(status == "committed")
                     await asyncio.sleep(ASK_PAUSE_SECONDS)
         except BaseException:
-            self._leaked += doubt.tx.fences
+            self._leaked += doubt.tx.leases
             raise
 
     async def _conclude(self, tx: Tx) -> None:
@@ -264,12 +264,12 @@ class Lane:
             return [(call, await _in_savepoint(tx, call))]
         except UNWRITABLE:
             scrubbing = Tx(tx.connection, tx.now, tx.ids, tx.aside, is_scrubbing=True)
-            scrubbing.topics, scrubbing.unsettled, scrubbing.fences = tx.topics, tx.unsettled, tx.fences
+            scrubbing.topics, scrubbing.unsettled, scrubbing.leases = tx.topics, tx.unsettled, tx.leases
             return [(call, await _in_savepoint(scrubbing, call))]
 
 
 async def _in_savepoint(tx: Tx, call: Call) -> Any:
-    topics, unsettled, fences = set(tx.topics), set(tx.unsettled), list(tx.fences)
+    topics, unsettled, leases = set(tx.topics), set(tx.unsettled), list(tx.leases)
     await tx.connection.execute("SAVEPOINT one")
     try:
         result = (await call.run(tx, [call.argument]))[0]
@@ -279,7 +279,7 @@ async def _in_savepoint(tx: Tx, call: Call) -> Any:
         await tx.connection.execute("ROLLBACK TO SAVEPOINT one")
         tx.topics.intersection_update(topics)
         tx.unsettled.intersection_update(unsettled)
-        tx.fences[:] = fences
+        tx.leases[:] = leases
         if isinstance(exc, UNWRITABLE):
             raise
         result = _told(exc)

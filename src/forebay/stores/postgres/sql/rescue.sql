@@ -10,6 +10,12 @@ ORDER BY l.fence LIMIT $1 FOR UPDATE OF j, l SKIP LOCKED;
 SELECT l.fence FROM leases l JOIN jobs j ON j.id = l.job_id WHERE l.fence = ANY($1::bigint[])
 ORDER BY j.id FOR UPDATE OF j, l;
 
+-- name: hold_claimed
+-- The same for leases of a claim: [fence, job, worker].
+SELECT l.fence FROM unnest($1::bigint[], $2::text[], $3::text[]) AS q (fence, job_id, worker_id)
+JOIN leases l ON l.fence = q.fence AND l.job_id = q.job_id AND l.worker_id = q.worker_id JOIN jobs j ON j.id = l.job_id
+ORDER BY j.id FOR UPDATE OF j, l;
+
 -- name: look
 SELECT l.fence, l.job_id, l.is_alone, l.claimed_at, j.ending, j.is_group, j.rescues, j.lone_rescues, j.fixed,
        EXISTS (SELECT 1 FROM attempts a WHERE a.job_id = l.job_id AND a.fence = l.fence),
