@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 GROUP_BYTES = 32 * 1024 * 1024  # of a row group before it is packed: so much of each is held in memory
 FEWEST_ROWS, MOST_ROWS = 2048, 122_880  # of a row group; DuckDB's own bounds
+SCANNED = 0  # in the place of rows: groups end by their bytes
 _WIDTH = """
 SELECT sum(total_uncompressed_size) / greatest(sum(num_values) FILTER (column_id = 0), 1) FROM parquet_metadata(?)"""
 
@@ -27,19 +28,24 @@ def view(connection: "DuckDBPyConnection", called: str, path: Path) -> None:
 def group_rows(connection: "DuckDBPyConnection", paths: list[Path]) -> int:
     """How many rows a group of the output takes, if its rows are like those of the widest input."""
     widths = [connection.execute(_WIDTH, [str(path)]).fetchall()[0][0] or 0 for path in paths]
-    return rows_of_width(max(widths, default=0))
+    rows = int(GROUP_BYTES / max(*widths, 1.0)) if widths else MOST_ROWS
+    return min(rows, MOST_ROWS) if rows >= FEWEST_ROWS else scanned(connection)
 
 
-def rows_of_width(row_bytes: float) -> int:
-    """How many rows of a width a group takes."""
-    return max(FEWEST_ROWS, min(MOST_ROWS, int(GROUP_BYTES / max(row_bytes, 1.0))))
+def scanned(connection: "DuckDBPyConnection") -> int:
+    """What ``copy_out`` takes as rows where any may be large. With its one thread the connection keeps the order
+    of what it scans, sorts or joins, but not that of a UNION of more than two.
+    """
+    connection.execute("SET preserve_insertion_order = false")
+    return SCANNED
 
 
 def copy_out(
     connection: "DuckDBPyConnection", query: str, path: Path, parameters: Mapping[str, Any] | None = None, *, rows: int
 ) -> None:
-    """Writes a query's rows to a file, group by group of ``rows``."""
-    options = f"FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {rows}, USE_TMP_FILE false"
+    """Writes a query's rows to a file, group by group of ``rows`` (see ``group_rows`` and ``scanned``)."""
+    size = f"ROW_GROUP_SIZE {rows}" if rows else f"ROW_GROUP_SIZE {MOST_ROWS}, ROW_GROUP_SIZE_BYTES {GROUP_BYTES}"
+    options = f"FORMAT parquet, COMPRESSION zstd, {size}, USE_TMP_FILE false"
     connection.execute(f"COPY (\n{query}\n) TO {literal(path)} ({options})", dict(parameters or {}))
 
 

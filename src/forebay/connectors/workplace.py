@@ -79,6 +79,7 @@ class Workplace:
         duckdb = connector("duckdb library")
         with duckdb.connect(config={**config, "threads": threads}) as connection:
             connection.execute("SET TimeZone = 'UTC'")
+            connection.execute("SET enable_progress_bar = false")  # it would stand in somebody's data
             with self.stopper.breaking(connection.interrupt):
                 yield connection
 

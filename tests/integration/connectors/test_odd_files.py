@@ -105,3 +105,13 @@ async def test_a_line_that_is_too_long_is_rejected_alone(house: TableHouse) -> N
     load = await house.run("read", path="in.jsonl")
     assert await house.rows(load.output.table) == [{"a": "y"}]
     assert (load.counts.succeeded, load.counts.failed) == (1, 1)
+
+
+async def test_large_records_need_no_more_memory_than_small_ones(house: TableHouse) -> None:
+    text = "lorem ipsum " * 50_000
+    house.file("in.jsonl", "".join(f'{{"id": {i}, "text": "{i} {text}"}}\n' for i in range(600)))
+    load = await house.run("read", path="in.jsonl")
+    made = await house.run("sql", {"load": load.output}, query="SELECT id, upper(text) AS text FROM load")
+    for output in (load.output, made.output):
+        done = await house.run("sql", {"t": output}, query="SELECT list(id) AS ids FROM t")
+        assert await house.rows(done.output.table) == [{"ids": list(range(600))}]

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from forebay.connectors.duck import finite, literal, name
-from forebay.connectors.parquet import group_rows
+from forebay.connectors.parquet import copy_out, scanned
 from forebay.domain.pipeline import TableRef
 from forebay.policy.steps.forms import Form
 
@@ -25,7 +25,8 @@ def write_file(connection: "DuckDBPyConnection", source: Path, table: TableRef, 
             columns = ", ".join(f"{finite(column, kind)} AS {name(column)}" for column, kind in table.columns.items())
             options = "FORMAT json"
         case _:
-            options = f"FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {group_rows(connection, [source])}"
+            copy_out(connection, f"SELECT * FROM read_parquet({literal(source)})", target, rows=scanned(connection))
+            return
     query = f"SELECT {columns} FROM read_parquet({literal(source)})"
     connection.execute(f"COPY ({query}) TO {literal(target)} ({options}, USE_TMP_FILE false)")
 

@@ -36,8 +36,11 @@ class _Shape:
     delimiter: str
 
 
-def csv_query(files: list[Found], options: ReadOptions) -> str:
-    """The query of all rows, file by file; columns by their names. Raises: RequestError: a header can't be read."""
+def csv_queries(files: list[Found], options: ReadOptions) -> list[str]:
+    """The queries of all rows, one after the other: of files in a row that have the same columns.
+
+    Raises: RequestError: a header can't be read.
+    """
     shaped = [(_shape(found, options), found) for found in files]
     queries = []
     for shape, group in groupby(shaped, key=lambda pair: pair[0]):
@@ -47,7 +50,7 @@ def csv_query(files: list[Found], options: ReadOptions) -> str:
     if unknown:
         known = ", ".join(shaped[0][0].columns) if shaped else "none"
         raise RequestError(f"`columns` names {unknown[0]!r}; there are: {known}", code=SOURCE_FAILED)
-    return "\nUNION ALL BY NAME\n".join(queries)
+    return queries
 
 
 def csv_rejects(connection: "DuckDBPyConnection", files: list[Found]) -> Iterator[Reject]:

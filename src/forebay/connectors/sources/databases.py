@@ -6,7 +6,7 @@ from typing import Any
 
 from forebay.connectors.drivers import connector
 from forebay.connectors.duck import literal
-from forebay.connectors.parquet import MOST_ROWS, copy_out
+from forebay.connectors.parquet import copy_out, scanned
 from forebay.connectors.workplace import Workplace
 from forebay.domain.errors import RequestError
 from forebay.domain.pipeline import SOURCE_FAILED, StepWork
@@ -49,9 +49,10 @@ def _read_duckdb(path: Path, statement: Statement, values: dict[str, Any], place
     if not path.is_file():
         raise RequestError(f"{path.name!r} does not exist", code=SOURCE_FAILED)
     with place.connection() as connection:
+        rows = scanned(connection)
         connection.execute(f"ATTACH {literal(path)} AS source (READ_ONLY)")
         connection.execute("USE source")
         connection.execute(f"SET allowed_paths = [{literal(path)}, {literal(result)}]")
         connection.execute("SET enable_external_access = false")
         text = statement.with_places(lambda _, name: f"${name}")
-        copy_out(connection, text, result, values, rows=MOST_ROWS)
+        copy_out(connection, text, result, values, rows=rows)

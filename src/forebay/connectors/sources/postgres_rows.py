@@ -5,7 +5,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from forebay.connectors.json_lines import lines_query
-from forebay.connectors.parquet import MOST_ROWS, copy_out
+from forebay.connectors.parquet import copy_out, scanned
 from forebay.connectors.postgres import Connection, PostgresPool
 from forebay.connectors.queries.postgres_source import bindable
 from forebay.connectors.sources.sqlite_rows import check_columns
@@ -47,7 +47,7 @@ def read_postgres(url: str, statement: Statement, values: dict[str, Any], place:
 
     types = place.wait(read())
     with place.connection() as connection:
-        copy_out(connection, lines_query([lines], types), result, rows=MOST_ROWS)
+        copy_out(connection, lines_query([lines], types), result, rows=scanned(connection))
 
 
 def shown_database(url: str) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import msgspec
 
 from forebay.connectors.duck import literal
-from forebay.connectors.parquet import FEWEST_ROWS, copy_out, keep_table
+from forebay.connectors.parquet import copy_out, keep_table, scanned
 from forebay.connectors.workplace import Workplace
 from forebay.domain.pipeline import TableRef
 
@@ -39,5 +39,5 @@ def keep_rejects(rejects: Iterable[Reject], place: Workplace) -> TableRef | None
     result = place.path("rejects.parquet")
     query = f"SELECT * FROM read_json({literal(lines)}, format = 'newline_delimited', columns = {_COLUMNS})"
     with place.connection() as connection:
-        copy_out(connection, query, result, rows=FEWEST_ROWS)
+        copy_out(connection, query, result, rows=scanned(connection))
     return keep_table(place, result)

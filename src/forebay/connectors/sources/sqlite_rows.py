@@ -9,7 +9,7 @@ import apsw
 import msgspec
 
 from forebay.connectors.json_lines import lines_query, structure_of, types_of
-from forebay.connectors.parquet import MOST_ROWS, copy_out
+from forebay.connectors.parquet import copy_out, scanned
 from forebay.connectors.workplace import Workplace
 from forebay.domain.errors import RequestError, TargetUnavailable
 from forebay.domain.pipeline import SOURCE_FAILED
@@ -35,7 +35,7 @@ def read_sqlite(path: Path, statement: Statement, values: dict[str, Any], place:
         raise RequestError(f"{path.name!r}: {exc}", code=SOURCE_FAILED) from exc
     with place.connection() as connection:
         types = types_of(structure_of(connection, [lines]), columns)
-        copy_out(connection, lines_query([lines], types), result, rows=MOST_ROWS)
+        copy_out(connection, lines_query([lines], types), result, rows=scanned(connection))
 
 
 def _write(path: Path, statement: Statement, values: dict[str, Any], place: Workplace, file: Any) -> list[str]:

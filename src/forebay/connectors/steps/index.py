@@ -7,7 +7,7 @@ import duckdb
 import msgspec
 
 from forebay.connectors.duck import literal, name, refusal
-from forebay.connectors.parquet import FEWEST_ROWS, copy_out, keep_table, known_column, one_table
+from forebay.connectors.parquet import copy_out, keep_table, known_column, one_table, scanned
 from forebay.connectors.steps.write import described
 from forebay.connectors.vectors.opening import open_index
 from forebay.connectors.workplace import Workplace
@@ -92,5 +92,5 @@ def _rejected(columns: IndexOptions, table: TableRef, place: Workplace) -> Table
     source = literal(place.local(table.blob_id))
     with place.connection() as connection:
         query = f"SELECT {own}, {_ERROR} AS error FROM read_parquet({source}) WHERE NOT ({_has_vector(columns)})"
-        copy_out(connection, query, result, rows=FEWEST_ROWS)
+        copy_out(connection, query, result, rows=scanned(connection))
     return keep_table(place, result)

@@ -12,7 +12,7 @@ import msgspec
 
 from forebay.connectors.duck import literal, name, refusal
 from forebay.connectors.json_lines import lines_query, structure_of, types_of
-from forebay.connectors.parquet import FEWEST_ROWS, MOST_ROWS, copy_out, group_rows, keep_table
+from forebay.connectors.parquet import copy_out, group_rows, keep_table, scanned
 from forebay.connectors.steps.python_child import Orders, Report
 from forebay.connectors.workplace import Workplace
 from forebay.domain.errors import RequestError
@@ -112,12 +112,12 @@ def _made(orders: Orders, options: PythonOptions, table: TableRef | None, report
         if not types:
             raise RequestError(f"function {orders.function!r} gave no record: declare its `columns`", code=STEP_FAILED)
         try:
-            copy_out(connection, lines_query(lines, types), result, rows=MOST_ROWS)
+            copy_out(connection, lines_query(lines, types), result, rows=scanned(connection))
         except duckdb.Error:
             if not told or not kept:
                 raise
             types = {**told, **options.columns}  # the function has made another thing of a column
-            copy_out(connection, lines_query(lines, types), result, rows=MOST_ROWS)
+            copy_out(connection, lines_query(lines, types), result, rows=scanned(connection))
     return keep_table(place, result)
 
 
@@ -133,5 +133,5 @@ def _rejected(orders: Orders, table: TableRef, place: Workplace) -> TableRef:
     columns = {"record": f"STRUCT({types})", "error": "STRUCT(code VARCHAR, message VARCHAR)"}
     with place.connection() as connection:
         source = lines_query([Path(orders.rejected)], columns)
-        copy_out(connection, f"SELECT unnest(record), error FROM ({source})", result, rows=FEWEST_ROWS)
+        copy_out(connection, f"SELECT unnest(record), error FROM ({source})", result, rows=scanned(connection))
     return keep_table(place, result)

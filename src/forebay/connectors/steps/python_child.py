@@ -134,6 +134,7 @@ class _Calls:
         with duckdb.connect(config={"memory_limit": self._orders.memory, "temp_directory": ""}) as connection:
             connection.execute("SET threads = 1")
             connection.execute("SET TimeZone = 'UTC'")
+            connection.execute("SET enable_progress_bar = false")
             source = literal(self._orders.source or "")
             found = connection.execute(f"SELECT to_json({row}) FROM read_parquet({source}) AS {row}")
             while rows := found.fetchmany(ROWS_AT_ONCE):

@@ -8,10 +8,10 @@ import duckdb
 
 from forebay.connectors.duck import literal, refusal
 from forebay.connectors.json_lines import fitting, lines_query, listed
-from forebay.connectors.parquet import FEWEST_ROWS, MOST_ROWS, copy_out, group_rows, keep_table
+from forebay.connectors.parquet import copy_out, keep_table, scanned
 from forebay.connectors.sources.csv import (
     check_types,
-    csv_query,
+    csv_queries,
     csv_rejects,
     is_about_newlines,
     with_one_newline,
@@ -31,7 +31,6 @@ from forebay.policy.steps.forms import Form, form_of
 from forebay.policy.steps.read import DatabaseQuery, ReadOptions, read_read
 
 _MEMBERS = ", ".join(f"{name} := file.{name}" for name in ("start", "bytes", "content_type", "filename"))
-THREADS = 2  # reading keeps the order of rows with any number
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +79,7 @@ def _text(files: list[Found], _options: ReadOptions, place: Workplace, result: P
     lines = place.path("lines.jsonl")
     rejects = write_lines(files, lines, place)
     with place.connection() as connection:
-        copy_out(connection, lines_query([lines], {"text": "VARCHAR"}), result, rows=MOST_ROWS)
+        copy_out(connection, lines_query([lines], {"text": "VARCHAR"}), result, rows=scanned(connection))
     return Read(rejects=rejects)
 
 
@@ -95,7 +94,7 @@ def _files(files: list[Found], options: ReadOptions, place: Workplace, result: P
     blob = literal(content.blob_id) if content else "NULL"
     reference = f"CASE WHEN file IS NOT NULL THEN struct_insert({{'blob_id': {blob}::VARCHAR}}, {_MEMBERS}) END"
     with place.connection() as connection:
-        copy_out(connection, f"SELECT * REPLACE ({reference} AS file) FROM ({query})", result, rows=FEWEST_ROWS)
+        copy_out(connection, f"SELECT * REPLACE ({reference} AS file) FROM ({query})", result, rows=scanned(connection))
     return Read(rejects=packed.rejects, contents=() if content is None else (content,))
 
 
@@ -111,8 +110,14 @@ def _csv(files: list[Found], options: ReadOptions, place: Workplace, result: Pat
 
 
 def _rows_of_csv(files: list[Found], options: ReadOptions, place: Workplace, result: Path) -> Read:
-    with place.connection(threads=THREADS) as connection:
-        copy_out(connection, csv_query(files, options), result, rows=MOST_ROWS)
+    with place.connection() as connection:
+        rows, queries = scanned(connection), csv_queries(files, options)
+        parts = [result] if len(queries) == 1 else [place.path("part.parquet") for _ in queries]
+        for query, part in zip(queries, parts, strict=True):
+            copy_out(connection, query, part, rows=rows)
+        if len(parts) > 1:
+            whole = f"SELECT * FROM read_parquet({listed(parts)}, union_by_name = true)"
+            copy_out(connection, whole, result, rows=rows)
         return Read(rejects=list(csv_rejects(connection, files)))
 
 
@@ -126,18 +131,18 @@ def _jsonl(files: list[Found], _options: ReadOptions, place: Workplace, result: 
 
 
 def _rows_of_jsonl(files: list[Found], place: Workplace, result: Path, *, is_careful: bool) -> Read:
-    with place.connection(threads=THREADS) as connection:
+    with place.connection() as connection:
         kept, rejects = jsonl_rejects(connection, files, place, is_careful=is_careful)
-        structure = jsonl_structure(connection, kept)
-        fitting(lambda integer: copy_out(connection, jsonl_query(structure, kept, integer), result, rows=MOST_ROWS))
+        structure, rows = jsonl_structure(connection, kept), scanned(connection)
+        fitting(lambda integer: copy_out(connection, jsonl_query(structure, kept, integer), result, rows=rows))
         return Read(rejects=rejects)
 
 
 def _parquet(files: list[Found], _options: ReadOptions, place: Workplace, result: Path) -> Read:
     paths = [found.path for found in files]
-    with place.connection(threads=THREADS) as connection:
+    with place.connection() as connection:
         query = f"SELECT * FROM read_parquet({listed(paths)}, union_by_name = true)"
-        copy_out(connection, query, result, rows=group_rows(connection, paths))
+        copy_out(connection, query, result, rows=scanned(connection))
     return Read()
 
 

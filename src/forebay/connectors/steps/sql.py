@@ -7,7 +7,7 @@ import duckdb
 import msgspec
 
 from forebay.connectors.duck import literal, name, refusal
-from forebay.connectors.parquet import copy_out, group_rows, keep_table, local_tables, view
+from forebay.connectors.parquet import copy_out, group_rows, keep_table, local_tables, scanned, view
 from forebay.connectors.statements import read_statement
 from forebay.connectors.workplace import Workplace
 from forebay.domain.pipeline import Counts, StepOutcome, StepOutput, StepWork
@@ -23,10 +23,25 @@ def run_sql(work: StepWork, place: Workplace) -> StepOutcome:
     """Makes a table of the query's rows."""
     statement = read_statement(read_sql(work.step.options).query)
     parameters = {scope: work.scope.get(scope) or {"": None} for scope in statement.scopes}
-    files = local_tables(place, work.inputs)
     result = place.path("result.parquet")
+    try:
+        try:
+            _query(statement.text, parameters, work, place, result)
+        except duckdb.OutOfMemoryException:  # its rows are larger than those of its inputs
+            _query(statement.text, parameters, work, place, result, is_wide=True)
+    except duckdb.Error as exc:
+        raise refusal(exc, folder=place.folder) from exc
+    table = keep_table(place, result)
+    entered = sum(output.table.rows for output in work.inputs.values() if output.table is not None)
+    return StepOutcome(output=StepOutput(table=table), counts=Counts(entered=entered, succeeded=table.rows))
+
+
+def _query(
+    text: str, parameters: dict[str, Any], work: StepWork, place: Workplace, result: Path, *, is_wide: bool = False
+) -> None:
+    files = local_tables(place, work.inputs)
     with place.connection() as connection:
-        rows = group_rows(connection, list(files.values()))
+        rows = scanned(connection) if is_wide else group_rows(connection, list(files.values()))
         for called, path in files.items():
             view(connection, called, path)
         for called, output in work.inputs.items():
@@ -34,16 +49,10 @@ def run_sql(work: StepWork, place: Workplace) -> StepOutcome:
                 _value(connection, called, output)
         _close_off(connection, [*files.values(), result])
         try:
-            try:
-                copy_out(connection, _in_parquet(connection, statement.text, parameters), result, parameters, rows=rows)
-            except duckdb.ConversionException:
-                text = _in_parquet(connection, statement.text, parameters, "DECIMAL(38, 0)")
-                copy_out(connection, text, result, parameters, rows=rows)
-        except duckdb.Error as exc:
-            raise refusal(exc, folder=place.folder) from exc
-    table = keep_table(place, result)
-    entered = sum(output.table.rows for output in work.inputs.values() if output.table is not None)
-    return StepOutcome(output=StepOutput(table=table), counts=Counts(entered=entered, succeeded=table.rows))
+            copy_out(connection, _in_parquet(connection, text, parameters), result, parameters, rows=rows)
+        except duckdb.ConversionException:
+            wider = _in_parquet(connection, text, parameters, "DECIMAL(38, 0)")
+            copy_out(connection, wider, result, parameters, rows=rows)
 
 
 def _in_parquet(

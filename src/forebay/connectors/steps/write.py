@@ -23,8 +23,6 @@ from forebay.policy.steps.places import render_place, scheme_of
 from forebay.policy.steps.write import WriteOptions, read_write
 from forebay.policy.templates import compile_text
 
-THREADS = 2
-
 
 def run_write(work: StepWork, place: Workplace) -> StepOutcome:
     """Writes the one input. Raises: RequestError (`sink_failed`): what stood there still does; TargetUnavailable."""
@@ -71,7 +69,7 @@ def _object(shown: str, options: WriteOptions, table: TableRef, _work: StepWork,
 
 
 def _export(path: Path, options: WriteOptions, table: TableRef, place: Workplace) -> None:
-    with place.connection(threads=THREADS) as connection:
+    with place.connection() as connection:
         write_file(connection, place.local(table.blob_id), table, options.form, path)
     place.stopper.check()
 
