@@ -100,7 +100,9 @@ def write_kept(place: Workplace, planned: Planned, paid: tuple[str, ...], times:
 
 def _structure(connection: "DuckDBPyConnection", gathering: Gathering) -> str:
     structure = common_structure(connection, "SELECT output::JSON AS json FROM joined WHERE output IS NOT NULL")
-    told = structure_of(gathering.schema, structure, is_vector=gathering.is_vector)
+    wide = "SELECT count(*) FILTER (regexp_matches(output, '[0-9]{19}')) > 0 FROM joined"
+    ((is_wide,),) = connection.execute(wide).fetchall()
+    told = structure_of(gathering.schema, structure, is_vector=gathering.is_vector, is_wide=is_wide)
     return msgspec.json.encode(told).decode()
 
 

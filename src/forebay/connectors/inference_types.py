@@ -14,11 +14,23 @@ _WHOLE = frozenset({"BIGINT", "UBIGINT"})
 _NOTHING = frozenset({"NULL", None})
 
 
-def structure_of(schema: Any, seen: Any, *, is_vector: bool = False) -> Any:
-    """``seen``: the structure that all outputs together have. Nothing that was answered is left out."""
+def structure_of(schema: Any, seen: Any, *, is_vector: bool = False, is_wide: bool = False) -> Any:
+    """``seen``: the structure that all outputs together have. Nothing that was answered is left out. ``is_wide``: there
+    may be an integer beyond 63 bits.
+    """
     if is_vector and seen in (["DOUBLE"], ["UBIGINT"], ["BIGINT"]):
         return ["FLOAT"]  # what models compute with
-    return _merged(_told(schema), seen)
+    merged = _merged(_told(schema), seen)
+    return merged if is_wide else _narrowed(merged)
+
+
+def _narrowed(structure: Any) -> Any:
+    """What all other tables have as integers."""
+    if isinstance(structure, dict):
+        return {name: _narrowed(member) for name, member in structure.items()}
+    if isinstance(structure, list):
+        return [_narrowed(item) for item in structure]
+    return "BIGINT" if structure == "UBIGINT" else structure
 
 
 def _told(schema: Any) -> Any:
@@ -51,7 +63,7 @@ def _merged(told: Any, seen: Any) -> Any:
     if told == "DOUBLE" and (seen in _WHOLE or seen == "DOUBLE"):
         return told
     if isinstance(seen, str) and told in (None, seen, "BIGINT" if seen in _WHOLE else None):
-        return "BIGINT" if seen in _WHOLE else seen
+        return seen
     return JSON
 
 

@@ -2,6 +2,7 @@
 the inference steps of pipelines.
 """
 
+import re
 from typing import Any
 
 import msgspec
@@ -43,11 +44,20 @@ class Line(msgspec.Struct, gc=False):
 
 
 _LINE = msgspec.json.Decoder(Line)
+#: Every escape of JSON; group 1: half of a surrogate pair without the other.
+_ESCAPE = re.compile(
+    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|u([dD][89a-fA-F][0-9a-fA-F]{2})|.)"
+)
 
 
 def read_line(text: bytes) -> Line:
-    """Reads a line that a batch wrote."""
-    return _LINE.decode(text)
+    """Reads a line that a batch wrote. Halves of surrogate pairs, as some models escape them, become U+FFFD: no text
+    can hold them.
+    """
+    try:
+        return _LINE.decode(text)
+    except msgspec.DecodeError:
+        return _LINE.decode(_ESCAPE.sub(lambda found: b"\\ufffd" if found[1] else found[0], text))
 
 
 def reason_of(line: Line) -> tuple[str, str]:

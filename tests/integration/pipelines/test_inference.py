@@ -108,3 +108,12 @@ async def test_more_failures_than_are_tolerated_fail_the_step_and_the_rest_is_ke
         house.asked()
         await house.ended(await house.job([{"text": "bad"}, {"text": "fine"}], step))
         assert house.asked() == ["bad"]
+
+
+async def test_a_number_beyond_what_most_columns_hold_is_kept_as_it_is(tmp_path: Path) -> None:
+    says = {"big": '{"n": 18446744073709551615}', "small": '{"n": 7}'}
+    async with open_house(tmp_path, lambda prompt: says[prompt]) as house:
+        schema = {"type": "object", "properties": {"n": {"type": "integer"}}}
+        step = spec_of({"target": "t", "prompt": "{text}", "schema": schema})
+        outcome = await house.run([{"text": "big"}, {"text": "small"}], step)
+        assert [row["output"] for row in await house.rows(outcome.output.table)] == [{"n": 2**64 - 1}, {"n": 7}]

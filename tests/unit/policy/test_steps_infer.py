@@ -162,3 +162,27 @@ def test_the_type_of_the_output_follows_the_schema_and_leaves_out_nothing(
     schema: Any, seen: Any, structure: Any
 ) -> None:
     assert structure_of(schema, seen) == structure
+
+
+@pytest.mark.parametrize(
+    ("escaped", "text"),
+    [
+        ("\\ud83d\\ude00", "😀"),
+        ("\\ud800 x", "� x"),
+        ("x\\udc00", "x�"),
+        ("\\\\ud800", "\\ud800"),
+        ("\\ud800\\ud800", "��"),
+    ],
+)
+def test_half_of_a_surrogate_pair_in_an_answer_spoils_no_line(escaped: str, text: str) -> None:
+    body = f'{{"choices":[{{"message":{{"content":"{escaped}"}}}}]}}'
+    read = read_line(f'{{"custom_id":"a","response":{{"status_code":200,"body":{body}}}}}'.encode())
+    [answer] = Reader(Form.ALONE, None, {}).answers(read)
+    assert msgspec.json.decode(answer.output) == text
+
+
+def test_an_output_that_no_table_holds_is_a_failure_of_its_record_alone() -> None:
+    body = b"[" * 150 + b"1" + b"]" * 150
+    read = read_line(b'{"custom_id":"a","response":{"status_code":200,"body":%s}}' % body)
+    [answer] = Reader(Form.ALONE, None, {}).answers(read)
+    assert (answer.key, answer.code, "deeper than 100" in answer.message) == ("a", "invalid_output", True)

@@ -11,10 +11,13 @@ from forebay.domain.fanout import How
 from forebay.domain.job import ErrorCode
 from forebay.domain.record import Record
 from forebay.policy.batch_output import Line, decoded_body, reason_of
+from forebay.policy.json_text import is_too_deep
 from forebay.policy.output_text import output_of
 from forebay.policy.schema import Schema, compile_schema
 from forebay.policy.steps.asking import ANSWERS, NUMBER, OUTPUT
 
+DEEPEST_OUTPUT = 100  # levels: no table holds more
+_NESTED = (b"{", b"[")
 _ONE_ANSWER = frozenset({How.FIRST, How.TARGET})  # aggregates that are a single model's answer
 #: Failures of a call for several records that may be one record's: each is asked alone.
 _ENDS = frozenset({ErrorCode.BUDGET_EXCEEDED, "price_unknown"})
@@ -47,6 +50,14 @@ class Reader:
 
     def answers(self, line: Line) -> Iterator[Answer]:
         """One for each record of the line."""
+        for answer in self._read(line):
+            if answer.output[:1] in _NESTED and is_too_deep(answer.output, DEEPEST_OUTPUT):
+                message = f"The output is nested deeper than {DEEPEST_OUTPUT} levels"
+                yield Answer(key=answer.key, code=ErrorCode.INVALID_OUTPUT, message=message)
+            else:
+                yield answer
+
+    def _read(self, line: Line) -> Iterator[Answer]:
         is_shared = self._form in {Form.TOGETHER, Form.VECTORS}
         keys = self._keys.get(line.custom_id, ()) if is_shared else (line.custom_id,)
         if not line.is_success or line.response is None:
