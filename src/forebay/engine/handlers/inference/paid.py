@@ -10,6 +10,7 @@ from forebay.domain.pipeline import StepWork
 from forebay.domain.stored import StoredRecord
 from forebay.engine.services import Services
 
+LIFESPAN_SECONDS = 400 * 86_400.0  # of a step that is run no more: longer than a year's pause
 Changing = Callable[[PaidMemory], PaidMemory]
 
 
@@ -34,6 +35,7 @@ async def change_paid(work: StepWork, services: Services, change: Changing) -> P
             version=0 if record is None else record.version,
             data=msgspec.json.encode(memory).decode(),
             created_at=services.clock.now() if record is None else record.created_at,
+            expires_at=services.clock.now() + LIFESPAN_SECONDS,
             blobs=tuple(dict.fromkeys((*memory.tables, *(one.input_blob_id for one in memory.begun)))),
         )
         try:
