@@ -12,6 +12,7 @@ from forebay.domain.errors import RequestError
 from forebay.domain.pipeline import STEP_FAILED
 
 REASON_CHARACTERS = 500
+QUIET = "SET enable_progress_bar = false"  # it would stand in the standard output, terminal or not
 _FLOATS = ("FLOAT", "DOUBLE")
 
 

@@ -18,6 +18,7 @@ from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 from forebay.connectors.digests import Digests
 from forebay.connectors.drivers import connector
+from forebay.connectors.duck import QUIET
 from forebay.connectors.stopping import Stopped, Stopper
 from forebay.domain.errors import NotFound
 from forebay.ports import BlobInfo, BlobStore
@@ -79,7 +80,7 @@ class Workplace:
         duckdb = connector("duckdb library")
         with duckdb.connect(config={**config, "threads": threads}) as connection:
             connection.execute("SET TimeZone = 'UTC'")
-            connection.execute("SET enable_progress_bar = false")  # it would stand in somebody's data
+            connection.execute(QUIET)
             with self.stopper.breaking(connection.interrupt):
                 yield connection
 

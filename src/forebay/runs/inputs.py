@@ -9,7 +9,7 @@ from typing import Any, TextIO
 
 import msgspec
 
-from forebay.connectors.duck import free_name
+from forebay.connectors.duck import QUIET, free_name
 from forebay.domain.errors import ConfigurationError
 from forebay.policy.csv_dialect import LONGEST_FIELD, delimiter_of
 from forebay.policy.json_text import DEEPEST, is_too_deep, why_not_json
@@ -167,6 +167,7 @@ def _decoded(stream: TextIO, path: Path) -> Iterator[str]:
 
 def _parquet_columns(path: Path) -> tuple[str, ...]:
     with driver("duckdb").connect() as connection:
+        connection.execute(QUIET)
         try:
             rows = connection.execute("DESCRIBE SELECT * FROM read_parquet(?)", [str(path)]).fetchall()
         except driver("duckdb").Error as exc:
@@ -177,6 +178,7 @@ def _parquet_columns(path: Path) -> tuple[str, ...]:
 def _parquet(path: Path) -> Records:
     row = free_name("row_", _parquet_columns(path))  # a column of that name would stand for itself
     with driver("duckdb").connect() as connection:
+        connection.execute(QUIET)
         try:
             result = connection.execute(f"SELECT to_json({row}) FROM read_parquet(?) AS {row}", [str(path)])  # noqa: S608 - a name made here
             while rows := result.fetchmany(ROWS_AT_ONCE):

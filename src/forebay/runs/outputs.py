@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from forebay.connectors.drafts import replacing
+from forebay.connectors.duck import QUIET
 from forebay.connectors.json_lines import fitting, lines_query, structure_of, types_of
 from forebay.domain.errors import ConfigurationError
 from forebay.runs.drivers import driver
@@ -71,6 +72,7 @@ def _write_parquet(draft: Path, rows: Iterable[Members], columns: tuple[str, ...
         lines = Path(folder) / "rows.jsonl"
         _write_jsonl(lines, rows, columns)
         with driver("duckdb").connect(config={"temp_directory": folder}) as connection:
+            connection.execute(QUIET)
             structure = structure_of(connection, [lines], longest=LARGEST_OBJECT_BYTES)
             fitting(lambda integer: _copy(connection, lines, draft, types_of(structure, columns, integer)))
 

@@ -138,7 +138,7 @@ def _killed_in_mid_write(folder: Path) -> None:
         [sys.executable, "-c", WRITES, str(folder)], stdout=subprocess.PIPE, cwd=Path(__file__).parents[3], text=True
     )
     assert process.stdout is not None
-    assert process.stdout.readline() == "written\n"
+    assert process.stdout.readline() == "written\n"  # and nothing of DuckDB's before it
     while not list((folder / "data").glob(".out.csv.*.draft")):
         assert process.poll() is None
         time.sleep(0.001)

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 import duckdb
 import msgspec
 
-from forebay.connectors.duck import decode_row, free_name, literal
+from forebay.connectors.duck import QUIET, decode_row, free_name, literal
 from forebay.domain.record import Record
 from forebay.domain.step_function import MARK, StepMark, StepTable, Takes
 
@@ -134,7 +134,7 @@ class _Calls:
         with duckdb.connect(config={"memory_limit": self._orders.memory, "temp_directory": ""}) as connection:
             connection.execute("SET threads = 1")
             connection.execute("SET TimeZone = 'UTC'")
-            connection.execute("SET enable_progress_bar = false")
+            connection.execute(QUIET)
             source = literal(self._orders.source or "")
             found = connection.execute(f"SELECT to_json({row}) FROM read_parquet({source}) AS {row}")
             while rows := found.fetchmany(ROWS_AT_ONCE):

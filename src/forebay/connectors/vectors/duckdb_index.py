@@ -13,6 +13,7 @@ from pathlib import Path
 import duckdb
 import msgspec
 
+from forebay.connectors.duck import QUIET
 from forebay.connectors.duckdb_files import ALONE, DEFAULT_READERS, REASON_CHARACTERS, Connection, DuckFile
 from forebay.connectors.vectors.rows import dimensions_of, pieces
 from forebay.domain.errors import RequestError, TargetRejected, TargetUnavailable
@@ -125,6 +126,7 @@ def _writing(aside: Path) -> Iterator[Connection]:
     config = {**ALONE, "memory_limit": WRITER_MEMORY, "preserve_insertion_order": "false"}
     connection: Connection = duckdb.connect(str(aside), config=dict(config))
     try:
+        connection.execute(QUIET)
         yield connection
     finally:
         connection.close()
