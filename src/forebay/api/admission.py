@@ -72,13 +72,8 @@ async def made(order: Order, api: Api, caller: Caller) -> Job:
     if order.priority > highest:
         raise RequestError(f"priority: this tenant's jobs have at most {highest}", param="priority")
     check_order(order, api.services.bounds)
-    await api.quotas.take(caller.tenant)
-    try:
-        make = make_job if order.fanout is None else make_fanout
-        return await make(order, api.services, tenant=caller.tenant)
-    except BaseException:
-        api.quotas.give_back(caller.tenant)
-        raise
+    make = make_job if order.fanout is None else make_fanout
+    return await api.quotas.making(caller.tenant, lambda: make(order, api.services, tenant=caller.tenant))
 
 
 async def _repeated(origin: str, api: Api, caller: Caller) -> str | None:

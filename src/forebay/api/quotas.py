@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from forebay.domain.change import Added
 from forebay.domain.errors import TooMany
@@ -48,6 +48,15 @@ class Quotas:
                 if (room := self._rooms.get(tenant)) is not None:
                     room.give_back()
                 raise
+
+    async def making(self, tenant: str, make: Callable[[], Awaitable[Job]]) -> Job:
+        """Takes a place and makes the job for it; ``add`` follows. Raises: TooMany; what ``make`` raises."""
+        await self.take(tenant)
+        try:
+            return await make()
+        except BaseException:
+            self.give_back(tenant)
+            raise
 
     async def add(self, jobs: Sequence[Job]) -> list[Added]:
         """Adds jobs of one tenant, each of which has a place; the place of one that is not new is given back."""

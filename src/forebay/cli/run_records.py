@@ -2,6 +2,7 @@
 
 import msgspec
 
+from forebay.api.paging import page_of
 from forebay.api.pipelines.views import RunList
 from forebay.app import open_system
 from forebay.domain.errors import NotFound
@@ -32,10 +33,4 @@ async def list_here(settings: Settings, run_id: str | None, pipeline: str | None
         )
         found = await services.jobs.find(query)
         views = [await run_view(job, services) for job in found[:limit]]
-        page = RunList(
-            data=views,
-            has_more=len(found) > limit,
-            first_id=views[0].id if views else None,
-            last_id=views[-1].id if views else None,
-        )
-        return msgspec.json.encode(page)
+        return msgspec.json.encode(page_of(RunList, views, has_more=len(found) > limit))

@@ -32,12 +32,7 @@ async def known_batch(identity: Identity, api: Api, caller: Caller) -> str | Non
 
 async def admit_batch(order: BatchOrder, api: Api, caller: Caller) -> Added:
     """Adds the batch, or finds the one that an equal request made at the same moment. Raises: Conflict, TooMany."""
-    await api.quotas.take(caller.tenant)
-    try:
-        job = await make_batch(order, api.services, tenant=caller.tenant)
-    except BaseException:
-        api.quotas.give_back(caller.tenant)
-        raise
+    job = await api.quotas.making(caller.tenant, lambda: make_batch(order, api.services, tenant=caller.tenant))
     [added] = await api.quotas.add([job])
     if not added.is_new:
         check_same(added.fingerprint, order.fingerprint)

@@ -10,8 +10,10 @@ from starlette.routing import Route
 from forebay.api.bodies import decode, read_body
 from forebay.api.context import Api, Caller, api_of, caller_of
 from forebay.api.errors import JSON
-from forebay.api.idempotency import REPLAYED, check_same, identify
+from forebay.api.idempotency import identify
 from forebay.api.jobs.listing import read_limit, read_statuses, read_when, split
+from forebay.api.paging import page_response, read_cursor
+from forebay.api.pipelines.admission import begun
 from forebay.api.pipelines.views import PipelineList, RunList, pipeline_view
 from forebay.domain.errors import Conflict, NotFound, RequestError
 from forebay.domain.hops import HOPS_HEADER, read_hops
@@ -19,7 +21,7 @@ from forebay.domain.job import Job
 from forebay.domain.pipeline import PIPELINE, TABLE, RunTrigger, StepOutput, TriggerType, run_cursor, run_id, run_job_id
 from forebay.domain.query import JobQuery
 from forebay.engine.run_views import run_view
-from forebay.engine.runs import PIPELINE_MARK, RunOrder, make_run, pipeline_named, resume_run
+from forebay.engine.runs import PIPELINE_MARK, RunOrder, pipeline_named, resume_run
 
 FILTERS = ("pipeline", "status", "created_after", "created_before", "limit", "after")
 PARQUET = "application/vnd.apache.parquet"  # Source: IANA media types
@@ -79,25 +81,15 @@ async def begin(request: Request) -> Response:
         budget_usd=asked.budget_usd,
         hops=read_hops(request.headers.get(HOPS_HEADER)),
     )
-    await api.quotas.take(caller.tenant)
-    try:
-        job = await make_run(pipeline, order, api.services, tenant=caller.tenant)
-    except BaseException:
-        api.quotas.give_back(caller.tenant)
-        raise
-    [added] = await api.quotas.add([job])
-    if not added.is_new:
-        check_same(added.fingerprint, identity.fingerprint)
-        job = await _load(run_id(added.id), api, caller)
-    headers = {"location": f"/v1/runs/{run_id(added.id)}", **({} if added.is_new else REPLAYED)}
-    return await _response(job, api, status_code=202, headers=headers)
+    return await begun(pipeline, order, api, caller)
 
 
 async def runs(request: Request) -> Response:
     """GET /v1/runs: newest first."""
     api, caller = api_of(request), caller_of(request)
     values, _ = split(request.query_params, FILTERS)
-    limit, now, after = read_limit(values.get("limit")), api.services.clock.now(), values.get("after")
+    limit, now = read_limit(values.get("limit")), api.services.clock.now()
+    after = read_cursor(values.get("after"), "run_")
     query = JobQuery(
         tenant=caller.tenant,
         parent_id=None,
@@ -111,13 +103,7 @@ async def runs(request: Request) -> Response:
     )
     found = await api.services.jobs.find(query)
     shown = [await run_view(job, api.services) for job in found[:limit]]
-    page = RunList(
-        data=shown,
-        has_more=len(found) > limit,
-        first_id=shown[0].id if shown else None,
-        last_id=shown[-1].id if shown else None,
-    )
-    return Response(msgspec.json.encode(page), media_type=JSON)
+    return page_response(RunList, shown, has_more=len(found) > limit)
 
 
 async def read(request: Request) -> Response:
@@ -171,9 +157,8 @@ async def _load(named: str, api: Api, caller: Caller) -> Job:
     return job
 
 
-async def _response(job: Job, api: Api, *, status_code: int = 200, headers: dict[str, str] | None = None) -> Response:
-    view = msgspec.json.encode(await run_view(job, api.services))
-    return Response(view, status_code=status_code, headers=headers, media_type=JSON)
+async def _response(job: Job, api: Api) -> Response:
+    return Response(msgspec.json.encode(await run_view(job, api.services)), media_type=JSON)
 
 
 ROUTES = [

@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 
+from forebay.api.paging import Page
 from forebay.domain.pipeline import Pipeline, StepKind
 from forebay.engine.run_views import RunView
 from forebay.policy.pipelines import mermaid
@@ -49,14 +50,8 @@ class PipelineList(msgspec.Struct, kw_only=True):
     has_more: bool = False
 
 
-class RunList(msgspec.Struct, kw_only=True):
+class RunList(Page[RunView], kw_only=True):
     """A page of runs, newest first."""
-
-    object: str = "list"
-    data: list[RunView]
-    has_more: bool
-    first_id: str | None
-    last_id: str | None
 
 
 def pipeline_view(pipeline: Pipeline) -> PipelineView:

@@ -10,14 +10,14 @@ from starlette.routing import Route
 from forebay.api.bodies import decode, read_body
 from forebay.api.context import Api, Caller, api_of, caller_of
 from forebay.api.errors import JSON
-from forebay.api.idempotency import REPLAYED, check_same, identify
+from forebay.api.idempotency import identify
+from forebay.api.pipelines.admission import begun
 from forebay.api.schedules.views import ScheduleList, ScheduleView, schedule_view
 from forebay.domain.errors import NotFound, RequestError
 from forebay.domain.key import DEFAULT_TENANT
-from forebay.domain.pipeline import Pipeline, RunTrigger, Trigger, TriggerType, run_args, run_id
+from forebay.domain.pipeline import Pipeline, RunTrigger, Trigger, TriggerType, run_args
 from forebay.domain.schedule import ScheduleData
-from forebay.engine.run_views import run_view
-from forebay.engine.runs import RunOrder, make_run
+from forebay.engine.runs import RunOrder
 from forebay.engine.triggers.states import change_state, last_run_of, state_of
 from forebay.policy.nearest import hint
 from forebay.policy.schedules import OF_CLOCK, fires_next
@@ -68,19 +68,7 @@ async def fire(request: Request) -> Response:
         key=identity.key,
         fingerprint=identity.fingerprint,
     )
-    await api.quotas.take(caller.tenant)
-    try:
-        job = await make_run(pipeline, order, api.services, tenant=caller.tenant)
-    except BaseException:
-        api.quotas.give_back(caller.tenant)
-        raise
-    [added] = await api.quotas.add([job])
-    if not added.is_new:
-        check_same(added.fingerprint, identity.fingerprint)
-    [stored] = await api.services.jobs.get(caller.tenant, [added.id])
-    headers = {"location": f"/v1/runs/{run_id(added.id)}", **({} if added.is_new else REPLAYED)}
-    view = msgspec.json.encode(await run_view(stored or job, api.services))
-    return Response(view, status_code=202, headers=headers, media_type=JSON)
+    return await begun(pipeline, order, api, caller)
 
 
 async def _changed(request: Request, *, is_paused: bool) -> Response:
