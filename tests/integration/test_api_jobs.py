@@ -260,7 +260,7 @@ async def test_a_405_names_all_methods_of_its_path(server: Server) -> None:
         assert reply.headers["allow"] == "DELETE, GET, HEAD"
 
 
-@pytest.mark.parametrize("path", ["/v1/schedules", "/v1/runs/x"])
+@pytest.mark.parametrize("path", ["/v1/responses/x/y", "/v1/videos/x/y"])
 async def test_what_a_later_version_has_is_refused_as_not_supported(server: Server, path: str) -> None:
     assert (await server.get(path, 400))["error"].get("code") == "not_supported"
 

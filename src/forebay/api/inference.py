@@ -47,14 +47,11 @@ MODEL_PATHS = (
 )
 
 # What interfaces.md names and this version does not do: refused by name, never queued as if it were a model endpoint.
-NOT_YET = re.compile(
-    r"/v1/(?:pipelines|runs|schedules"
-    r"|graphql|responses/.+|videos/.+)(?:/|$)"
-)
+NOT_YET = re.compile(r"/v1/(?:responses|videos)/.+")
 # Below what is ours there are no model endpoints: a misspelt path is never sent to a target.
 OURS = re.compile(
-    r"(?!/v1/)|.*/$|/v1/(?:jobs|files|batches|messages/batches|models|targets|dead-letters|events|rules|ws|keys"
-    r"|webhook_endpoints|webhook_event_types|webhook_deliveries|webhook_secret)(?:/|$)"
+    r"(?!/v1/)|.*/$|/v1/(?:jobs|files|batches|messages/batches|models|targets|dead-letters|events|rules|ws|keys|pipelines|runs|schedules"
+    r"|webhook_endpoints|webhook_event_types|webhook_deliveries|webhook_secret|graphql|a2a)(?:/|$)"
 )
 _PREFERENCE = re.compile(r"\s*([a-z-]+)\s*(?:=\s*\"?([^\";]*)\"?)?\s*(?:;[^,]*)?", re.IGNORECASE)
 
