@@ -132,8 +132,7 @@ log_level: info
         "forebay.yaml, line 3: max_batch_lines: must be a number of at least 1, not 'none'",
         "forebay.yaml, line 5: targets.a.base_ulr: unknown key; did you mean 'base_url'?",
         "forebay.yaml, line 5: targets.a: a target of type openai needs base_url",
-        f"forebay.yaml, line 6: targets.b.type: 'opnai' is not one of {', '.join(TargetType)};"
-        " did you mean 'openai'?",
+        f"forebay.yaml, line 6: targets.b.type: 'opnai' is not one of {', '.join(TargetType)}; did you mean 'openai'?",
         "forebay.yaml, line 7: targets.c.api_key: a target of type python has no api_key; remove the key",
         "forebay.yaml, line 7: targets.c.function: must be module:name, such as my_models:read_image, not 'nocolon'",
         "forebay.yaml, line 9: routes.r[0]: target 'a' names no exact model to send: write a/MODEL, or add it to its"
