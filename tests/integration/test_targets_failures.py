@@ -207,6 +207,7 @@ async def test_a_message_has_the_vendors_reason_but_never_the_key(http: HttpClie
     async with raw_server(answering(head + body)) as port:
         error = await failure(http, f"http://127.0.0.1:{port}")
     assert error.message == "target 't' answered 401: Incorrect API key: [key]"
+    assert error.body == body.replace(KEY.encode(), b"[key]")
 
 
 async def test_cancelling_a_call_breaks_it_off_at_once(mock: MockModel, http: HttpClient) -> None:

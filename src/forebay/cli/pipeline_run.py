@@ -42,8 +42,10 @@ class RunWish:
 
     def check(self) -> None:
         """Raises: ConfigurationError: options that exclude each other."""
-        if (self.pipeline is None) == (self.resume is None):
+        if self.pipeline is None and self.resume is None:
             raise ConfigurationError("Name a pipeline, or a run to --resume")
+        if self.pipeline is not None and self.resume is not None:
+            raise ConfigurationError("--resume names a run, which knows its pipeline: leave the pipeline's name out")
         if self.resume is not None and (self.params or self.from_step or self.since or self.is_fresh or self.is_dry):
             raise ConfigurationError("--resume goes on with a run as it was begun; only --budget-usd goes with it")
         if self.is_fresh and (self.since or self.from_step):

@@ -128,6 +128,8 @@ def run(
         return
     ended = run_on_uvloop(run_here(options.settings(), wish, make_run_reporter(is_quiet=options.as_json)))
     if ended.is_interrupted:
+        if options.as_json:
+            print_json(msgspec.json.encode(ended.view))
         say(f"The run goes on where it stopped: forebay pipelines run --resume {ended.view['id']}")
         raise typer.Exit(INTERRUPTED)
     _conclude(options, ended.view, detach=detach)

@@ -9,6 +9,7 @@ from forebay.domain.errors import ConfigurationError
 _CONNECTORS = {  # module, what it needs, the extra
     "arrivals in buckets": ("forebay.connectors.arrivals.buckets", "obstore", "s3"),
     "duckdb library": ("duckdb", "duckdb", ""),
+    "reports": ("forebay.connectors.steps.rendering", "jinja2", ""),
     "steps": ("forebay.connectors.steps.table", "duckdb", ""),
     "sqlite rows": ("forebay.connectors.sources.sqlite_rows", "apsw", ""),
     "postgresql rows": ("forebay.connectors.sources.postgres_rows", "asyncpg", "postgres"),

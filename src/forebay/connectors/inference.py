@@ -35,9 +35,9 @@ class DuckRequests:
     async def of_scope(self, inputs: Mapping[str, StepOutput]) -> TableRef:
         return await self._tables.working(partial(_of_scope, inputs))
 
-    async def plan(self, asked: Asked, table: TableRef, paid: tuple[str, ...]) -> Planned:
+    async def plan(self, asked: Asked, table: TableRef, paid: tuple[str, ...], since: float = 0.0) -> Planned:
         check_columns(asked, table)
-        return await self._tables.working(partial(_plan, asked, table, paid))
+        return await self._tables.working(partial(_plan, asked, table, paid, since))
 
     async def calls(self, asked: Asked, table: TableRef, span: Span) -> Calls:
         return await self._tables.working(partial(_calls, asked, table, span))
@@ -74,8 +74,8 @@ def _of_scope(inputs: Mapping[str, StepOutput], place: Workplace) -> TableRef:
     return keep_table(place, path)
 
 
-def _plan(asked: Asked, table: TableRef, paid: tuple[str, ...], place: Workplace) -> Planned:
-    path, counted = write_plan(place, asked, table, paid)
+def _plan(asked: Asked, table: TableRef, paid: tuple[str, ...], since: float, place: Workplace) -> Planned:
+    path, counted = write_plan(place, asked, table, paid, since)
     blob = place.keep(path)
     return Planned(blob_id=blob.id, bytes=blob.bytes, **counted._asdict())
 

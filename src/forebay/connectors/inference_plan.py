@@ -62,7 +62,9 @@ def check_columns(asked: Asked, table: TableRef) -> None:
         raise RequestError(message, param=missing[0], code="template_field_missing")
 
 
-def write_plan(place: Workplace, asked: Asked, table: TableRef, paid: tuple[str, ...]) -> tuple[Path, Counted]:
+def write_plan(
+    place: Workplace, asked: Asked, table: TableRef, paid: tuple[str, ...], since: float
+) -> tuple[Path, Counted]:
     """Renders every record of the table, and writes the plan. Returns its counts too."""
     known, plan = place.path("known.csv"), place.path("plan.parquet")
     refused = LinesFile(place.path("refused.json"))
@@ -70,7 +72,9 @@ def write_plan(place: Workplace, asked: Asked, table: TableRef, paid: tuple[str,
     with place.connection() as connection:
         with known.open("wb") as known_file, closing(refused):
             _know(connection, asked, table, place, known_file, refused)
-        keys = f"SELECT DISTINCT key FROM {parquet(earlier)}" if paid else "SELECT NULL::VARCHAR AS key WHERE false"
+        keys = "SELECT NULL::VARCHAR AS key WHERE false"
+        if paid:
+            keys = f"SELECT DISTINCT key FROM {parquet(earlier)} WHERE answered_at > {since!r}::DOUBLE"
         connection.execute(f"CREATE TABLE paid AS {keys}")
         connection.execute(
             _PLAN.format(known=literal(known), refused=refused.table(REFUSED_COLUMNS), plan=literal(plan))

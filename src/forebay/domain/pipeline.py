@@ -346,7 +346,9 @@ def run_id(job_id: str) -> str:
 
 
 def run_job_id(named: str) -> str:
-    """The job of a run; of any other text, an id that no job has."""
+    """The job of a run, which may be named by its own id too; of any other text, an id that no job has."""
+    if named.startswith("job_"):
+        return named
     return "job_" + named.removeprefix("run_") if named.startswith("run_") else ""
 
 

@@ -20,6 +20,7 @@ from forebay.domain.pipeline import (
     run_args,
     run_budget,
     run_id,
+    run_job_id,
 )
 from forebay.domain.record import Record
 from forebay.domain.stored import StoredRecord
@@ -64,6 +65,10 @@ async def make_run(pipeline: Pipeline, order: RunOrder, services: Services, *, t
     not exist.
     """
     _check(pipeline, order)
+    if order.since is not None:
+        [since] = await services.jobs.get(tenant, [run_job_id(order.since)])
+        if since is None or since.kind != PIPELINE:
+            raise NotFound(f"There is no run {order.since!r} to go on from", param="since")
     now = services.clock.now()
     budget = pipeline.budget_usd if order.budget_usd is None else order.budget_usd
     uploads, trigger = await uploads_of(order.params, services, tenant), order.trigger

@@ -83,8 +83,11 @@ class RequestTables(Protocol):
         """A table of one record: each input under its name, a table as a JSON array of its first rows."""
         ...
 
-    async def plan(self, asked: Asked, table: TableRef, paid: tuple[str, ...]) -> Planned:
-        """Renders every record, and says which are paid. Raises: RequestError: a column is missing from them all."""
+    async def plan(self, asked: Asked, table: TableRef, paid: tuple[str, ...], since: float = 0.0) -> Planned:
+        """Renders every record, and says which are paid; answers before ``since`` don't count.
+
+        Raises: RequestError: a column is missing from them all.
+        """
         ...
 
     async def calls(self, asked: Asked, table: TableRef, span: Span) -> Calls:

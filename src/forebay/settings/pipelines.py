@@ -3,12 +3,15 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from forebay.connectors.drivers import connector
 from forebay.connectors.statements import tables_of
+from forebay.domain.errors import RequestError
 from forebay.domain.pipeline import INFERENCE_KINDS, Pipeline, StepKind
 from forebay.domain.target import Route, TargetSpec
 from forebay.policy.nearest import hint
 from forebay.policy.pipelines import PipelineProblem, read_pipeline
 from forebay.policy.pipelines.graph import Cycle, ordered
+from forebay.policy.resolution import Resolver
 from forebay.settings.reading import Reader
 from forebay.settings.rules import item_at, plain
 from forebay.settings.source import Item, Problem, Source
@@ -39,7 +42,11 @@ def read_pipelines(
                 root.wrong(item_at(body, at), message)
             continue
         found[name], places[name] = pipeline, body
+        count = len(root.problems)
         _check_targets(pipeline, body, targets, names, root)
+        if len(root.problems) == count:
+            _check_models(pipeline, body, Resolver(*known), root)
+        _check_reports(pipeline, body, root)
     _check_calls(found, places, root)
     _check_names(found, places, root)
     return found
@@ -53,7 +60,7 @@ def _file(path: Path, root: Reader, item: Item, environ: Mapping[str, str]) -> I
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as exc:
-        root.wrong(item, f"{path} can't be read: {exc}")
+        root.wrong(item, f"{path} can't be read: {exc.strerror if isinstance(exc, OSError) else 'it is not UTF-8'}")
         return None
     source = Source(environ)
     read = source.parse(text)
@@ -70,6 +77,28 @@ def _placed(item: Item, file: str, key: str) -> Item:
     elif isinstance(value, list):
         value = [_placed(child, file, f"{key}[{number}]") for number, child in enumerate(value)]
     return Item(value, None, told)
+
+
+def _check_models(pipeline: Pipeline, item: Item, resolver: Resolver, root: Reader) -> None:
+    """A model that nobody serves is told before anything runs; of steps that name their target, or a template."""
+    for step in pipeline.steps:
+        options = step.options
+        body = options.get("body")
+        model = options.get("model") or (body.get("model") if isinstance(body, dict) else None)
+        if step.kind not in {StepKind.INFER, StepKind.INFER_ONCE} or not isinstance(model, str) or "{" in model:
+            continue
+        try:
+            resolver.resolve(target=options.get("target"), model=model, endpoint=options.get("endpoint"))
+        except RequestError as error:
+            root.wrong(item_at(item, f"steps.{step.name}.{step.kind.value}.model"), error.message)
+
+
+def _check_reports(pipeline: Pipeline, item: Item, root: Reader) -> None:
+    for step in pipeline.steps:
+        if step.kind is StepKind.REPORT and (
+            told := connector("reports").template_problem(step.options, Path(pipeline.folder))
+        ):
+            root.wrong(item_at(item, f"steps.{step.name}.report"), told)
 
 
 def _check_targets(pipeline: Pipeline, item: Item, targets: list[str], names: list[str], root: Reader) -> None:

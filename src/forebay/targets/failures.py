@@ -16,6 +16,7 @@ COUNTED_STATUSES = frozenset({408, 409, 425})
 _UNKNOWN_THERE = frozenset({404, 410})
 OVERLOADED = 529  # Anthropic's. Source: https://docs.anthropic.com/en/api/errors
 REASON_CHARACTERS = 300
+KEY_SHOWN = b"[key]"
 #: One call an hour costs nothing, and a slip of the target's arithmetic must not close its lane for days.
 LONGEST_WAIT_SECONDS = 3_600.0
 
@@ -36,7 +37,8 @@ _ENVELOPE = msgspec.json.Decoder(_Envelope)
 def check_status(response: Response, target: str, api_key: str | None = None) -> None:
     """Returns if the answer is a 2xx. Raises: the TargetError for its status, with the answer's body and headers.
 
-    The message has the vendor's own reason, never other parts of the body, which may repeat the prompt, nor the key.
+    The message has the vendor's own reason, never other parts of the body, which may repeat the prompt. A key that the
+    target repeats stands in neither.
     """
     status = response.status
     if 200 <= status < 300:
@@ -48,10 +50,15 @@ def check_status(response: Response, target: str, api_key: str | None = None) ->
     raise error_kind(status)(
         message,
         status_code=status,
-        body=response.body,
+        body=_without_key(response.body, api_key),
         retry_after=_asked_wait(response.headers),
         headers=response.headers,
     )
+
+
+def _without_key(body: bytes, api_key: str | None) -> bytes:
+    key = (api_key or "").encode()
+    return body.replace(key, KEY_SHOWN) if key and key in body else body
 
 
 def by_status(error: TargetError) -> TargetError:

@@ -141,9 +141,15 @@ async def test_a_batch_that_was_named_and_never_added_is_forgotten(house: House)
     assert (outcome.counts.succeeded, len(house.asked())) == (6, 6)
 
 
-async def test_a_cancelled_step_that_is_resumed_asks_what_is_left_and_no_more(house: House) -> None:
+@pytest.mark.parametrize("is_fresh", [False, True])
+async def test_a_cancelled_step_that_is_resumed_asks_what_is_left_and_no_more(house: House, is_fresh: bool) -> None:
+    if is_fresh:  # what earlier runs have paid for does not count, and what this one has does
+        await house.run(ROWS, STEP)
+        house.asked()
     house.model.gate.clear()
-    job = await house.job(ROWS, STEP)
+    job = await house.add(house.work(await house.table(ROWS), STEP, is_fresh=is_fresh))
+    assert isinstance(house.clock, FakeClock)
+    house.clock.advance(1.0)
     working = asyncio.create_task((await house.worker()).run_until_idle())
     await house.model.entered.wait()
     await house.services.jobs.cancel("default", [job.id])

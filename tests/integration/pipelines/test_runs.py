@@ -76,7 +76,7 @@ async def test_a_failed_run_goes_on_at_the_step_that_failed(tmp_path: Path) -> N
         await house.worker.run_until_idle()
         view = await house.view(job_id)
         assert view["status"] == "failed"
-        assert view["error"]["code"] == "step_failed"
+        assert view["error"]["code"] == "source_failed"
         assert "late" in view["error"]["message"]
         statuses = {name: step["status"] for name, step in view["steps"].items()}
         assert statuses == {"load": "succeeded", "late": "failed", "both": "cancelled"}

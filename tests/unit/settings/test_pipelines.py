@@ -84,6 +84,28 @@ def test_a_pipeline_is_read_with_its_steps_in_the_order_of_their_needs(tmp_path:
             3,
             "is not one of skip, queue, replace, allow; did you mean 'skip'?",
         ),
+        (
+            "steps:\n  a: {read: x}\n  b: {infer_once: {target: t, prompt: 'Of {aa}'}, needs: [a]}",
+            5,
+            "did you mean 'a'?",
+        ),
+        (
+            "steps:\n  a: {read: x}\n  b: {sql: 'SELECT * FROM a WHERE 1 > $params.leest'}",
+            5,
+            "`params` does not declare",
+        ),
+        (
+            "steps:\n  lod: {read: x}\n  b: {sql: SELECT * FROM lod, when: {load: {rows: [1]}}}",
+            5,
+            "did you mean 'lod'?",
+        ),
+        ("steps:\n  a: {read: x}\n  b: {report: {text: '{% if %}'}, from: a}", 5, "its template is wrong in line 1"),
+        (
+            "steps:\n  a: {read: x}\n  b: {infer: {model: nope, prompt: x}, from: a}",
+            5,
+            "The model 'nope' does not exist here",
+        ),
+        ("steps:\n  a: {reed: x}", 4, "did you mean 'read'?"),
         ("on: {cron: 61 * * * *}\nsteps:\n  a: {read: x}", 3, "cron"),
     ],
 )

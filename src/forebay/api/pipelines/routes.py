@@ -68,8 +68,6 @@ async def begin(request: Request) -> Response:
     identity = identify(request, data or b"{}", body_key=asked.idempotency_key)
     if asked.budget_usd is not None and asked.budget_usd < 0:
         raise RequestError("budget_usd: it must not be negative", param="budget_usd")
-    if asked.since is not None:
-        await _load(asked.since, api, caller)
     order = RunOrder(
         params=asked.params,
         trigger=RunTrigger(type=TriggerType.MANUAL),

@@ -1,11 +1,13 @@
 """What templates of reports see: rows, counts and columns of tables, and filters that make tables and plots of them."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import msgspec
-from jinja2 import StrictUndefined
+from jinja2 import StrictUndefined, TemplateSyntaxError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from markupsafe import Markup, escape
 
@@ -55,6 +57,21 @@ class ReportTable:
 
     def __getitem__(self, place: int) -> dict[str, Any]:
         return self.rows[place]
+
+
+def template_problem(options: Mapping[str, Any], folder: Path) -> str | None:
+    """What is wrong with a report's template as it is written, with its line; None: nothing, or it is not there yet."""
+    source, named = options.get("text"), options.get("template")
+    if isinstance(named, str) and "{" not in named:
+        with suppress(OSError, UnicodeDecodeError):
+            source = (folder / named).read_text(encoding="utf-8")
+    if not isinstance(source, str):
+        return None
+    try:
+        environment(is_markup=False).parse(source)
+    except TemplateSyntaxError as exc:
+        return f"its template is wrong in line {exc.lineno}: {exc.message}"
+    return None
 
 
 def environment(*, is_markup: bool) -> ImmutableSandboxedEnvironment:

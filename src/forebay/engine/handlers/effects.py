@@ -32,6 +32,7 @@ from forebay.engine.intake import store_text
 from forebay.engine.notices import notice_to
 from forebay.engine.runs import RunOrder, make_run, pipeline_named
 from forebay.engine.services import Services
+from forebay.outgoing import AddressRefused
 from forebay.policy.lifecycle import expired
 from forebay.policy.steps.effects import Per, read_call, read_notify, read_publish
 from forebay.policy.templates import compile_body, compile_text
@@ -49,7 +50,7 @@ async def handle_notify_step(job: Job, work: StepWork, context: Context) -> Answ
     options = read_notify(work.step.options)
     scope = await seen_by(work, services, ROWS_SEEN)
     url = compile_text(options.webhook).render_text(scope)
-    await check_address(url, job.tenant, services)
+    await _check(url, job, services)
     data: dict[str, Any] = {"id": run_id(work.run_id), "pipeline": work.pipeline, "step": work.step.name}
     if options.data is not None:
         data["data"] = compile_body(options.data).render(scope)
@@ -113,6 +114,16 @@ async def handle_call(job: Job, work: StepWork, context: Context) -> Answer:
     because = run.error.message if run.error else "it was cancelled"
     code = run.error.code if run.error and run.error.code == ErrorCode.BUDGET_EXCEEDED else STEP_FAILED
     return Failed(error=JobError(code=code, message=f"{run_id(run.id)}: {because}"))
+
+
+async def _check(url: str, job: Job, services: Services) -> None:
+    """Raises: RequestError. A name that can't be found now is the delivery's to find: it has three days."""
+    try:
+        await check_address(url, job.tenant, services)
+    except RequestError as refused:
+        cause = refused.__cause__
+        if not isinstance(cause, OSError) or isinstance(cause, AddressRefused):
+            raise
 
 
 async def _scopes(work: StepWork, per: Per, services: Services) -> list[Mapping[str, Any]]:

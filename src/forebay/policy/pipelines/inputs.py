@@ -1,5 +1,6 @@
 """Which steps a step reads and waits for: those of ``from`` and ``needs``, and those its SQL or templates name."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -9,6 +10,8 @@ from forebay.policy.nearest import hint
 from forebay.policy.templates import compile_body
 
 RUN_NAMES = ("id", "pipeline", "date", "time", "trigger")
+SCOPES = ("run", "params")
+_BOUND = re.compile(r"\$(run|params)\s*(?:\.\s*(\w+)|\[\s*'([^']+)'\s*\])")  # `$params.least`, `$run['date']`
 ONE_TABLE = frozenset(  # kinds that take the records of one step
     {
         StepKind.PYTHON,
@@ -48,6 +51,7 @@ def wired(
     if kind is StepKind.SQL:
         inputs = _of_sql(options.get("query"), names, tables_of)
     elif kind in BY_TEMPLATE:
+        _check_names(kind, options, names, sources)
         inputs = (*sources, *[one for one in _named(options) if one in names and one not in sources])
         inputs = (*inputs, *[one for one in needs if one not in inputs])
     elif kind in ONE_TABLE and not sources:
@@ -61,10 +65,22 @@ def wired(
     return Wiring(inputs=inputs, needs=tuple(dict.fromkeys((*inputs, *needs))))
 
 
-def named_of(options: Any) -> set[tuple[str, str]]:
-    """What the templates in a step's options name of the run and its parameters: pairs such as ``params``, ``kind``."""
+def named_of(kind: StepKind, options: Mapping[str, Any]) -> set[tuple[str, str]]:
+    """What a step's SQL or templates name of the run and its parameters: pairs such as ``params``, ``kind``."""
+    if kind is StepKind.SQL:
+        return {(scope, plain or quoted) for scope, plain, quoted in _BOUND.findall(str(options.get("query")))}
     paths = compile_body(options).paths
-    return {(str(path[0]), str(path[1])) for path in paths if len(path) > 1 and path[0] in {"run", "params"}}
+    return {(str(path[0]), str(path[1])) for path in paths if len(path) > 1 and path[0] in SCOPES}
+
+
+def _check_names(kind: StepKind, options: Mapping[str, Any], names: Sequence[str], sources: Sequence[str]) -> None:
+    """What templates name that see steps: a step, the run, a parameter. Of one event a record, its columns too."""
+    if kind is StepKind.REPORT or (options.get("per") == "record" and sources):
+        return
+    for one in _named(options):
+        if one not in names and one not in SCOPES:
+            near = hint(one, [*names, *SCOPES]) or f"; there are {', '.join([*names, *SCOPES])}"
+            raise RequestError(f"names {{{one}}}, and there is no such step{near}", param=kind.value)
 
 
 def _of_sql(query: Any, names: Sequence[str], tables_of: Callable[[str], Sequence[str]]) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from forebay.policy.durations import duration_seconds
 from forebay.policy.matching import EventPattern
 from forebay.policy.nearest import hint
 from forebay.policy.pipelines.graph import Cycle, ordered
-from forebay.policy.pipelines.inputs import RUN_NAMES, Wiring, named_of, wired
+from forebay.policy.pipelines.inputs import RUN_NAMES, SCOPES, Wiring, named_of, wired
 from forebay.policy.pipelines.options import SHORT, check_options
 from forebay.policy.steps.tolerance import read_tolerance
 from forebay.policy.triggers import read_triggers, read_windows
@@ -116,24 +116,25 @@ class _Reading:
         kinds = [kind for kind in StepKind if kind.value in entry]
         if len(kinds) != 1:
             known = ", ".join(StepKind)
-            told = (
-                f"has {' and '.join(kinds)}: a step does one thing" if kinds else f"says nothing to do: one of {known}"
-            )
-            near = "".join(hint(str(key), list(StepKind)) for key in entry if key not in STEP_MEMBERS)
-            self._wrong(at, told + near)
+            if kinds:
+                self._wrong(at, f"has {' and '.join(kinds)}: a step does one thing")
+                return None
+            unknown = [str(key) for key in entry if key not in STEP_MEMBERS]
+            near = "".join(hint(key, [kind.value for kind in StepKind]) for key in unknown[:1])
+            self._wrong(at, f"says nothing to do: one of {known}{near}")
             return None
         kind = kinds[0]
         self._only(entry, (kind.value, *STEP_MEMBERS), at)
         options = self._options(kind, entry[kind.value], at)
         wiring = self._wiring(name, kind, options, entry, names)
-        self._check_scope(options, params, f"{at}.{kind.value}")
+        self._check_scope(kind, options, params, f"{at}.{kind.value}")
         return StepSpec(
             name=name,
             kind=kind,
             options=options,
             inputs=wiring.inputs,
             needs=wiring.needs,
-            when=self._when(entry, at),
+            when=self._when(entry, names, at),
             retries=int(self._number(entry, "retries", at=at, whole=True, most=MOST_RETRIES, default=2) or 0),
             timeout_seconds=self._seconds(entry, "timeout", at) or _timeout(kind),
             tolerance=self._try(
@@ -183,19 +184,23 @@ class _Reading:
                 self._wrong(f"{at}.{key}", f"there is no step {one!r}{hint(one, names)}")
         return tuple(one for one in listed if one in names)
 
-    def _when(self, entry: Mapping[str, Any], at: str) -> Any:
+    def _when(self, entry: Mapping[str, Any], names: Sequence[str], at: str) -> Any:
         pattern = entry.get("when")
         if pattern is None:
             return None
+        seen = [*names, *SCOPES, "$or"]
+        for one in pattern if isinstance(pattern, Mapping) else ():
+            if one not in seen:
+                self._wrong(f"{at}.when.{one}", f"there is no step {str(one)!r}{hint(str(one), seen)}")
         try:
             EventPattern(pattern)
         except InvalidPattern as error:
             self._wrong(f"{at}.when", error.reason)
         return pattern
 
-    def _check_scope(self, options: Mapping[str, Any], params: frozenset[str], at: str) -> None:
+    def _check_scope(self, kind: StepKind, options: Mapping[str, Any], params: frozenset[str], at: str) -> None:
         """What templates name of the run and its parameters is known before anything runs."""
-        for scope, member in named_of(options):
+        for scope, member in named_of(kind, options):
             if scope == "params" and member not in params:
                 known = hint(member, params) or f"; declared: {', '.join(sorted(params)) or 'none'}"
                 self._wrong(at, f"names {{params.{member}}}, which `params` does not declare{known}")
@@ -268,7 +273,7 @@ class _Reading:
         try:
             return read()
         except RequestError as error:
-            self._wrong(_place(path, error.param), error.message)
+            self._wrong(_place(path, error.param), error.message.removeprefix(f"{error.param}: "))
             return default
 
     def _wrong(self, path: str, message: str) -> None:

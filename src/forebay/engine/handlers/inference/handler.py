@@ -112,7 +112,8 @@ class Inference:
             named = {name: self._work.inputs[name] for name in asks.asked.columns & self._work.inputs.keys()}
             only = self._work.inputs[only_input(self._work)].table if not asks.is_once else None
             table = only or await tables.of_scope(named)
-        planned = await tables.plan(asks.asked, table, () if self._work.is_fresh else memory.tables)
+        since = self._job.created_at if self._work.is_fresh else 0.0  # a fresh run that is resumed has paid itself
+        planned = await tables.plan(asks.asked, table, memory.tables, since)
         waits = tuple([one.batch_id for one in others if await tables.shared(planned, one.input_blob_id)])
         failures = await self._services.jobs.segments(self._job.id, FAILURES)
         cursor = replace(self.cursor, failures_after=failures[-1].number if failures else -1)

@@ -63,10 +63,11 @@ def _error(advance: Advance) -> JobError | None:
     if name is None:
         return None
     error = advance.states[name].error
-    if error is not None and error.code == ErrorCode.BUDGET_EXCEEDED:
+    if error is None:
+        return JobError(code=STEP_FAILED, message=f"Step {name!r} was cancelled")
+    if error.code == ErrorCode.BUDGET_EXCEEDED:
         return error
-    because = error.message if error is not None else "it was cancelled"
-    return JobError(code=STEP_FAILED, message=f"Step {name!r} failed: {because}")
+    return JobError(code=error.code, message=f"Step {name!r} failed: {error.message}")
 
 
 def _ended(job: Job) -> JobError:
