@@ -47,7 +47,7 @@ async def test_sqlite_keeps_nothing_that_is_not_moved(tmp_path: Path) -> None:
 
 
 async def test_postgresql_keeps_nothing_that_is_not_moved() -> None:
-    place = await empty_place(server().url())
+    place = await empty_place(f"{server().url()}?schema=archived")  # other tests have tables of their own
     connection = await asyncpg.connect(place.dsn)
     rows = await connection.fetch(
         "SELECT c.table_name, c.column_name FROM information_schema.columns c JOIN information_schema.tables t"

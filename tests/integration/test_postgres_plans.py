@@ -81,7 +81,7 @@ HOT: dict[str, tuple[str, ...]] = {
     "change.look": (IDS, "'default'"),
     "change.ahead": (IDS, "'default'", "1e9"),
     "change.dead_children": ("'batch'",),
-    "change.append": (TEXTS, "'job_00001000'"),
+    "change.append": (TEXTS, "'job_00001000'", "NULL::bigint"),
     "claim.look": (
         "ARRAY['q1','q2']::text[]",
         "ARRAY['lane1',NULL]::text[]",

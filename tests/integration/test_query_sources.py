@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,12 @@ ENDLESS = {
 }
 
 
+@cache
+def _shop() -> str:
+    """A database of its own: that of the other tests is looked at whole."""
+    return server().make_database("shop")
+
+
 async def made(kind: str, folder: Path) -> str:
     """A database with three orders, and its address."""
     if kind == "sqlite":
@@ -39,7 +46,7 @@ async def made(kind: str, folder: Path) -> str:
         with duckdb.connect(str(folder / "shop.duckdb")) as connection:
             connection.execute(f"{TABLE}; {ROWS}")
         return "duckdb:///shop.duckdb"
-    url = server().url()
+    url = _shop()
     connection = await asyncpg.connect(url)
     await connection.execute(f"DROP TABLE IF EXISTS orders; {TABLE}; {ROWS}")
     await connection.close()

@@ -64,7 +64,7 @@ class FileBlobs:
         return BlobInfo(id=blob_id, bytes=incoming.bytes, sha256=incoming.sha256, written_at=written_at)
 
     async def read(self, blob_id: str, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
-        file = await asyncio.to_thread(_open, self._path(blob_id), start)
+        file = await _opened(self._path(blob_id), start)
         try:
             left = None if end is None else end - start
             while left is None or left > 0:
@@ -122,6 +122,21 @@ async def _stored(step: Callable[..., None], *args: object) -> None:
         await asyncio.to_thread(step, *args)
     except OSError as exc:
         raise StoreUnavailable(f"The blob could not be written: {exc}") from exc
+
+
+async def _opened(path: Path, start: int) -> BinaryIO:
+    """Opens it in a thread. A reader that is cancelled meanwhile leaves nothing open."""
+    opening = asyncio.ensure_future(asyncio.to_thread(_open, path, start))
+    try:
+        return await asyncio.shield(opening)
+    except asyncio.CancelledError:
+        opening.add_done_callback(_close)
+        raise
+
+
+def _close(opening: "asyncio.Future[BinaryIO]") -> None:
+    if not opening.cancelled() and opening.exception() is None:
+        opening.result().close()
 
 
 def _open(path: Path, start: int) -> BinaryIO:

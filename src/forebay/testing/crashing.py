@@ -68,8 +68,10 @@ POINTS: Final[Mapping[str, Point]] = {
     "call.answered": Point("forebay.targets.openai_compatible", "OpenAiTarget.call", Moment.AFTER),
     "run.created": Point("forebay.runs.local", "LocalBatches.create", Moment.AFTER),
     "partial.written": Point("forebay.runs.partial", "PartialOutput.write", Moment.AFTER),
-    "output.drafted": Point("forebay.runs.outputs", "_sync", Moment.BEFORE),
-    "output.synced": Point("forebay.runs.outputs", "_sync", Moment.AFTER),  # hit 2: renamed, and its name is durable
+    "output.drafted": Point("forebay.connectors.drafts", "sync", Moment.BEFORE),
+    "output.synced": Point(
+        "forebay.connectors.drafts", "sync", Moment.AFTER
+    ),  # hit 2: its name is durable
     "run.published": Point("forebay.runs.job", "publish", Moment.AFTER),
 }
 

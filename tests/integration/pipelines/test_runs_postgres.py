@@ -21,7 +21,7 @@ PIPELINES = """
 
 async def test_a_run_in_postgresql_is_taken_over_and_resumed_like_one_in_sqlite(tmp_path: Path) -> None:
     write_input(tmp_path, rows=5)
-    url = server().url()
+    url = f"{server().url()}?schema=runs"  # its own: a store is bound to its blobs
     await empty_place(url)
     async with MockModel() as mock:
         target = f'targets: {{mock: {{type: openai, base_url: "{mock.base_url}", models: [mock]}}}}'
