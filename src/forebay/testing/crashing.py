@@ -69,9 +69,7 @@ POINTS: Final[Mapping[str, Point]] = {
     "run.created": Point("forebay.runs.local", "LocalBatches.create", Moment.AFTER),
     "partial.written": Point("forebay.runs.partial", "PartialOutput.write", Moment.AFTER),
     "output.drafted": Point("forebay.connectors.drafts", "sync", Moment.BEFORE),
-    "output.synced": Point(
-        "forebay.connectors.drafts", "sync", Moment.AFTER
-    ),  # hit 2: its name is durable
+    "output.synced": Point("forebay.connectors.drafts", "sync", Moment.AFTER),  # hit 2: its name is durable
     "run.published": Point("forebay.runs.job", "publish", Moment.AFTER),
 }
 
