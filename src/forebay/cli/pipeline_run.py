@@ -13,11 +13,11 @@ from forebay.cli.service import STOPPING, StopSignals, opened_system
 from forebay.domain.change import Worker
 from forebay.domain.errors import ConfigurationError, Interrupted, NotFound
 from forebay.domain.job import LIVE, Job
-from forebay.domain.pipeline import PIPELINE, run_id, run_job_id
+from forebay.domain.pipeline import PIPELINE, run_id
 from forebay.domain.query import JobQuery
 from forebay.engine.handlers.pipeline.expecting import Forecast, forecast
 from forebay.engine.run_views import run_view
-from forebay.engine.runs import PIPELINE_MARK, RunOrder, pipeline_named, resume_run, start_run
+from forebay.engine.runs import PIPELINE_MARK, RunOrder, pipeline_named, resume_run, run_named, start_run
 from forebay.processes import is_gone
 from forebay.settings import Settings
 
@@ -83,9 +83,7 @@ async def run_here(settings: Settings, wish: RunWish, reporter: RunReporter) -> 
 async def _begun(system: System, wish: RunWish) -> str:
     services = system.services
     if wish.resume is not None:
-        [job] = await services.jobs.get(TENANT, [run_job_id(wish.resume)])
-        if job is None or job.kind != PIPELINE:
-            raise NotFound(f"There is no run {wish.resume!r}")
+        job = await run_named(wish.resume, services, tenant=TENANT)
         await resume_run(job, services, budget_usd=wish.budget_usd)
         return job.id
     return await start_run(pipeline_named(wish.pipeline or "", services), _order(wish), services, tenant=TENANT)

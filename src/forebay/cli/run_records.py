@@ -5,11 +5,10 @@ import msgspec
 from forebay.api.paging import page_of
 from forebay.api.pipelines.views import RunList
 from forebay.app import open_system
-from forebay.domain.errors import NotFound
-from forebay.domain.pipeline import PIPELINE, run_job_id
+from forebay.domain.pipeline import PIPELINE
 from forebay.domain.query import JobQuery
 from forebay.engine.run_views import run_view
-from forebay.engine.runs import PIPELINE_MARK
+from forebay.engine.runs import PIPELINE_MARK, run_named
 from forebay.settings import Settings
 
 TENANT = "default"
@@ -20,10 +19,7 @@ async def list_here(settings: Settings, run_id: str | None, pipeline: str | None
     async with open_system(settings) as system:
         services = system.services
         if run_id is not None:
-            [job] = await services.jobs.get(TENANT, [run_job_id(run_id)])
-            if job is None or job.kind != PIPELINE:
-                raise NotFound(f"There is no run {run_id!r}")
-            return msgspec.json.encode(await run_view(job, services))
+            return msgspec.json.encode(await run_view(await run_named(run_id, services, tenant=TENANT), services))
         query = JobQuery(
             tenant=TENANT,
             parent_id=None,

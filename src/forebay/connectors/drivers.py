@@ -1,10 +1,9 @@
 """Connectors that load at their first use: who has no such source needs neither their time nor their memory."""
 
 from functools import cache
-from importlib import import_module
 from types import ModuleType
 
-from forebay.domain.errors import ConfigurationError
+from forebay.extras import load
 
 _CONNECTORS = {  # module, what it needs, the extra
     "arrivals in buckets": ("forebay.connectors.arrivals.buckets", "obstore", "s3"),
@@ -28,11 +27,4 @@ _CONNECTORS = {  # module, what it needs, the extra
 @cache
 def connector(name: str) -> ModuleType:
     """Returns the module of a connector. Raises: ConfigurationError: the extra that it needs is not installed."""
-    module, needed, extra = _CONNECTORS[name]
-    try:
-        return import_module(module)
-    except ModuleNotFoundError as exc:
-        if exc.name != needed:
-            raise
-        extra = f"forebay[{extra}]" if extra else "forebay"
-        raise ConfigurationError(f"{name.partition(' ')[0]} needs {needed}: pip install '{extra}'") from exc
+    return load(name.partition(" ")[0], *_CONNECTORS[name])

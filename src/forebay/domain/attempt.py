@@ -1,5 +1,6 @@
 """Attempt: one call of a target, written before it is sent and completed by its answer. The attempts are the ledger."""
 
+from collections.abc import Iterable
 from enum import StrEnum
 
 from forebay.domain.record import Record
@@ -48,6 +49,21 @@ class Usage(Record, frozen=True, kw_only=True):
             output_tokens=self.output_tokens - other.output_tokens,
             reasoning_tokens=self.reasoning_tokens - other.reasoning_tokens,
         )
+
+
+def summed(usages: Iterable[Usage | None]) -> Usage | None:
+    """The tokens of all that are known; None if none is."""
+    total: Usage | None = None
+    for usage in usages:
+        if usage is not None:
+            total = usage if total is None else total.plus(usage)
+    return total
+
+
+def summed_usd(costs: Iterable[float | None]) -> float | None:
+    """The costs that are known; None if none is."""
+    known = [cost for cost in costs if cost is not None]
+    return sum(known) if known else None
 
 
 class Attempt(Record, frozen=True, kw_only=True):

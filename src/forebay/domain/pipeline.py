@@ -244,7 +244,6 @@ class StepState(Record, frozen=True, kw_only=True):
 
     status: StepStatus = StepStatus.QUEUED
     job_id: str | None = None
-    round: int = 0  # of this step's jobs: a resumed run makes a new one
     outcome: StepOutcome | None = None
     error: JobError | None = None
     fingerprint: str = ""
@@ -280,9 +279,7 @@ class RunCursor(Record, frozen=True, kw_only=True):
     """``progress`` of a run."""
 
     version: int = 1
-    round: int = 0  # how often it was resumed
     steps: dict[str, StepState] = {}
-    error: JobError | None = None
     counted_usage: Usage | None = None  # what is in the job's own sums, from an end before it was resumed
     counted_usd: float = 0.0
 

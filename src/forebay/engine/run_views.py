@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from forebay.domain.attempt import Usage
+from forebay.domain.attempt import summed, summed_usd
 from forebay.domain.job import Job, Status
 from forebay.domain.pipeline import (
     INFERENCE_KINDS,
@@ -107,9 +107,7 @@ async def run_view(job: Job, services: Services) -> RunView:
             state = replace(state, started_at=child.started_at)
             if step.kind in INFERENCE_KINDS:
                 state = replace(state, outcome=await standing(child, services))
-        outcome = state.outcome
-        steps[step.name] = _step_view(step, state, outcome, is_over=job.is_terminal)
-    costs = [step.cost_usd for step in steps.values() if step.cost_usd is not None]
+        steps[step.name] = _step_view(step, state, is_over=job.is_terminal)
     return RunView(
         id=run_id(job.id),
         pipeline=args.pipeline.name,
@@ -119,8 +117,8 @@ async def run_view(job: Job, services: Services) -> RunView:
         ),
         params=args.params,
         steps=steps,
-        usage=_sum([state.outcome.usage for state in cursor.steps.values() if state.outcome]),
-        cost_usd=sum(costs) if costs else None,
+        usage=usage_view(summed(state.outcome.usage for state in cursor.steps.values() if state.outcome)),
+        cost_usd=summed_usd(step.cost_usd for step in steps.values()),
         error=None if job.status is Status.SUCCEEDED else error_view(job.error),
         created_at=job.created_at,
         started_at=job.started_at,
@@ -153,8 +151,8 @@ async def _live_steps(job: Job, cursor: RunCursor, services: Services) -> dict[s
     return {child.id: child for child in found if child is not None}
 
 
-def _step_view(step: StepSpec, state: StepState, outcome: StepOutcome | None, *, is_over: bool) -> StepView:
-    known = outcome or StepOutcome()
+def _step_view(step: StepSpec, state: StepState, *, is_over: bool) -> StepView:
+    known = state.outcome or StepOutcome()
     status = StepStatus.CANCELLED if is_over and state.status in _NEVER_BEGUN else state.status
     return StepView(
         kind=step.kind,
@@ -162,7 +160,7 @@ def _step_view(step: StepSpec, state: StepState, outcome: StepOutcome | None, *,
         records=known.counts,
         usage=usage_view(known.usage),
         cost_usd=known.cost_usd,
-        output=_output_view(known.output) if outcome and state.status is not StepStatus.RUNNING else None,
+        output=_output_view(known.output) if state.outcome and state.status is not StepStatus.RUNNING else None,
         error=error_view(state.error),
         from_run=state.from_run,
         started_at=state.started_at,
@@ -179,11 +177,3 @@ def _output_view(output: StepOutput) -> OutputView:
         files=output.files,
         sources=output.sources,
     )
-
-
-def _sum(usages: list[Usage | None]) -> UsageView | None:
-    total: Usage | None = None
-    for usage in usages:
-        if usage is not None:
-            total = usage if total is None else total.plus(usage)
-    return usage_view(total)

@@ -8,7 +8,6 @@ import msgspec
 
 from forebay.domain.errors import Conflict, NotFound, RequestError
 from forebay.domain.job import Job, Spec, Status
-from forebay.domain.lane import CONTROL
 from forebay.domain.pipeline import (
     PIPELINE,
     RUN_BUDGET,
@@ -24,8 +23,8 @@ from forebay.domain.pipeline import (
 )
 from forebay.domain.record import Record
 from forebay.domain.stored import StoredRecord
-from forebay.domain.tenant import spec_of
 from forebay.domain.webhook import Subject
+from forebay.engine.groups import make_group
 from forebay.engine.services import Services
 from forebay.engine.triggers.uploads import uploads_of
 from forebay.policy.nearest import hint
@@ -42,6 +41,8 @@ class RunOrder(Record, frozen=True, kw_only=True):
     trigger: RunTrigger = RunTrigger()
     key: str = ""
     fingerprint: str = ""
+    origin: str = ""
+    priority: int = 0
     parent_id: str = ""
     from_step: str | None = None
     since: str | None = None
@@ -58,6 +59,14 @@ def pipeline_named(name: str, services: Services) -> Pipeline:
     return found
 
 
+async def run_named(named: str, services: Services, *, tenant: str = "default", param: str = "id") -> Job:
+    """Raises: NotFound: the tenant has no such run."""
+    [job] = await services.jobs.get(tenant, [run_job_id(named)])
+    if job is None or job.kind != PIPELINE:
+        raise NotFound(f"There is no run {named!r}", param=param)
+    return job
+
+
 async def make_run(pipeline: Pipeline, order: RunOrder, services: Services, *, tenant: str = "default") -> Job:
     """Makes the job of a run; ``JobStore.add`` makes it durable.
 
@@ -66,10 +75,7 @@ async def make_run(pipeline: Pipeline, order: RunOrder, services: Services, *, t
     """
     _check(pipeline, order)
     if order.since is not None:
-        [since] = await services.jobs.get(tenant, [run_job_id(order.since)])
-        if since is None or since.kind != PIPELINE:
-            raise NotFound(f"There is no run {order.since!r} to go on from", param="since")
-    now = services.clock.now()
+        await run_named(order.since, services, tenant=tenant, param="since")
     budget = pipeline.budget_usd if order.budget_usd is None else order.budget_usd
     uploads, trigger = await uploads_of(order.params, services, tenant), order.trigger
     if uploads and trigger.type is TriggerType.MANUAL:
@@ -85,19 +91,10 @@ async def make_run(pipeline: Pipeline, order: RunOrder, services: Services, *, t
         uploads=uploads,
         settings=_settings(services),
     )
-    return Job(
-        id=services.ids.new("job"),
-        kind=PIPELINE,
-        queue=CONTROL,
-        tenant=tenant,
+    group = make_group(PIPELINE, order, services, tenant=tenant, deadline=services.clock.now() + LIFESPAN_SECONDS)
+    return msgspec.structs.replace(
+        group,
         parent_id=order.parent_id,
-        key=order.key,
-        fingerprint=order.fingerprint,
-        is_group=True,
-        weight=spec_of(tenant, services.tenants).weight,
-        created_at=now,
-        due_at=now,
-        deadline=now + LIFESPAN_SECONDS,
         spec=Spec(
             budget_usd=budget,
             metadata={PIPELINE_MARK: pipeline.name, TRIGGER_MARK: trigger.name or trigger.type.value},

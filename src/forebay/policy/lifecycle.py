@@ -8,9 +8,9 @@ from typing import assert_never
 from msgspec.structs import replace
 
 from forebay.domain.answer import Answer, Done, Failed, Retry, Snooze, Spawn
-from forebay.domain.attempt import Attempt, Outcome, Usage
+from forebay.domain.attempt import Attempt, Outcome, Usage, summed, summed_usd
 from forebay.domain.change import Change, Claimed
-from forebay.domain.job import ErrorCode, Job, JobError, Status
+from forebay.domain.job import Ending, ErrorCode, Job, JobError, Status
 from forebay.policy.backoff import delay_seconds
 
 
@@ -99,6 +99,13 @@ def expired(last: JobError | None = None) -> JobError:
     return JobError(code=ErrorCode.EXPIRED, message=f"The deadline passed before the job was done{because}")
 
 
+def ended_by(ending: Ending | None) -> JobError:
+    """The error of a group that was asked from outside to end."""
+    if ending is Ending.CANCEL:
+        return JobError(code=ErrorCode.CANCELLED, message="It was cancelled")
+    return expired()
+
+
 def next_attempt(claimed: Claimed, *, target: str, model: str | None, now: float) -> Attempt:
     """The attempt that a handler is about to begin."""
     job = claimed.job
@@ -129,14 +136,7 @@ def broken_off(attempt: Attempt, *, now: float) -> Attempt:
 def _sums(attempts: Sequence[Attempt]) -> tuple[Usage | None, float | None]:
     if len(attempts) == 1:
         return attempts[0].usage, attempts[0].cost_usd
-    usage: Usage | None = None
-    cost: float | None = None
-    for attempt in attempts:
-        if attempt.usage is not None:
-            usage = attempt.usage if usage is None else usage.plus(attempt.usage)
-        if attempt.cost_usd is not None:
-            cost = attempt.cost_usd if cost is None else cost + attempt.cost_usd
-    return usage, cost
+    return summed(one.usage for one in attempts), summed_usd(one.cost_usd for one in attempts)
 
 
 def _plus(one: Usage | None, other: Usage | None) -> Usage | None:

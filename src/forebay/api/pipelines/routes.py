@@ -21,7 +21,7 @@ from forebay.domain.job import Job
 from forebay.domain.pipeline import PIPELINE, TABLE, RunTrigger, StepOutput, TriggerType, run_cursor, run_id, run_job_id
 from forebay.domain.query import JobQuery
 from forebay.engine.run_views import run_view
-from forebay.engine.runs import PIPELINE_MARK, RunOrder, pipeline_named, resume_run
+from forebay.engine.runs import PIPELINE_MARK, RunOrder, pipeline_named, resume_run, run_named
 
 FILTERS = ("pipeline", "status", "created_after", "created_before", "limit", "after")
 PARQUET = "application/vnd.apache.parquet"  # Source: IANA media types
@@ -149,10 +149,7 @@ async def table(request: Request) -> Response:
 
 async def _load(named: str, api: Api, caller: Caller) -> Job:
     """Raises: NotFound: there is no such run of the caller's tenant."""
-    [job] = await api.services.jobs.get(caller.tenant, [run_job_id(named)])
-    if job is None or job.kind != PIPELINE:
-        raise NotFound(f"There is no run {named!r}", param="id")
-    return job
+    return await run_named(named, api.services, tenant=caller.tenant)
 
 
 async def _response(job: Job, api: Api) -> Response:

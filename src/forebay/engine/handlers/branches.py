@@ -6,7 +6,7 @@ from typing import NamedTuple
 import msgspec
 from msgspec.structs import replace
 
-from forebay.domain.attempt import Usage
+from forebay.domain.attempt import Usage, summed, summed_usd
 from forebay.domain.errors import NotFound
 from forebay.domain.fanout import (
     BRANCH_KEY,
@@ -84,20 +84,11 @@ class Sums(NamedTuple):
 
 def counted(cursor: Cursor, children: Sequence[Job]) -> Sums:
     """What the group's own sums lack: a group that was retried has counted its children before."""
-    usage, cost = _sums(children)
+    usage, cost = summed(child.usage for child in children), summed_usd(child.cost_usd for child in children)
     fresh = replace(cursor, counted_usage=usage or cursor.counted_usage, counted_usd=cost or cursor.counted_usd)
     if usage is not None and cursor.counted_usage is not None:
         usage = usage.minus(cursor.counted_usage)
     return Sums(usage, None if cost is None else cost - cursor.counted_usd, fresh)
-
-
-def _sums(children: Sequence[Job]) -> tuple[Usage | None, float | None]:
-    usage: Usage | None = None
-    for child in children:
-        if child.usage is not None:
-            usage = child.usage if usage is None else usage.plus(child.usage)
-    costs = [child.cost_usd for child in children if child.cost_usd is not None]
-    return usage, sum(costs) if costs else None
 
 
 async def _entry(name: str, child: Job | None, cursor: Cursor, services: Services) -> Entry:

@@ -11,7 +11,7 @@ import msgspec
 
 from forebay.domain.answer import Answer, Done, Failed, Spawn
 from forebay.domain.errors import RequestError
-from forebay.domain.job import Ending, ErrorCode, Job, JobError, Join, Notice, Result, Spec, Status
+from forebay.domain.job import ErrorCode, Job, JobError, Join, Notice, Spec, Status
 from forebay.domain.pipeline import (
     STEP_FAILED,
     Counts,
@@ -27,13 +27,13 @@ from forebay.domain.webhook import LIFESPAN_SECONDS, NOTIFY, JobWebhook, NotifyA
 from forebay.engine.context import Context
 from forebay.engine.endpoints import check_address
 from forebay.engine.events import Incoming, receive
+from forebay.engine.handlers.results import own_result
 from forebay.engine.handlers.values import seen_by
-from forebay.engine.intake import store_text
 from forebay.engine.notices import notice_to
 from forebay.engine.runs import RunOrder, make_run, pipeline_named
 from forebay.engine.services import Services
 from forebay.outgoing import AddressRefused
-from forebay.policy.lifecycle import expired
+from forebay.policy.lifecycle import ended_by
 from forebay.policy.steps.effects import Per, read_call, read_notify, read_publish
 from forebay.policy.templates import compile_body, compile_text
 
@@ -46,7 +46,7 @@ async def handle_notify_step(job: Job, work: StepWork, context: Context) -> Answ
     """Adds a delivery, which is tried for days without holding up the run."""
     services = context.services
     if job.ending is not None:
-        return Failed(error=_ended(job))
+        return Failed(error=ended_by(job.ending))
     options = read_notify(work.step.options)
     scope = await seen_by(work, services, ROWS_SEEN)
     url = compile_text(options.webhook).render_text(scope)
@@ -72,7 +72,7 @@ async def handle_publish(job: Job, work: StepWork, context: Context) -> Answer:
     """Publishes one event, or one for each record."""
     services = context.services
     if job.ending is not None:
-        return Failed(error=_ended(job))
+        return Failed(error=ended_by(job.ending))
     options = read_publish(work.step.options)
     published = 0
     for number, scope in enumerate(await _scopes(work, options.per, services)):
@@ -103,7 +103,7 @@ async def handle_call(job: Job, work: StepWork, context: Context) -> Answer:
         run = msgspec.structs.replace(run, spec=msgspec.structs.replace(run.spec, budget_usd=budget))
         return Spawn(children=(run,), join=Join())
     if not found:
-        return Failed(error=_ended(job))
+        return Failed(error=ended_by(job.ending))
     [run] = found
     if not run.is_terminal:
         return Spawn(join=Join())
@@ -169,16 +169,8 @@ def _delivery(job: Job, notice: Notice, args: str, services: Services) -> Job:
 
 
 async def _done(outcome: StepOutcome, services: Services) -> Done:
-    text = msgspec.json.encode(outcome).decode()
-    result = Result(status_code=None, body=await store_text(text, services.blobs))
-    return Done(result=result, usage=outcome.usage, cost_usd=outcome.cost_usd)
+    return Done(result=await own_result(outcome, services), usage=outcome.usage, cost_usd=outcome.cost_usd)
 
 
 def _event_id(job: Job) -> str:
     return "evt_" + job.id.removeprefix("job_")
-
-
-def _ended(job: Job) -> JobError:
-    if job.ending is Ending.CANCEL:
-        return JobError(code=ErrorCode.CANCELLED, message="It was cancelled")
-    return expired()

@@ -20,7 +20,7 @@ from forebay.domain.fanout import (
     cursor_of,
     fanout_args,
 )
-from forebay.domain.job import Ending, ErrorCode, Job, JobError, Join, Result, Status
+from forebay.domain.job import Ending, ErrorCode, Job, JobError, Join, Status
 from forebay.engine.context import Context
 from forebay.engine.fanouts import make_branch
 from forebay.engine.handlers.branches import (
@@ -32,7 +32,8 @@ from forebay.engine.handlers.branches import (
     standing_of,
     with_left_out,
 )
-from forebay.engine.intake import load_text, store_text
+from forebay.engine.handlers.results import own_result
+from forebay.engine.intake import load_text
 from forebay.engine.services import Services
 from forebay.policy.aggregate import aggregated, shown
 from forebay.policy.joining import Standing, decide_join
@@ -114,7 +115,7 @@ async def _end(job: Job, args: FanoutArgs, cursor: Cursor, children: list[Job], 
         error = error or (failure if cursor.is_aggregating else None)
     branches = msgspec.UNSET if args.aggregation.how is How.COLLECT else _raw(shown(entries))
     document = Document(body=body, branches=branches)
-    result = Result(status_code=None, body=await store_text(msgspec.json.encode(document).decode(), services.blobs))
+    result = await own_result(document, services)
     sums = counted(cursor_of(job.progress) or Cursor(), children)
     progress = _encoded(sums.cursor) if job.progress else None
     if error is not None:

@@ -53,6 +53,12 @@ async def result_of(answer: InferenceResult, job: Job, services: Services) -> Re
     return Result(status_code=answer.status_code, body=body, request_id=answer.request_id)
 
 
+async def own_result(document: Any, services: Services) -> Result:
+    """What a group answers itself, as JSON: no model said it."""
+    text = msgspec.json.encode(document).decode()
+    return Result(status_code=None, body=await store_text(text, services.blobs))
+
+
 async def refusal(error: TargetError, services: Services) -> Result | None:
     """Keeps what a target said as it refused; text that is not JSON becomes a JSON string."""
     if error.body is None:

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from forebay.domain.answer import Answer, Done, Failed, Retry, Snooze, Spawn
 from forebay.domain.attempt import Outcome
 from forebay.domain.fanout import Branch, Cursor, FanoutArgs, OnFailure
-from forebay.domain.job import Ending, ErrorCode, Job, JobError, Join, OnUnknown
+from forebay.domain.job import ErrorCode, Job, JobError, Join, OnUnknown
 from forebay.domain.query import Parts
 from forebay.domain.spawning import Decomposition, SplitCursor, split_cursor
 from forebay.engine.handlers.branches import Sums, children_of, counted, entries_of, standing_of, with_left_out
@@ -21,7 +21,7 @@ from forebay.engine.services import Services
 from forebay.engine.spawning import make_parts, refusal_of
 from forebay.policy.aggregate import shown
 from forebay.policy.joining import decide_join
-from forebay.policy.lifecycle import expired
+from forebay.policy.lifecycle import ended_by
 from forebay.policy.spawning import renamed
 
 
@@ -39,7 +39,7 @@ async def resume(job: Job, services: Services) -> Resumed | Answer:
     children = await children_of(job, services)
     now = services.clock.now()
     if job.ending is not None or now >= job.deadline:
-        return _with_sums(Failed(error=_ended(job)), cursor, counted(cursor.joined, children))
+        return _with_sums(Failed(error=ended_by(job.ending)), cursor, counted(cursor.joined, children))
     present = set(cursor.args.names)
     of_round = [child for child in children if child.key.partition(":")[2] in present]
     standing = standing_of(cursor.args, of_round, is_late=cursor.until is not None and now >= cursor.until)
@@ -108,12 +108,6 @@ async def _is_in_doubt(job: Job, services: Services) -> bool:
     """Whether the last call's end is unknown: the store asks this of leaves alone."""
     [known] = await services.jobs.get(job.tenant, [job.id], Parts(attempts=True))
     return known is not None and bool(known.attempts) and known.attempts[-1].outcome is Outcome.UNKNOWN
-
-
-def _ended(job: Job) -> JobError:
-    if job.ending is Ending.CANCEL:
-        return JobError(code=ErrorCode.CANCELLED, message="It was cancelled")
-    return expired()
 
 
 def _encoded(cursor: SplitCursor) -> str:

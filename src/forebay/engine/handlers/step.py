@@ -3,11 +3,9 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
-import msgspec
-
 from forebay.domain.answer import Answer, Done, Failed, Retry, Taking
 from forebay.domain.errors import NotFound, RequestError, TargetError, TargetRejected
-from forebay.domain.job import ErrorCode, Job, JobError, Result
+from forebay.domain.job import ErrorCode, Job, JobError
 from forebay.domain.pipeline import (
     TOO_MANY_FAILURES,
     StepKind,
@@ -18,9 +16,9 @@ from forebay.domain.pipeline import (
 )
 from forebay.engine.context import Context
 from forebay.engine.handlers.effects import handle_call, handle_notify_step, handle_publish
-from forebay.engine.intake import store_text
+from forebay.engine.handlers.results import own_result
 from forebay.engine.services import Services
-from forebay.policy.lifecycle import expired
+from forebay.policy.lifecycle import ended_by
 from forebay.policy.steps.tolerance import is_tolerated
 
 Effect = Callable[[Job, StepWork, Context], Awaitable[Answer]]
@@ -39,7 +37,7 @@ async def handle_step(job: Job, context: Context) -> Answer:
         if effect is not None:
             return await effect(job, work, context)
         if job.ending is not None:
-            return Failed(error=expired())
+            return Failed(error=ended_by(job.ending))
         if services.tables is None:
             raise RequestError("This process was opened without tables", code="not_supported")
         async with asyncio.timeout(min(job.spec.timeout_seconds, max(0.0, job.deadline - services.clock.now()))):
@@ -56,7 +54,7 @@ async def handle_step(job: Job, context: Context) -> Answer:
 
 async def ended(work: StepWork, outcome: StepOutcome, services: Services) -> Done | Failed:
     """The answer of a step that has done its work: it fails where too many of its records did."""
-    result = Result(status_code=None, body=await store_text(msgspec.json.encode(outcome).decode(), services.blobs))
+    result = await own_result(outcome, services)
     taking = Taking(segments=segments_of(outcome.output))
     counts, tolerance = outcome.counts, work.step.tolerance
     if is_tolerated(counts, tolerance):

@@ -12,10 +12,10 @@ from msgspec.structs import replace
 
 from forebay.domain.answer import Answer, Done, Failed, Snooze, Spawn, Taking
 from forebay.domain.asking import FAILURES, PLAN, SCOPE, Asking, Begun, PaidMemory, Phase, asking_of
-from forebay.domain.attempt import Usage
+from forebay.domain.attempt import summed
 from forebay.domain.content import Segment
 from forebay.domain.errors import NotFound, NotSupported, RequestError
-from forebay.domain.job import ErrorCode, Job, JobError, Join, Result
+from forebay.domain.job import ErrorCode, Job, JobError, Join
 from forebay.domain.pipeline import Counts, StepOutcome, StepOutput, step_work, with_contents
 from forebay.domain.query import JobQuery
 from forebay.engine.context import Context
@@ -30,8 +30,8 @@ from forebay.engine.handlers.inference.paid import (
     with_begun,
     with_kept,
 )
+from forebay.engine.handlers.results import own_result
 from forebay.engine.handlers.step import ended
-from forebay.engine.intake import store_text
 from forebay.engine.services import Services
 from forebay.ports.asking import Answers, Gathering, RequestTables, Span
 
@@ -87,7 +87,7 @@ class Inference:
 
     async def failed(self, error: JobError) -> Answer:
         """The step failed; a retry begins anew, with all that is paid."""
-        return self._ended(Failed(error=error, result=await self._result(self._outcome(StepOutput()))))
+        return self._ended(Failed(error=error, result=await own_result(self._outcome(StepOutput()), self._services)))
 
     async def begun_anew(self, gone: NotFound) -> Answer:
         """Another run has rewritten what is paid, and it was swept: what is there now is as good."""
@@ -222,7 +222,7 @@ class Inference:
             failed=cursor.failed + answers.failed,
             again=cursor.again + answers.again,
             calls=cursor.calls + calls,
-            usage=_sum(cursor.usage, tally.usage),
+            usage=summed((cursor.usage, tally.usage)),
             cost_usd=cursor.cost_usd if tally.cost_usd is None else tally.cost_usd + (cursor.cost_usd or 0.0),
         )
         blob = answers.failures
@@ -276,7 +276,7 @@ class Inference:
             return Spawn(join=Join(), progress=self._encoded(self.cursor))
         if self.cursor.batch is not None:
             _, self.cursor, _ = await self._take_over(self.cursor.batch, await self._batch(self.cursor.batch))
-        return self._ended(Done(result=await self._result(self._outcome(StepOutput()))))
+        return self._ended(Done(result=await own_result(self._outcome(StepOutput()), self._services)))
 
     def _ended(self, answer: Done | Failed) -> Done | Failed:
         """The answer, with what was spent since the last end, and the cursor of what a retry begins with."""
@@ -287,10 +287,6 @@ class Inference:
         cost_usd = None if cursor.cost_usd is None else cursor.cost_usd - cursor.counted_usd
         after = replace(_anew(cursor), restarts=0, counted_usage=cursor.usage, counted_usd=cursor.cost_usd or 0.0)
         return replace(answer, progress=self._encoded(after), usage=usage, cost_usd=cost_usd)
-
-    async def _result(self, outcome: StepOutcome) -> Result:
-        text = msgspec.json.encode(outcome).decode()
-        return Result(status_code=None, body=await store_text(text, self._services.blobs))
 
     def _outcome(self, output: StepOutput) -> StepOutcome:
         cursor = self.cursor
@@ -360,7 +356,3 @@ def _there(value: T | None) -> T:
     if value is None:
         raise ValueError("the cursor is of an earlier phase")
     return value
-
-
-def _sum(one: Usage | None, other: Usage | None) -> Usage | None:
-    return one if other is None else other if one is None else one.plus(other)

@@ -1,6 +1,7 @@
 """How a live inference stands: for the run's view, while it works."""
 
 from forebay.domain.asking import asking_of
+from forebay.domain.attempt import summed, summed_usd
 from forebay.domain.job import Job
 from forebay.domain.pipeline import Counts, StepOutcome
 from forebay.engine.services import Services
@@ -19,10 +20,7 @@ async def standing(job: Job, services: Services) -> StepOutcome:
         per_call = 1 if not cursor.batch.records else cursor.batch.records / max(cursor.batch.lines, 1)
         answered += round(tally.succeeded * per_call)
         failed += round((tally.failed + tally.cancelled) * per_call)
-        if tally.usage is not None:
-            usage = tally.usage if usage is None else usage.plus(tally.usage)
-        if tally.cost_usd is not None:
-            cost_usd = tally.cost_usd + (cost_usd or 0.0)
+        usage, cost_usd = summed((usage, tally.usage)), summed_usd((cost_usd, tally.cost_usd))
     counts = Counts(
         entered=planned.entered,
         succeeded=planned.paid + answered,

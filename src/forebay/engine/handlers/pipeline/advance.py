@@ -57,10 +57,6 @@ class Advance:
         dead = {StepStatus.FAILED, StepStatus.CANCELLED}
         return next((name for name, state in self.states.items() if state.status in dead), None)
 
-    @property
-    def is_over(self) -> bool:
-        return all(state.status in OVER for state in self.states.values())
-
     async def look(self) -> None:
         """Takes over what the children have become. A dead step may have been retried: its child is asked, always."""
         query = JobQuery(tenant=self._job.tenant, parent_id=self._job.id, limit=MOST_CHILDREN, parts=Parts(result=True))
@@ -75,14 +71,12 @@ class Advance:
                 self.states[name] = await self._changed(name, state, child, status)
 
     async def begin(self) -> None:
-        """Begins every step whose needs are met; one that is taken over may let others begin."""
-        is_moving = True
-        while is_moving:
-            is_moving = False
-            for name, state in self.states.items():
-                if state.status is StepStatus.QUEUED and state.job_id is None:
-                    self.states[name] = await self._next(self._steps[name], state)
-                    is_moving = is_moving or self.states[name] is not state
+        """Begins every step whose needs are met. They stand in the order of their needs: one that is taken over, or
+        skipped, is known before those that wait for it.
+        """
+        for name, state in self.states.items():
+            if state.status is StepStatus.QUEUED and state.job_id is None:
+                self.states[name] = await self._next(self._steps[name], state)
 
     def holds(self, step: StepSpec) -> bool:
         """Whether the step's condition lets it begin."""

@@ -5,15 +5,15 @@ the progress.
 import msgspec
 
 from forebay.domain.answer import Answer, Done, Failed, Snooze, Spawn, Taking
-from forebay.domain.attempt import Usage
-from forebay.domain.job import Ending, ErrorCode, Job, JobError, Join, Result
+from forebay.domain.attempt import summed, summed_usd
+from forebay.domain.job import ErrorCode, Job, JobError, Join
 from forebay.domain.pipeline import STEP_FAILED, RunArgs, RunCursor, StepState, run_args, run_cursor, run_id
 from forebay.engine.context import Context
 from forebay.engine.handlers.pipeline.advance import Advance
-from forebay.engine.intake import store_text
+from forebay.engine.handlers.results import own_result
 from forebay.engine.services import Services
 from forebay.engine.triggers.firing import seconds_until_turn
-from forebay.policy.lifecycle import expired
+from forebay.policy.lifecycle import ended_by
 
 
 async def handle_pipeline(job: Job, context: Context) -> Answer:
@@ -42,13 +42,13 @@ async def handle_pipeline(job: Job, context: Context) -> Answer:
 
 
 async def _end(job: Job, args: RunArgs, cursor: RunCursor, advance: Advance, services: Services) -> Answer:
-    error = _ended(job) if job.ending is not None else _error(advance)
+    error = ended_by(job.ending) if job.ending is not None else _error(advance)
     states = advance.states if error is None else advance.cancelled()
-    usage, cost_usd = _sums(states)
+    outcomes = [state.outcome for state in states.values() if state.outcome is not None]
+    usage, cost_usd = summed(one.usage for one in outcomes), summed_usd(one.cost_usd for one in outcomes)
     ended = msgspec.structs.replace(cursor, steps=advance.states, counted_usage=usage, counted_usd=cost_usd or 0.0)
     report = {"run_id": run_id(job.id), "pipeline": args.pipeline.name, "steps": _told(states)}
-    body = await store_text(msgspec.json.encode(report).decode(), services.blobs)
-    result = Result(status_code=None, body=body)
+    result = await own_result(report, services)
     taking = Taking(segments=tuple(advance.segments))
     told = usage.minus(cursor.counted_usage) if usage and cursor.counted_usage else usage
     cost = None if cost_usd is None else cost_usd - cursor.counted_usd
@@ -70,12 +70,6 @@ def _error(advance: Advance) -> JobError | None:
     return JobError(code=error.code, message=f"Step {name!r} failed: {error.message}")
 
 
-def _ended(job: Job) -> JobError:
-    if job.ending is Ending.CANCEL:
-        return JobError(code=ErrorCode.CANCELLED, message="It was cancelled")
-    return expired()
-
-
 def _told(states: dict[str, StepState]) -> dict[str, object]:
     """The steps as the result keeps them: how they ended and what they made, without the values."""
     return {
@@ -88,18 +82,6 @@ def _told(states: dict[str, StepState]) -> dict[str, object]:
         }
         for name, state in states.items()
     }
-
-
-def _sums(states: dict[str, StepState]) -> tuple[Usage | None, float | None]:
-    usage: Usage | None = None
-    cost_usd: float | None = None
-    for state in states.values():
-        outcome = state.outcome
-        if outcome is not None and outcome.usage is not None:
-            usage = outcome.usage if usage is None else usage.plus(outcome.usage)
-        if outcome is not None and outcome.cost_usd is not None:
-            cost_usd = outcome.cost_usd + (cost_usd or 0.0)
-    return usage, cost_usd
 
 
 def _encoded(cursor: RunCursor) -> str:
